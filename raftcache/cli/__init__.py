@@ -1,0 +1,1 @@
+"""The command `raftcache`: one module a group of commands."""

@@ -1,0 +1,92 @@
+"""`raftcache namespace`: policies."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+from urllib.parse import quote
+
+from raftcache.cli.api import Api
+from raftcache.cli.output import add_command, add_output, add_url, print_json
+
+SET_EXAMPLES = """\
+  raftcache namespace set sessions --ack quorum --default-ttl 3600
+  raftcache namespace set pictures --max-item-bytes 65536
+The whole policy is replaced: an option that is left out takes its default."""
+
+
+def add_commands(commands: Any) -> None:
+    """Add `namespace` and its commands to the parser."""
+    parser = add_command(commands, "namespace", "list, set and delete namespace policies")
+    group = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add(group, "list", list_all, "show all policies", "  raftcache namespace list -o json")
+    setting = _add(group, "set", set_, "create a namespace, or give it another policy", SET_EXAMPLES)
+    setting.add_argument("name")
+    setting.add_argument("--ack", choices=("primary", "quorum"), help="when writes are acknowledged (default: primary)")
+    setting.add_argument("--read-level", choices=("latest", "linearizable"), help="default: what fits --ack")
+    setting.add_argument("--default-ttl", type=float, metavar="SECONDS", help="default: keys do not expire")
+    setting.add_argument("--max-item-bytes", type=int, metavar="N", help="default: 1 MiB")
+    deleting = _add(group, "delete", delete, "delete a namespace and all its keys", "  raftcache namespace delete old")
+    deleting.add_argument("name")
+
+
+def _add(group: Any, name: str, run: Any, summary: str, examples: str) -> argparse.ArgumentParser:
+    parser = add_command(group, name, summary, examples)
+    add_url(parser)
+    add_output(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
+def list_all(args: argparse.Namespace) -> int:
+    """Show every policy."""
+    answer = Api(args.url).send("GET", "/v1/namespaces")
+    if args.output == "json":
+        print_json(answer)
+    else:
+        _print_table(answer["namespaces"])
+    return 0
+
+
+def _print_table(policies: list[dict[str, Any]]) -> None:
+    from raftcache.supervisor.report import make_console, new_table
+
+    console = make_console()
+    table = new_table(console, "namespace", "ack", "read level", "default ttl", "max item bytes")
+    for policy in policies:
+        ttl = policy["defaultTtlSeconds"]
+        lifetime = "-" if ttl is None else f"{ttl:g} s"
+        table.add_row(policy["name"], policy["ack"], policy["readLevel"], lifetime, str(policy["maxItemBytes"]))
+    console.print(table)
+
+
+def set_(args: argparse.Namespace) -> int:
+    """Create a namespace or replace its policy."""
+    given = {
+        "ack": args.ack,
+        "readLevel": args.read_level,
+        "defaultTtlSeconds": args.default_ttl,
+        "maxItemBytes": args.max_item_bytes,
+    }
+    policy = {field: value for field, value in given.items() if value is not None}
+    answer = Api(args.url).send("PUT", _path(args.name), policy, expect=(200, 201))
+    if args.output == "json":
+        print_json(answer)
+    else:
+        shown = ", ".join(f"{field} {value}" for field, value in answer.items() if field != "name")
+        print(f"{args.name}: {shown}")
+    return 0
+
+
+def delete(args: argparse.Namespace) -> int:
+    """Delete a namespace."""
+    Api(args.url).send("DELETE", _path(args.name), expect=(204,))
+    if args.output == "json":
+        print_json({"deleted": args.name})
+    else:
+        print(f"{args.name}: deleted, with all its keys")
+    return 0
+
+
+def _path(name: str) -> str:
+    return f"/v1/namespaces/{quote(name, safe='')}"

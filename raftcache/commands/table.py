@@ -1,0 +1,169 @@
+"""The one table of commands: name, type, whether it writes, which keys it touches, what makes it valid.
+
+Anatomy of a command: its struct and reply are in `types`, its row is here, and the function that executes it is in
+`shard.handlers`. Interfaces translate to and from these and know nothing else.
+
+Validation is pure and needs only the namespaces, so a front end refuses bad input early with it; the shard runs
+the same checks again, for its view of the policies is the one that counts. Every message names the field, the
+limit and the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from raftcache.commands import types as t
+from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.types import AckLevel, ReadLevel
+from raftcache.errors import BadRequest, InvalidKey, LevelTooLow, TooManyKeys, ValueTooLarge
+
+BUILT_ACKS = (AckLevel.PRIMARY, AckLevel.QUORUM)
+BUILT_READS = (ReadLevel.LATEST, ReadLevel.LINEARIZABLE)
+"""The levels that this version serves."""
+
+SHOWN_BYTES = 64
+"""How much of a key an error message repeats."""
+
+
+class CommandSpec(NamedTuple):
+    """A row of the table.
+
+    `check` validates a single-key command against its namespace and returns the level in force. For a multi-key
+    command `item` is the type of its items, each of which is checked and fails alone.
+    """
+
+    name: str
+    struct: type[Any]
+    is_write: bool
+    keys: Callable[[Any], tuple[bytes, ...]]
+    check: Callable[[Any, Namespace], int] | None
+    item: type[Any] | None = None
+
+
+def check_get(command: t.Get, namespace: Namespace) -> ReadLevel:
+    """The read level in force. Raises InvalidKey, LevelTooLow, BadRequest."""
+    _check_key(command.key)
+    policy = namespace.reads_at
+    level = policy if command.level is None else command.level
+    if level < policy:
+        raise _too_low("consistency", level, "reads", policy, namespace)
+    if level not in BUILT_READS:
+        raise _not_built("consistency", level, BUILT_READS)
+    return level
+
+
+def check_set(command: t.Set, namespace: Namespace) -> AckLevel:
+    """The ack level in force. Raises InvalidKey, ValueTooLarge, LevelTooLow, BadRequest."""
+    _check_key(command.key)
+    limit = min(namespace.max_item_bytes, t.VALUE_LIMIT_BYTES)
+    if len(command.value) > limit:
+        raise ValueTooLarge(
+            f"value: {len(command.value)} bytes is over the limit of {limit} bytes of namespace {namespace.name!r}"
+        )
+    if command.flag not in (t.RAW, t.JSON):
+        raise BadRequest(f"flag: {command.flag} is neither {t.RAW} (raw) nor {t.JSON} (json)")
+    if command.if_absent and command.if_version is not None:
+        raise BadRequest(f"if_absent, if_version: both were given (true, {command.if_version}); at most one may be")
+    _check_ttl(command.ttl_ms)
+    return _ack_level(command.ack, namespace)
+
+
+def check_delete(command: t.Delete, namespace: Namespace) -> AckLevel:
+    """The ack level in force. Raises InvalidKey, LevelTooLow, BadRequest."""
+    _check_key(command.key)
+    return _ack_level(command.ack, namespace)
+
+
+def check_incr(command: t.Incr, namespace: Namespace) -> AckLevel:
+    """The ack level in force. Raises InvalidKey, LevelTooLow, BadRequest."""
+    _check_key(command.key)
+    _check_ttl(command.ttl_ms)
+    if not t.INT64_MIN <= command.delta <= t.INT64_MAX:
+        raise BadRequest(f"delta: {command.delta} is not within {t.INT64_MIN} to {t.INT64_MAX}")
+    return _ack_level(command.ack, namespace)
+
+
+def check_expire(command: t.Expire, namespace: Namespace) -> AckLevel:
+    """The ack level in force. Raises InvalidKey, LevelTooLow, BadRequest."""
+    _check_key(command.key)
+    _check_ttl(command.ttl_ms)
+    return _ack_level(command.ack, namespace)
+
+
+def check_persist(command: t.Persist, namespace: Namespace) -> AckLevel:
+    """The ack level in force. Raises InvalidKey, LevelTooLow, BadRequest."""
+    _check_key(command.key)
+    return _ack_level(command.ack, namespace)
+
+
+def check_many(command: t.Multi) -> None:
+    """Bound the number of items. Raises TooManyKeys."""
+    if len(command.items) > t.MULTI_KEY_LIMIT:
+        raise TooManyKeys(f"keys: {len(command.items)} are over the limit of {t.MULTI_KEY_LIMIT}")
+
+
+def validate(command: t.Command, namespaces: Namespaces) -> None:
+    """Refuse what no shard would execute. Items of a multi-key command are not looked at: each fails alone."""
+    spec = TABLE[type(command)]
+    if spec.check is None:
+        check_many(command)  # type: ignore[arg-type]
+    else:
+        spec.check(command, namespaces.resolve(spec.keys(command)[0]))
+
+
+def _check_key(key: bytes) -> None:
+    if not 1 <= len(key) <= t.KEY_LIMIT_BYTES:
+        raise InvalidKey(f"key: {len(key)} bytes is not within 1 to {t.KEY_LIMIT_BYTES} bytes ({key[:SHOWN_BYTES]!r})")
+
+
+def _check_ttl(ttl_ms: int | None) -> None:
+    if ttl_ms is not None and not 0 < ttl_ms <= t.TTL_LIMIT_MS:
+        raise BadRequest(f"ttl: {ttl_ms} ms is not within 1 to {t.TTL_LIMIT_MS} ms")
+
+
+def _ack_level(asked: AckLevel | None, namespace: Namespace) -> AckLevel:
+    level = namespace.ack if asked is None else asked
+    if level < namespace.ack:
+        raise _too_low("durability", level, "acknowledges", namespace.ack, namespace)
+    if level not in BUILT_ACKS:
+        raise _not_built("durability", level, BUILT_ACKS)
+    return level
+
+
+def _too_low(
+    field: str, asked: AckLevel | ReadLevel, does: str, policy: AckLevel | ReadLevel, namespace: Namespace
+) -> LevelTooLow:
+    return LevelTooLow(
+        f"{field}: {asked.name.lower()} is less than the policy of namespace {namespace.name!r}, "
+        f"which {does} at {policy.name.lower()}"
+    )
+
+
+def _not_built(field: str, level: AckLevel | ReadLevel, built: tuple[AckLevel | ReadLevel, ...]) -> BadRequest:
+    names = ", ".join(known.name.lower() for known in built)
+    return BadRequest(f"{field}: {level.name.lower()} is not built yet; one of: {names}")
+
+
+def _one_key(command: Any) -> tuple[bytes, ...]:
+    return (command.key,)
+
+
+def _item_keys(command: Any) -> tuple[bytes, ...]:
+    return tuple(item.key for item in command.items)
+
+
+_ROWS = (
+    CommandSpec("get", t.Get, False, _one_key, check_get),
+    CommandSpec("set", t.Set, True, _one_key, check_set),
+    CommandSpec("delete", t.Delete, True, _one_key, check_delete),
+    CommandSpec("incr", t.Incr, True, _one_key, check_incr),
+    CommandSpec("expire", t.Expire, True, _one_key, check_expire),
+    CommandSpec("persist", t.Persist, True, _one_key, check_persist),
+    CommandSpec("multi_get", t.MultiGet, False, _item_keys, None, t.Get),
+    CommandSpec("multi_set", t.MultiSet, True, _item_keys, None, t.Set),
+    CommandSpec("multi_delete", t.MultiDelete, True, _item_keys, None, t.Delete),
+)
+
+TABLE: dict[type[Any], CommandSpec] = {row.struct: row for row in _ROWS}
+BY_NAME: dict[str, CommandSpec] = {row.name: row for row in _ROWS}

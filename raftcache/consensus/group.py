@@ -1,0 +1,459 @@
+"""One replica of one Raft group: what the rest of raftcache holds in its hands.
+
+A group is entered from outside (a frame, a tick, a proposal), runs the engine, and is left again; leaving hands
+the log to the operating system *before* the messages that speak of it go to the links. Everything happens on the
+loop, in callbacks; nothing here waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from raftcache.consensus import seams
+from raftcache.consensus.api import GroupStatus, MemberId, PeerStatus, StateMachine
+from raftcache.consensus.election import Election
+from raftcache.consensus.engine import LEADER, Engine, PeerNode
+from raftcache.consensus.journal import NO_OP, REGULAR, Journal
+from raftcache.consensus.membership import Membership
+from raftcache.consensus.messages import TIMEOUT_NOW, Message
+from raftcache.consensus.replication import Replication
+from raftcache.consensus.settings import APPLY_TURN_BYTES, ENTRY_LIMIT_BYTES
+from raftcache.consensus.snapshots import Compaction, SnapshotInbox, SnapshotSends
+from raftcache.consensus.transport import GroupTransport
+from raftcache.errors import NotLeader, OutcomeUnknown, Overloaded, RaftcacheError
+from raftcache.net.api import Peer
+from raftcache.wal.api import GroupStorage, SnapshotMeta
+
+if TYPE_CHECKING:
+    from raftcache.consensus.host import Host
+
+log = logging.getLogger("raftcache.consensus")
+
+LAG_SAMPLES = 512
+"""How many (index, time) marks a leader keeps to turn a follower's lag in entries into milliseconds."""
+
+
+class Group:
+    """One replica. `Host.open_group` makes it; `Host.close_group` ends it."""
+
+    journal: Journal
+    engine: Engine
+    replication: Replication
+    election: Election
+    membership: Membership
+    compaction: Compaction
+    sends: SnapshotSends
+    inbox: SnapshotInbox
+
+    def __init__(
+        self, host: Host, group_id: str, member: MemberId, storage: GroupStorage, machine: StateMachine
+    ) -> None:
+        self.group_id, self.member = group_id, member
+        self.host, self.runtime, self.settings = host, host.runtime, host.settings
+        self.storage, self.machine = storage, machine
+        self.halted = ""
+        self.elections_won = 0
+        self._depth = 0
+        self._clock_before: Any = None
+        self._outbox: list[tuple[str, Message]] = []
+        self._leading_term: int | None = None
+        self._gained = self._send_soon = False
+        self._barriers: deque[tuple[int, Callable[[bool], None]]] = deque()
+        self._transfer: tuple[PeerNode, float, bool] | None = None
+        self._wall_offsets: dict[MemberId, float] = {}
+        self._marks: deque[tuple[int, float]] = deque(maxlen=LAG_SAMPLES)
+        self._build()
+
+    def _build(self) -> None:
+        snapshot = self.storage.snapshots.latest()
+        self.journal = Journal(self.storage.log, self.storage.votes, snapshot)
+        self.replication = Replication(self)
+        self.transport = GroupTransport(self)
+        self.compaction = Compaction(self)
+        self.sends, self.inbox = SnapshotSends(self), SnapshotInbox(self)
+        before = seams.enter(self.runtime)
+        try:
+            self.engine = Engine(PeerNode(self.member), self.journal, self.transport, self, self.settings)
+        finally:
+            seams.enter(before)
+        self.election = Election(self)
+        self.membership = Membership(self)
+        self.journal.applied_index = self.engine.applied_index
+        self.journal.on_members = self.membership.refresh
+        self.membership.refresh()
+
+    # -- status ----------------------------------------------------------------------------------
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this replica believes that it leads; see `leads_now`."""
+        return self.engine.is_leader()
+
+    @property
+    def term(self) -> int:
+        """The current term."""
+        return self.engine.term()
+
+    @property
+    def leader(self) -> str | None:
+        """The node that leads the current term, where known."""
+        member = self.engine.leader()
+        return member.node if member is not None else None
+
+    @property
+    def commit_index(self) -> int:
+        """The newest entry known to be committed."""
+        return self.engine.commit_index()
+
+    @property
+    def applied_index(self) -> int:
+        """The newest entry applied."""
+        return self.engine.applied_index()
+
+    @property
+    def last_index(self) -> int:
+        """The newest entry in the log."""
+        return self.journal[-1].index
+
+    @property
+    def members(self) -> tuple[MemberId, ...]:
+        """The members in force."""
+        return self.membership.members
+
+    @property
+    def voters(self) -> list[PeerNode]:
+        """The other members."""
+        return self.membership.voters
+
+    def leads_now(self) -> bool:
+        """Whether this replica leads and a quorum has answered something that it sent within the fallback time.
+
+        To be asked at every command: a process that was paused finds out here, before it reads its sockets.
+        """
+        if self._leading_term is None or self._transfer is not None:
+            return False
+        return not self.voters or self.runtime.now() - self.replication.quorum_at < self.settings.fallback
+
+    def is_majority(self, members: set[MemberId]) -> bool:
+        """Whether `members`, all of them in force, are more than half."""
+        return 2 * len(members) > len(self.members)
+
+    def median_wall_ms(self) -> int:
+        """The median of the voters' wall clocks, as far as they have been heard of."""
+        now_ms = self.runtime.now() * 1000
+        clocks = [float(self.runtime.wall_ms())]
+        clocks += [now_ms + self._wall_offsets[m] for m in self.members if m in self._wall_offsets]
+        clocks.sort()
+        return int(clocks[(len(clocks) - 1) // 2])
+
+    def note_wall(self, node: PeerNode, wall_ms: int) -> None:
+        """A peer said what its wall clock shows."""
+        self._wall_offsets[node.member] = wall_ms - self.runtime.now() * 1000
+
+    def status(self) -> GroupStatus:
+        """A picture of this replica for people and metrics."""
+        return GroupStatus(
+            group_id=self.group_id,
+            member=self.member,
+            members=self.members,
+            is_leader=self.is_leader,
+            leader=self.leader,
+            term=self.term,
+            commit_index=self.commit_index,
+            applied_index=self.applied_index,
+            last_index=self.last_index,
+            first_index=self.journal[0].index + 1,
+            log_bytes=self.journal.size_bytes(),
+            snapshot_index=self.journal.start_index,
+            peers=[self._peer_status(node) for node in self.voters] if self.is_leader else [],
+        )
+
+    def _peer_status(self, node: PeerNode) -> PeerStatus:
+        match = self.engine.match_index(node)
+        return PeerStatus(
+            member=node.member,
+            match_index=match,
+            lag_entries=max(0, self.last_index - match),
+            lag_ms=self._lag_ms(match),
+            connected=self.host.reaches(node.member),
+            snapshot_sending=self.sends.sending_to(node),
+        )
+
+    def _lag_ms(self, match: int) -> float:
+        for index, at in self._marks:
+            if index > match:
+                return max(0.0, (self.runtime.now() - at) * 1000)
+        return 0.0
+
+    # -- acting ----------------------------------------------------------------------------------
+
+    def propose(self, payload: bytes) -> int:
+        """Append `payload` to the log and send it; returns its index. It may still be lost until it is applied.
+
+        Raises NotLeader, or Overloaded where it is over `ENTRY_LIMIT_BYTES`; nothing was appended then. Raises
+        OutcomeUnknown where the log failed; this replica has stopped then.
+        """
+        if len(payload) > ENTRY_LIMIT_BYTES:
+            raise Overloaded(f"an entry of {len(payload)} bytes is over the limit of {ENTRY_LIMIT_BYTES}")
+        return self._append(payload, REGULAR)
+
+    def barrier(self, done: Callable[[bool], None]) -> None:
+        """Call `done(True)` when everything proposed before is applied and this replica still led; else False."""
+        try:
+            index = self._append(b"", NO_OP)
+        except RaftcacheError:
+            done(False)
+            return
+        self._barriers.append((index, done))
+
+    def append_membership(self, payload: bytes, kind: int) -> None:
+        """A membership entry, from `membership`."""
+        self._append(payload, kind)
+
+    def _append(self, payload: bytes, kind: int) -> int:
+        if not self.engine.is_leader() or self.halted or (self._transfer is not None and self._transfer[2]):
+            raise NotLeader(
+                f"{self.member.node} does not lead {self.group_id}", leader=self.leader, term=self.term
+            )
+        self.run(self.engine.append_command, payload, kind)
+        if self.halted:
+            # What a failed write left in the file may come back with a restart, so this is not a definite failure.
+            raise OutcomeUnknown(f"{self.member.node} cannot write the log of {self.group_id}: {self.halted}")
+        return self.last_index
+
+    def step_down(self, reason: str) -> None:
+        """Follow; harmless where this replica does not lead."""
+        if self.engine.is_leader():
+            log.warning("%s: %s steps down in term %d: %s", self.group_id, self.member.node, self.term, reason)
+            self.run(self.engine.step_down)
+
+    def transfer_leadership(self, node_id: str | None = None) -> bool:
+        """Hand over to `node_id`, or to whoever has come furthest. Serves no commands while it is under way, and
+        gives up after one election timeout. False where it cannot even start."""
+        candidates = [n for n in self.voters if node_id in (None, n.member.node) and self.host.reaches(n.member)]
+        if not self.engine.is_leader() or self._transfer is not None or not candidates:
+            return False
+        target = max(candidates, key=lambda node: (self.engine.match_index(node), node.id))
+        self._transfer = (target, self.runtime.now() + self.settings.election_min, False)
+        return True
+
+    def add_member(self, member: MemberId) -> None:
+        """Let `member` catch up, then make it a voter. Raises NotLeader or ChangeInProgress."""
+        self.run(self.membership.add, member)
+
+    def remove_member(self, member: MemberId) -> None:
+        """Take a voter out. Raises NotLeader, ChangeInProgress, or BadRequest for this leader itself."""
+        self.run(self.membership.remove, member)
+
+    def take_snapshot(self) -> bool:
+        """Start a snapshot now; False where one is under way or nothing is new."""
+        return self.compaction.start()
+
+    # -- driven by the host ----------------------------------------------------------------------
+
+    def run(self, work: Callable[..., None], *arguments: Any) -> None:
+        """Do `work` inside the group: with its clock, and with its messages leaving afterwards. A log that cannot
+        be written stops this replica before anything that speaks of the write leaves."""
+        self._enter()
+        try:
+            work(*arguments)
+        except OSError as error:
+            self._log_failed(error)
+        finally:
+            self._leave()
+
+    def receive(self, peer: Peer, message: Message) -> None:
+        """One message from a link."""
+        if not self.halted and message[2] == self.member.replica:
+            node = self.membership.node(MemberId(peer.node_id, peer.incarnation, message[3]))
+            self.run(self.host.handler(self, message[1]), node, *message[4:])
+
+    def tick(self, timed: bool) -> None:
+        """One step. `timed` ones come by the clock, the others after messages and proposals."""
+        if not self.halted:
+            self.run(self._tick, timed)
+
+    def _tick(self, timed: bool) -> None:
+        self.engine.tick()
+        if self.engine.is_leader():
+            self._tick_leader(timed)
+        if timed:
+            self.compaction.poll()
+
+    def _tick_leader(self, timed: bool) -> None:
+        if self.voters and self.runtime.now() - self.replication.quorum_at >= self.settings.fallback:
+            self.step_down("no quorum has answered within the fallback time")
+            return
+        behind = timed and self.engine.commit_index() > self.replication.sent_commit
+        if self._send_soon or behind:
+            self._send_soon = False
+            self.engine.send_appends()
+            self.replication.sent_commit = self.engine.commit_index()
+        if timed:
+            self.membership.poll()
+            self.sends.poll()
+            self._poll_transfer()
+            if not self._marks or self._marks[-1][0] < self.last_index:
+                self._marks.append((self.last_index, self.runtime.now()))
+
+    def _poll_transfer(self) -> None:
+        if self._transfer is None:
+            return
+        target, deadline, asked = self._transfer
+        if self.runtime.now() > deadline:
+            self._transfer = None
+        elif not asked and self.engine.match_index(target) == self.last_index == self.commit_index:
+            self._transfer = (target, deadline, True)
+            self.post(target, TIMEOUT_NOW, self.term)
+
+    def link_changed(self, node_id: str, incarnation: str, up: bool, same_run: bool) -> None:
+        """The link to a node came up or went down."""
+        for node in self.membership.peers():
+            if node.member.node == node_id and node.member.incarnation == incarnation:
+                self.sends.forget(node)
+                self.replication.link_changed(node, same_run)
+                (self.transport.connected if up else self.transport.disconnected)(node)
+
+    def close(self) -> None:
+        """Stop and let go of the files; the machine is told if it led."""
+        self.compaction.abandon()
+        self.inbox.abort()
+        if not self.halted:
+            self.run(self.engine.step_down)
+        self.halted = self.halted or "closed"
+        self.journal.close()
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def post(self, node: PeerNode, kind: int, *fields: Any) -> None:
+        """Put a message to `node` into the outbox."""
+        member = node.member
+        self._outbox.append((member.node, [self.group_id, kind, member.replica, self.member.replica, *fields]))
+
+    def send_soon(self) -> None:
+        """A follower must be sent something without waiting for the next heartbeat."""
+        self._send_soon = True
+        self.host.mark(self)
+
+    def snapshot_needed(self, node: PeerNode) -> None:
+        """The log no longer has what `node` lacks."""
+        self.sends.needed(node)
+
+    def _enter(self) -> None:
+        if self._depth == 0:
+            self._clock_before = seams.enter(self.runtime)
+        self._depth += 1
+
+    def _leave(self) -> None:
+        if self._depth == 1:
+            self._announce()
+        self._depth -= 1
+        if self._depth == 0:
+            seams.enter(self._clock_before)
+            self._settle()
+
+    def _announce(self) -> None:
+        if self._gained and self.engine.is_leader():
+            self._gained = False
+            self._leading_term = self.engine.term()
+            self.machine.leadership_gained(self._leading_term)
+
+    def _settle(self) -> None:
+        """The log first, then what speaks of it."""
+        try:
+            self.journal.flush()
+        except OSError as error:
+            self._log_failed(error)
+        if self._outbox:
+            outbox, self._outbox = self._outbox, []
+            self.host.enqueue(outbox)
+        if self.engine.is_leader() or self.engine.commit_index() > self.engine.applied_index():
+            self.host.mark_if_due(self)
+
+    def _log_failed(self, error: OSError) -> None:
+        self._outbox.clear()
+        self._halt(f"the log cannot be written: {error}")
+
+    def _halt(self, reason: str) -> None:
+        log.error("%s: this replica stops: %s", self.group_id, reason)
+        self.halted = reason
+        if self.engine.is_leader():
+            self.engine.step_down()
+
+    # -- hooks of the engine ---------------------------------------------------------------------
+
+    def may_campaign(self) -> bool:
+        """See `election`."""
+        return self.election.may_campaign()
+
+    def state_changed(self, old: int, new: int) -> None:
+        """The engine changed state, in the middle of something: tell the machine at once when leadership is
+        lost, before anything else is applied, and later when it is gained."""
+        if new == LEADER:
+            self._gained = True
+            self._marks.clear()
+            self.elections_won += 1
+            if self.host.observer is not None:
+                self.host.observer.led(self.group_id, self.member.node, self.engine.term())
+            self.replication.leadership_gained(self.election.campaign_at)
+        elif old == LEADER:
+            self._lost()
+
+    def _lost(self) -> None:
+        term, self._leading_term = self._leading_term, None
+        self._gained = False
+        self._transfer = None
+        self.sends.clear()
+        self.membership.stop_adding()
+        if term is not None:
+            self.machine.leadership_lost(term)
+        barriers, self._barriers = self._barriers, deque()
+        for _, done in barriers:
+            done(False)
+
+    def apply_committed(self) -> None:
+        """Apply committed entries, a bounded number of bytes; each index once, whatever the machine does."""
+        applied, commit = self.engine.applied_index(), self.engine.commit_index()
+        if applied >= commit:
+            return
+        first = self.journal[0].index
+        budget = APPLY_TURN_BYTES
+        while applied < commit and budget > 0 and not self.halted:
+            applied += 1
+            entry = self.journal[applied - first]
+            self.engine.set_applied(applied)
+            budget -= len(entry.data) + 64
+            if entry.data[0] == REGULAR:
+                self._apply(entry.index, entry.term, entry.data[1:])
+        while self._barriers and self._barriers[0][0] <= applied:
+            self._barriers.popleft()[1](True)
+
+    def _apply(self, index: int, term: int, payload: bytes) -> None:
+        if self.host.observer is not None:
+            self.host.observer.applied(self.group_id, self.member.node, index, term, payload)
+        try:
+            self.machine.apply(index, term, payload)
+        except Exception as error:
+            log.exception("%s: applying entry %d failed", self.group_id, index)
+            self._halt(f"entry {index} could not be applied: {error}")
+
+    def install(self, meta: SnapshotMeta, prepared: Any) -> None:
+        """Swap in a received snapshot that is in place on disk."""
+        self.compaction.abandon()
+        self.machine.install(prepared, meta.index, meta.term)
+        if self.journal.holds(meta.index, meta.term):
+            self.journal.covered_by(meta)
+            self.membership.refresh()
+        else:
+            self.journal.restart_at(meta)
+        self.engine.jump_to(max(meta.index, self.engine.applied_index()))
+
+    def restore(self) -> None:
+        """At start: bring the machine to the newest snapshot. Raises `SnapshotDamaged`."""
+        meta = self.storage.snapshots.latest()
+        if meta is not None and meta.index > 0:
+            prepared = self.machine.prepare_restore(self.storage.snapshots.blocks(meta))
+            self.machine.install(prepared, meta.index, meta.term)

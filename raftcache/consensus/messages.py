@@ -1,0 +1,86 @@
+"""The messages between two replicas of a group, as compact msgpack arrays.
+
+Every message is `[group id, kind, to replica, from replica, …]`; the link says which node and incarnation stand
+at either end, so the four together name both members, and a message to a member that is no more is dropped. A
+frame is an array of messages: all that one loop turn had for one peer.
+
+| kind | fields | |
+|---|---|---|
+| APPEND | term, commit index, prev index, prev term, generation, sent at, terms, data… | `terms`: one if all alike |
+| ACK | term, next index, reset, success, generation, sent at (echoed), wall clock | |
+| FILLER | term, sent at | a heartbeat to a replica that needs a snapshot |
+| REQUEST_VOTE | term, last index, last term, transfer | `transfer`: the leader itself asked for it |
+| VOTE | term, wall clock | |
+| PRE_VOTE | term asked for, last index, last term, round | |
+| PRE_VOTE_REPLY | own term, granted, round, wall clock | |
+| TIMEOUT_NOW | term | leadership transfer |
+| STALE_TERM | own term | the answer to a leader of a lower term |
+| SNAPSHOT | term, index, snapshot's term, size, offset, data | a chunk of a snapshot file |
+| SNAPSHOT_ACK | term, index, received, installed | |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+
+from raftcache.wal.api import Entry
+
+APPEND, ACK, FILLER, REQUEST_VOTE, VOTE, PRE_VOTE, PRE_VOTE_REPLY = range(1, 8)
+TIMEOUT_NOW, STALE_TERM, SNAPSHOT, SNAPSHOT_ACK = range(8, 12)
+
+Message = list[Any]
+
+NOTE_GROUP = ""
+"""The group id of node-level notes: `["", payload]`."""
+
+FRAME_TARGET_BYTES = 16 << 20
+"""Messages of a turn beyond this much go into another frame: links refuse frames of 64 MiB, and the largest
+message is an append of `settings.APPEND_LIMIT_BYTES` and one entry."""
+
+_packer = msgpack.Packer(use_bin_type=True, autoreset=True)
+
+
+def pack_frames(messages: list[Message]) -> Iterator[bytes]:
+    """One frame for all the messages of a turn to one peer, or a few where they are large."""
+    packed: list[bytes] = []
+    size = 0
+    for message in messages:
+        packed.append(_packer.pack(message))
+        size += len(packed[-1])
+        if size > FRAME_TARGET_BYTES:
+            yield _packer.pack_array_header(len(packed)) + b"".join(packed)
+            packed, size = [], 0
+    if packed:
+        yield _packer.pack_array_header(len(packed)) + b"".join(packed)
+
+
+def unpack_frame(frame: bytes) -> list[Message]:
+    """The messages of a frame. Raises ValueError where it is not an array of arrays."""
+    try:
+        messages = msgpack.unpackb(frame)
+    except Exception as error:
+        raise ValueError(f"not a frame: {error}") from error
+    if not isinstance(messages, list) or not all(isinstance(m, list) and m for m in messages):
+        raise ValueError("not a frame: an array of arrays is expected")
+    return messages
+
+
+def pack_entries(entries: list[Entry]) -> Message:
+    """`[terms, data, …]`: the tail of an APPEND."""
+    if not entries:
+        return [0]
+    first = entries[0][2]
+    if first == entries[-1][2]:  # Terms never fall along a log, so equal ends mean equal terms.
+        return [first, *[entry[0] for entry in entries]]
+    return [[entry[2] for entry in entries], *[entry[0] for entry in entries]]
+
+
+def unpack_entries(prev_index: int, tail: Message) -> list[Entry]:
+    """The inverse of `pack_entries`."""
+    terms, data = tail[0], tail[1:]
+    if isinstance(terms, int):
+        return [Entry(item, prev_index + 1 + i, terms) for i, item in enumerate(data)]
+    return [Entry(item, prev_index + 1 + i, terms[i]) for i, item in enumerate(data)]

@@ -1,0 +1,47 @@
+"""The timings and bounds of consensus, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ENTRY_LIMIT_BYTES = 7 << 20
+"""The largest payload that may be proposed. Below `APPEND_LIMIT_BYTES`, so that no entry is ever cut in pieces
+(hazard 18)."""
+
+APPEND_LIMIT_BYTES = 8 << 20
+"""How many bytes of entries one append message carries at most."""
+
+APPLY_TURN_BYTES = 1 << 20
+"""How much of a backlog of committed entries a group applies before it lets the loop turn."""
+
+CAUGHT_UP_ENTRIES = 64
+"""A learner this close to the leader's last entry becomes a voter."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsensusSettings:
+    """`election_min_ms` must exceed three heartbeats; the fallback is when a leader without a quorum steps down.
+
+    A log over `snapshot_log_bytes` is replaced by a snapshot, with the last `log_tail_bytes` of entries kept for
+    replicas that lag a little.
+    """
+
+    heartbeat_ms: int = 100
+    election_min_ms: int = 400
+    election_max_ms: int = 800
+    fallback_ms: int = 1000
+    tick_ms: int = 20
+    snapshot_log_bytes: int = 32 << 20
+    log_tail_bytes: int = 4 << 20
+    snapshot_chunk_bytes: int = 256 << 10
+    snapshot_window_chunks: int = 4
+
+    @property
+    def election_min(self) -> float:
+        """Seconds."""
+        return self.election_min_ms / 1000
+
+    @property
+    def fallback(self) -> float:
+        """Seconds."""
+        return self.fallback_ms / 1000

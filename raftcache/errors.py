@@ -1,0 +1,164 @@
+"""The one tree of errors, and the one table that gives each its face over HTTP, RESP and RPC.
+
+Two kinds are never mixed up. A *definite* error says that the command had no effect and never will: it may be
+retried. `OutcomeUnknown` says that a write may or may not take effect: only reads and keyed writes may be
+retried after it. The `code` is the name on every wire, in logs and in metrics.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class RaftcacheError(Exception):
+    """Base of all errors that an interface may show to a client."""
+
+    code: ClassVar[str] = "error"
+    http_status: ClassVar[int] = 500
+    resp_prefix: ClassVar[str] = "ERR"
+    definite: ClassVar[bool] = True
+    retry_after_ms: ClassVar[int | None] = None
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details
+
+    def to_wire(self) -> dict[str, Any]:
+        """`{"code", "message", "details"}`: how the error travels between nodes and clients."""
+        return {"code": self.code, "message": self.message, "details": self.details}
+
+
+class InternalError(RaftcacheError):
+    """A defect of ours, met at a point that nobody knows: so the outcome is not known either."""
+
+    code, definite = "internal", False
+
+
+class BadRequest(RaftcacheError):
+    """Input that can never work: the message names field, limit and value."""
+
+    code, http_status = "bad_request", 400
+
+
+class InvalidKey(BadRequest):
+    """A key that is empty or over the limit."""
+
+    code = "invalid_key"
+
+
+class InvalidName(BadRequest):
+    """A namespace name outside `[A-Za-z0-9_.-]{1,64}`."""
+
+    code = "invalid_name"
+
+
+class InvalidPolicy(BadRequest):
+    """A namespace policy with an unknown field, or with a value that cannot be."""
+
+    code = "invalid_policy"
+
+
+class LevelTooLow(BadRequest):
+    """A request that asks for less than its namespace's policy."""
+
+    code = "level_too_low"
+
+
+class TooManyKeys(BadRequest):
+    """A multi-key command over the limit."""
+
+    code = "too_many_keys"
+
+
+class ValueTooLarge(BadRequest):
+    """A value over 1 MiB or over its namespace's `max_item_bytes`."""
+
+    code, http_status = "value_too_large", 413
+
+
+class UnknownNamespace(RaftcacheError):
+    """No namespace of that name."""
+
+    code, http_status = "unknown_namespace", 404
+
+
+class UnknownCommand(BadRequest):
+    """No command or RPC method of that name."""
+
+    code, http_status = "unknown_command", 404
+
+
+class NotAnInteger(RaftcacheError):
+    """`incr` on a value that is no integer, or with a result outside 64 bits."""
+
+    code, http_status = "not_an_integer", 409
+
+
+class Unauthenticated(RaftcacheError):
+    """The handshake or the secret failed."""
+
+    code, http_status, resp_prefix = "unauthenticated", 401, "NOAUTH"
+
+
+class MemoryFull(RaftcacheError):
+    """The node's hard memory limit refuses this write. Not executed."""
+
+    code, http_status, resp_prefix = "memory_full", 507, "OOM"
+
+
+class Overloaded(RaftcacheError):
+    """A named bound was reached. Not executed."""
+
+    code, http_status, resp_prefix, retry_after_ms = "overloaded", 503, "BUSY", 1000
+
+
+class NotLeader(RaftcacheError):
+    """This replica does not lead the shard. `leader` (node id or None) and `term` are hints. Not executed."""
+
+    code, http_status, resp_prefix, retry_after_ms = "not_leader", 503, "CLUSTERDOWN", 1000
+
+
+class WrongShard(RaftcacheError):
+    """The shard does not own the key's slot: the sender's map is old. Not executed."""
+
+    code, http_status, resp_prefix, retry_after_ms = "wrong_shard", 503, "CLUSTERDOWN", 1000
+
+
+class NoLeader(RaftcacheError):
+    """No leader could be reached within the deadline. Not executed."""
+
+    code, http_status, resp_prefix, retry_after_ms = "no_leader", 503, "CLUSTERDOWN", 1000
+
+
+class Unavailable(RaftcacheError):
+    """The peer could not be reached, and nothing was sent. Not executed."""
+
+    code, http_status, resp_prefix, retry_after_ms = "unavailable", 503, "CLUSTERDOWN", 1000
+
+
+class ChangeInProgress(RaftcacheError):
+    """A membership change is not yet committed; one at a time. Not executed."""
+
+    code, http_status, retry_after_ms = "change_in_progress", 503, 1000
+
+
+class OutcomeUnknown(RaftcacheError):
+    """A write that may or may not take effect. `version` is in the details where it is known."""
+
+    code, http_status, definite = "outcome_unknown", 504, False
+
+
+def _tree(cls: type[RaftcacheError]) -> list[type[RaftcacheError]]:
+    return [cls, *(leaf for child in cls.__subclasses__() for leaf in _tree(child))]
+
+
+BY_CODE: dict[str, type[RaftcacheError]] = {cls.code: cls for cls in reversed(_tree(RaftcacheError))}
+
+
+def from_wire(body: dict[str, Any]) -> RaftcacheError:
+    """The error that `to_wire` wrote; an unknown code becomes an `InternalError` that keeps the text."""
+    cls = BY_CODE.get(body.get("code", ""), InternalError)
+    error = cls(str(body.get("message", "")))
+    error.details = dict(body.get("details", {}))
+    return error

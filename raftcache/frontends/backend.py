@@ -1,0 +1,65 @@
+"""What a front end needs from whoever runs it: a node that holds shards, or a process that holds none.
+
+Everything is callbacks on the backend's `Runtime`: a front end adds its protocol and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
+
+from prometheus_client.core import Metric
+
+from raftcache.clock import Runtime
+from raftcache.commands.policy import Namespaces
+from raftcache.commands.types import Command, Reply
+from raftcache.errors import RaftcacheError
+
+
+class PolicyWritten(NamedTuple):
+    """A policy change that every shard follows from now on. `document` is as `namespace_document` gives it."""
+
+    created: bool
+    document: dict[str, Any]
+
+
+PolicyDone = Callable[[PolicyWritten | RaftcacheError], None]
+DeleteDone = Callable[[RaftcacheError | None], None]
+
+
+class Backend(Protocol):
+    """The cluster, seen from a front end. Every callback is called exactly once, now or later; none raises.
+
+    A deadline is a time of `runtime.now()`, in seconds; the backend answers by then, with a `Failure` if need be.
+    """
+
+    @property
+    def runtime(self) -> Runtime:
+        """The clock and the event loop that all calls and callbacks share."""
+
+    def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
+        """Route and execute `command`. Errors are `Failure` replies."""
+
+    def namespaces(self) -> Namespaces:
+        """The namespaces of the newest epoch known here."""
+
+    def put_namespace(self, name: str, document: dict[str, Any], deadline: float, done: PolicyDone) -> None:
+        """Create `name`, or give it another policy. `document` is whole and validated."""
+
+    def delete_namespace(self, name: str, deadline: float, done: DeleteDone) -> None:
+        """Delete `name` and drop its keys. `done` gets None, or the error: `UnknownNamespace`, `BadRequest`…"""
+
+    def namespace_document(self, name: str) -> dict[str, Any] | None:
+        """The whole policy of `name` in the names of the HTTP interface, None where there is no such namespace.
+
+        `ack`, `readLevel` (null: the one that fits `ack`), `defaultTtlSeconds` (or null), `maxItemBytes`.
+        """
+
+    def cluster(self) -> dict[str, Any]:
+        """`{"epoch", "nodes": [{"id", "state"}], "shards": [{"id", "slots", "replicas", "leader", "term"}]}`."""
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether every shard has a leader that can be reached from here, and if not, why."""
+
+    def collect_metrics(self) -> Iterable[Metric]:
+        """The metrics of everything below the front ends; names start with `raftcache_`."""

@@ -1,0 +1,59 @@
+"""The listening socket of the HTTP interface."""
+
+from __future__ import annotations
+
+import errno
+
+from aiohttp import web
+
+from raftcache.frontends.backend import Backend
+from raftcache.frontends.http.app import build_app
+from raftcache.frontends.http.context import HttpSettings
+
+KEEPALIVE_SECONDS = 75.0
+"""An idle connection is kept this long: longer than most clients and proxies keep theirs."""
+STOP_SECONDS = 2.0
+"""How long requests under way may still take once the server stops."""
+BACKLOG = 1024
+
+
+class ListenError(OSError):
+    """The address cannot be listened on; the message names it and the configuration field."""
+
+
+class HttpServer:
+    """`backend` over HTTP on one address. Port 0 lets the system choose; `port` then says which."""
+
+    def __init__(self, backend: Backend, host: str, port: int, settings: HttpSettings | None = None) -> None:
+        self.host, self.port = host, port
+        self._app = build_app(backend, settings)
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen. Raises ListenError."""
+        runner = web.AppRunner(
+            self._app,
+            access_log=None,
+            handler_cancellation=False,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            shutdown_timeout=STOP_SECONDS,
+        )
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self.host, self.port, backlog=BACKLOG).start()
+        except (OSError, OverflowError) as error:
+            await runner.cleanup()
+            raise self._listen_error(error) from error
+        self._runner = runner
+        self.port = runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Take no more requests, give those under way a moment, close. Harmless when not started."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def _listen_error(self, error: Exception) -> ListenError:
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        reason = "the port is taken by another process" if taken else str(error)
+        return ListenError(f"cannot listen for HTTP on {self.host}:{self.port} (field `http`): {reason}")

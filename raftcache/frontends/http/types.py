@@ -1,0 +1,325 @@
+"""The bodies, query parameters and answers of the HTTP interface.
+
+These types validate what comes in, write what goes out, and are what the OpenAPI document is made from. Names
+are camelCase on the wire. Limits that count bytes, or that have an error code of their own, are described here
+(`extra_json_schema`) and checked where the command is built.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from raftcache.commands.types import (
+    INT64_MAX,
+    INT64_MIN,
+    KEY_LIMIT_BYTES,
+    MULTI_KEY_LIMIT,
+    TTL_LIMIT_MS,
+    VALUE_LIMIT_BYTES,
+)
+
+TTL_LIMIT_SECONDS = TTL_LIMIT_MS // 1000
+TIMEOUT_DEFAULT_MS, TIMEOUT_LIMIT_MS = 5_000, 60_000
+
+Ttl = Annotated[float, Meta(gt=0, le=TTL_LIMIT_SECONDS, description="Seconds; fractions count to the millisecond.")]
+Delta = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]
+Durability = Literal["primary", "quorum"]
+Consistency = Literal["latest", "linearizable"]
+VersionText = Annotated[
+    str,
+    Meta(pattern=r"^v[0-9A-Za-z_-]{1,64}\.[0-9]{1,18}\.[0-9]{1,18}$", description="As an earlier answer gave it."),
+]
+Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+KeyText = Annotated[
+    str,
+    Meta(
+        description=f"1 to {KEY_LIMIT_BYTES} bytes of UTF-8, the namespace's prefix included.",
+        extra_json_schema={"minLength": 1, "maxLength": KEY_LIMIT_BYTES},
+    ),
+]
+ItemKey = Annotated[
+    str, Meta(description=f"As any key; one that is not 1 to {KEY_LIMIT_BYTES} bytes long is the error of its item.")
+]
+NamespaceName = Annotated[str, Meta(extra_json_schema={"pattern": "^[A-Za-z0-9_.-]{1,64}$"})]
+MANY = Meta(extra_json_schema={"maxItems": MULTI_KEY_LIMIT}, description="None is fine, and is answered by none.")
+ErrorDetail = Annotated[
+    dict[str, Any],
+    Meta(
+        description="What went wrong; details such as `version` beside `code` and `message`.",
+        extra_json_schema={
+            "properties": {"code": {"type": "string"}, "message": {"type": "string"}},
+            "required": ["code", "message"],
+        },
+    ),
+]
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "durability": ("primary", "quorum"),
+    "ack": ("primary", "quorum"),
+    "consistency": ("latest", "linearizable"),
+    "readLevel": ("latest", "linearizable"),
+}
+"""What a field of each name may be, for error messages."""
+
+
+class Input(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Base of what clients send: an unknown field is an error. An optional field may be null or left out."""
+
+
+class NoQuery(Input, frozen=True):
+    """No query parameters."""
+
+
+class GetQuery(Input, frozen=True):
+    """`consistency` absent: the namespace's."""
+
+    consistency: Consistency | None = None
+
+
+class DeleteQuery(Input, frozen=True):
+    """`ifVersion`: delete only what has this version."""
+
+    if_version: VersionText | None = None
+    durability: Durability | None = None
+
+
+class SetOptions(Input, frozen=True):
+    """How to write: the query parameters beside a raw body.
+
+    `ttlSeconds` absent: the namespace's default. `ifVersion` and `ifAbsent` are conditions; both must hold.
+    """
+
+    ttl_seconds: Ttl | None = None
+    if_version: VersionText | None = None
+    if_absent: bool = False
+    durability: Durability | None = None
+
+
+class PutBody(SetOptions, frozen=True, kw_only=True):
+    """A value, any JSON, and how to write it."""
+
+    value: msgspec.Raw
+
+
+class GetMany(Input, frozen=True):
+    """Many reads."""
+
+    namespace: NamespaceName
+    keys: Annotated[list[ItemKey], MANY]
+    consistency: Consistency | None = None
+
+
+class SetItem(Input, frozen=True):
+    """One of many writes."""
+
+    key: ItemKey
+    value: msgspec.Raw
+    ttl_seconds: Ttl | None = None
+
+
+class SetMany(Input, frozen=True):
+    """Many writes."""
+
+    namespace: NamespaceName
+    items: Annotated[list[SetItem], MANY]
+    durability: Durability | None = None
+
+
+class DeleteMany(Input, frozen=True):
+    """Many deletes."""
+
+    namespace: NamespaceName
+    keys: Annotated[list[ItemKey], MANY]
+    durability: Durability | None = None
+
+
+class IncrBody(Input, frozen=True):
+    """Add `delta` to a counter; `ttlSeconds` counts only where the counter is new."""
+
+    namespace: NamespaceName
+    key: KeyText
+    delta: Delta = 1
+    ttl_seconds: Ttl | None = None
+    durability: Durability | None = None
+
+
+class ExpireBody(Input, frozen=True):
+    """Give a key another time to live; null takes it away."""
+
+    namespace: NamespaceName
+    key: KeyText
+    ttl_seconds: Ttl | None
+    durability: Durability | None = None
+
+
+class Policy(Input, frozen=True):
+    """The whole policy of a namespace; what is left out takes its default.
+
+    `readLevel` null: `latest` where `ack` is `primary`, else `linearizable`.
+    """
+
+    ack: Durability = "primary"
+    read_level: Consistency | None = None
+    default_ttl_seconds: Ttl | None = None
+    max_item_bytes: Annotated[int, Meta(ge=1, le=VALUE_LIMIT_BYTES)] = VALUE_LIMIT_BYTES
+
+
+class Output(msgspec.Struct, frozen=True, rename="camel"):
+    """Base of what is answered."""
+
+
+class ErrorAnswer(Output, frozen=True):
+    """Any error."""
+
+    error: ErrorDetail
+
+
+class Stored(Output, frozen=True):
+    """A write that took place."""
+
+    written: bool
+    version: str
+    expires_at: Instant | None
+    durability: str
+
+
+class Refused(Output, frozen=True):
+    """A condition that did not hold; `currentVersion` null: nothing is there."""
+
+    written: bool
+    current_version: str | None
+
+
+class Hit(Output, frozen=True):
+    """A value. A raw one is `{"encoding": "base64", "value": …}`."""
+
+    hit: bool
+    value: msgspec.Raw
+    version: str
+    ttl_remaining_seconds: int | None
+
+
+class Miss(Output, frozen=True):
+    """Nothing there."""
+
+    hit: bool
+
+
+class GotItem(Output, frozen=True):
+    """One result of many reads: a hit, a miss or an error."""
+
+    key: str
+    hit: bool | UnsetType = UNSET
+    value: msgspec.Raw | UnsetType = UNSET
+    version: str | UnsetType = UNSET
+    ttl_remaining_seconds: int | UnsetType | None = UNSET
+    error: ErrorDetail | UnsetType = UNSET
+
+
+class StoredItem(Output, frozen=True):
+    """One result of many writes."""
+
+    key: str
+    written: bool | UnsetType = UNSET
+    version: str | UnsetType = UNSET
+    expires_at: Instant | UnsetType | None = UNSET
+    durability: str | UnsetType = UNSET
+    error: ErrorDetail | UnsetType = UNSET
+
+
+class DeletedItem(Output, frozen=True):
+    """One result of many deletes; `existed` tells whether anything was there."""
+
+    key: str
+    existed: bool | UnsetType = UNSET
+    version: str | UnsetType = UNSET
+    durability: str | UnsetType = UNSET
+    error: ErrorDetail | UnsetType = UNSET
+
+
+class GotMany(Output, frozen=True):
+    """One result a key, in the order asked."""
+
+    results: list[GotItem]
+
+
+class StoredMany(Output, frozen=True):
+    """One result an item, in the order asked."""
+
+    results: list[StoredItem]
+
+
+class DeletedMany(Output, frozen=True):
+    """One result a key, in the order asked."""
+
+    results: list[DeletedItem]
+
+
+class CountedAnswer(Output, frozen=True):
+    """The counter after the addition."""
+
+    value: int
+    version: str
+    durability: str
+
+
+class ExpireAnswer(Output, frozen=True):
+    """`applied` false: nothing was there."""
+
+    applied: bool
+    version: str
+    durability: str
+
+
+class NamedPolicy(Policy, frozen=True, kw_only=True):
+    """A namespace in the list of all."""
+
+    name: NamespaceName
+
+
+class PolicyList(Output, frozen=True):
+    """All namespaces, by name."""
+
+    namespaces: list[NamedPolicy]
+
+
+class NodeStatus(Output, frozen=True):
+    """A node as the metadata group knows it."""
+
+    id: str
+    state: str
+
+
+class ReplicaStatus(Output, frozen=True):
+    """One replica of a shard."""
+
+    node: str
+    state: str
+
+
+class ShardStatus(Output, frozen=True):
+    """A shard; `slots` are inclusive ranges, `leader` is a node id."""
+
+    id: str
+    slots: list[tuple[int, int]]
+    replicas: list[ReplicaStatus]
+    leader: str | None
+    term: int
+
+
+class ClusterStatus(Output, frozen=True):
+    """The cluster as this front end sees it."""
+
+    epoch: int
+    nodes: list[NodeStatus]
+    shards: list[ShardStatus]
+
+
+class Health(Output, frozen=True):
+    """`reason` says what is missing; it is empty when all is well."""
+
+    ok: bool
+    reason: str

@@ -1,0 +1,153 @@
+"""Applying a committed command to the metadata state.
+
+A pure function of both: every replica gets the same state, digest and result from the same log. A handler returns
+the next state, with the epoch still to be raised, or raises an error of the `BadRequest` kind; `apply` compares,
+raises the epoch by one exactly where something differs, and turns an error into a result. Nothing raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from raftcache.commands.policy import DEFAULT, Namespace
+from raftcache.errors import BadRequest, RaftcacheError, UnknownNamespace
+from raftcache.metadata.checks import (
+    check_init,
+    check_members,
+    check_name,
+    check_namespace,
+    check_node_id,
+    check_preferred,
+)
+from raftcache.metadata.commands import (
+    Applied,
+    Barrier,
+    DeleteNamespace,
+    InitCluster,
+    MetadataCommand,
+    PutNamespace,
+    PutNode,
+    SetMetadataMembers,
+    SetShard,
+)
+from raftcache.metadata.state import NAMESPACE_LIMIT, NODE_LIMIT, MetadataState, Node
+
+Result = Applied | RaftcacheError
+
+
+def apply(state: MetadataState, command: MetadataCommand) -> tuple[MetadataState, Result]:
+    """The state after `command`, and what its proposer is told. A refused command leaves the state as it was."""
+    try:
+        changed = _HANDLERS[type(command)](state, command)
+    except RaftcacheError as error:
+        return state, error
+    if changed == state:
+        return state, _result(state, state, command)
+    after = replace(changed, epoch=state.epoch + 1)
+    return after, _result(state, after, command)
+
+
+def _result(before: MetadataState, after: MetadataState, command: MetadataCommand) -> Applied:
+    changed = before.epoch != after.epoch
+    if not isinstance(command, PutNamespace):
+        return Applied(after.epoch, changed)
+    name = command.namespace.name
+    return Applied(after.epoch, changed, before.namespace(name) is None, after.namespace(name))
+
+
+def _barrier(state: MetadataState, command: Barrier) -> MetadataState:
+    return state
+
+
+def _init_cluster(state: MetadataState, command: InitCluster) -> MetadataState:
+    if state.cluster_id == command.cluster_id and state.cluster_id:
+        return state
+    if state.cluster_id:
+        raise BadRequest(f"the cluster exists already: cluster_id is {state.cluster_id}, got {command.cluster_id}")
+    check_init(command)
+    named = sorted(command.namespaces, key=lambda namespace: (namespace.name != DEFAULT, namespace.name))
+    namespaces = [replace(ns, id=state.next_namespace_id + offset) for offset, ns in enumerate(named)]
+    return replace(
+        state,
+        cluster_id=command.cluster_id,
+        replication_factor=command.replication_factor,
+        nodes=tuple(sorted(command.nodes, key=lambda node: node.id)),
+        shards=tuple(sorted(command.shards, key=lambda shard: shard.slots)),
+        namespaces=_by_name(namespaces),
+        next_namespace_id=state.next_namespace_id + len(namespaces),
+        metadata=tuple(sorted(command.metadata)),
+    )
+
+
+def _put_node(state: MetadataState, command: PutNode) -> MetadataState:
+    _require_cluster(state)
+    check_node_id(command.id)
+    others = [node for node in state.nodes if node.id != command.id]
+    if len(others) >= NODE_LIMIT:
+        raise BadRequest(f"nodes must be at most {NODE_LIMIT}, got {len(others) + 1}")
+    node = Node(command.id, command.incarnation, command.addresses, command.zone)
+    return replace(state, nodes=tuple(sorted([*others, node], key=lambda each: each.id)))
+
+
+def _put_namespace(state: MetadataState, command: PutNamespace) -> MetadataState:
+    _require_cluster(state)
+    asked = command.namespace
+    check_namespace(asked)
+    others = [namespace for namespace in state.namespaces if namespace.name != asked.name]
+    existing = state.namespace(asked.name)
+    if existing is not None:
+        return replace(state, namespaces=_by_name([*others, replace(asked, id=existing.id)]))
+    if len(others) >= NAMESPACE_LIMIT:
+        raise BadRequest(f"namespaces must be at most {NAMESPACE_LIMIT}, got {len(others) + 1}")
+    created = replace(asked, id=state.next_namespace_id)
+    return replace(state, namespaces=_by_name([*others, created]), next_namespace_id=state.next_namespace_id + 1)
+
+
+def _delete_namespace(state: MetadataState, command: DeleteNamespace) -> MetadataState:
+    _require_cluster(state)
+    check_name(command.name)
+    if command.name == DEFAULT:
+        raise BadRequest(f"namespace {DEFAULT!r} cannot be deleted")
+    if state.namespace(command.name) is None:
+        raise UnknownNamespace(f"no namespace {command.name!r}", namespace=command.name)
+    return replace(state, namespaces=tuple(ns for ns in state.namespaces if ns.name != command.name))
+
+
+def _set_shard(state: MetadataState, command: SetShard) -> MetadataState:
+    shard = state.shard(command.shard_id)
+    if shard is None:
+        raise BadRequest(f"shard must be one of the map's, got {command.shard_id[:80]!r}")
+    wanted = command.replicas if command.replicas is not None else shard.replicas
+    check_members(f"shard {shard.id}: replicas", wanted, {node.id for node in state.nodes})
+    changed = replace(shard, replicas=tuple(wanted), preferred=command.preferred or shard.preferred)
+    check_preferred(changed)
+    return replace(state, shards=tuple(changed if each is shard else each for each in state.shards))
+
+
+def _set_metadata_members(state: MetadataState, command: SetMetadataMembers) -> MetadataState:
+    _require_cluster(state)
+    check_members("metadata", command.members, {node.id for node in state.nodes})
+    return replace(state, metadata=tuple(sorted(command.members)))
+
+
+def _require_cluster(state: MetadataState) -> None:
+    if not state.cluster_id:
+        raise BadRequest("no cluster yet: init_cluster comes first")
+
+
+def _by_name(namespaces: list[Namespace]) -> tuple[Namespace, ...]:
+    return tuple(sorted(namespaces, key=lambda namespace: namespace.name))
+
+
+_HANDLERS: dict[type, Callable[[MetadataState, Any], MetadataState]] = {
+    Barrier: _barrier,
+    InitCluster: _init_cluster,
+    PutNode: _put_node,
+    PutNamespace: _put_namespace,
+    DeleteNamespace: _delete_namespace,
+    SetShard: _set_shard,
+    SetMetadataMembers: _set_metadata_members,
+}

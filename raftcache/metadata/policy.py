@@ -1,0 +1,102 @@
+"""Namespace policies as people write them: a JSON document, to and from the `Namespace` struct.
+
+A document replaces the whole policy: a field left out takes its default. Every mistake is an `InvalidPolicy`
+that names the field, what it may be, and what it was.
+"""
+
+from __future__ import annotations
+
+from reprlib import Repr
+from typing import Any
+
+from raftcache.commands.policy import Namespace
+from raftcache.commands.types import TTL_LIMIT_MS, VALUE_LIMIT_BYTES, AckLevel, ReadLevel
+from raftcache.errors import InvalidPolicy
+from raftcache.metadata.checks import check_name
+
+ACK_LEVELS = {"primary": AckLevel.PRIMARY, "quorum": AckLevel.QUORUM}
+READ_LEVELS = {"latest": ReadLevel.LATEST, "linearizable": ReadLevel.LINEARIZABLE}
+NOT_YET = {"durable", "committed"}
+"""Levels that are planned, and refused until they are built."""
+
+FIELDS = ("ack", "readLevel", "defaultTtlSeconds", "maxItemBytes")
+_MISSING = object()
+
+_brief = Repr()
+_brief.maxstring = 80
+_shown = _brief.repr
+"""A value for an error message, cut in length and in depth."""
+
+
+def parse_policy(name: str, document: Any, replication_factor: int) -> Namespace:
+    """The namespace that a policy document describes, with id 0: the metadata group gives the id.
+
+    `replicationFactor` may be named if it is the cluster's. Raises `InvalidName` or `InvalidPolicy`.
+    """
+    check_name(name)
+    if not isinstance(document, dict):
+        raise InvalidPolicy(f"a policy must be a JSON object, got {_shown(document)}")
+    _check_fields(document, replication_factor)
+    ack = AckLevel(_level(document, "ack", ACK_LEVELS, AckLevel.PRIMARY))
+    fitting = Namespace(name, 0, ack).reads_at
+    read_level = ReadLevel(_level(document, "readLevel", READ_LEVELS, fitting))
+    return Namespace(
+        name,
+        0,
+        ack,
+        None if read_level == fitting else read_level,
+        _default_ttl_ms(document.get("defaultTtlSeconds")),
+        _max_item_bytes(document.get("maxItemBytes", VALUE_LIMIT_BYTES)),
+    )
+
+
+def policy_document(namespace: Namespace) -> dict[str, Any]:
+    """The whole policy as a document; `parse_policy` reads it back to the same policy."""
+    ttl_ms = namespace.default_ttl_ms
+    seconds = None if ttl_ms is None else ttl_ms // 1000 if ttl_ms % 1000 == 0 else ttl_ms / 1000
+    return {
+        "ack": namespace.ack.name.lower(),
+        "readLevel": namespace.reads_at.name.lower(),
+        "defaultTtlSeconds": seconds,
+        "maxItemBytes": namespace.max_item_bytes,
+    }
+
+
+def _check_fields(document: dict[Any, Any], replication_factor: int) -> None:
+    factor = document.get("replicationFactor", _MISSING)
+    if factor is not _MISSING and (type(factor) is not int or factor != replication_factor):
+        raise InvalidPolicy(
+            f"replicationFactor must be {replication_factor}, got {_shown(factor)}: it belongs to the shards, "
+            "which all namespaces share, so it is set for the whole cluster and not for a namespace"
+        )
+    for field in document:
+        if field not in FIELDS and field != "replicationFactor":
+            raise InvalidPolicy(f"unknown field {_shown(field)}: a policy has {', '.join(FIELDS)}")
+
+
+def _level(document: dict[Any, Any], field: str, levels: dict[str, Any], fallback: int) -> int:
+    value = document.get(field)
+    if value is None:
+        return fallback
+    if isinstance(value, str) and value in levels:
+        return int(levels[value])
+    allowed = " or ".join(repr(level) for level in levels)
+    later = ", which is not available yet" if isinstance(value, str) and value in NOT_YET else ""
+    raise InvalidPolicy(f"{field} must be {allowed}, got {_shown(value)}{later}")
+
+
+def _default_ttl_ms(value: Any) -> int | None:
+    if value is None:
+        return None
+    limit = TTL_LIMIT_MS // 1000
+    number = type(value) in (int, float) and 0 < value <= limit
+    if not number or round(value * 1000) < 1:
+        raise InvalidPolicy(f"defaultTtlSeconds must be null or a positive number up to {limit}, got {_shown(value)}")
+    ttl_ms: int = round(value * 1000)
+    return ttl_ms
+
+
+def _max_item_bytes(value: Any) -> int:
+    if type(value) is not int or not 1 <= value <= VALUE_LIMIT_BYTES:
+        raise InvalidPolicy(f"maxItemBytes must be an integer from 1 to {VALUE_LIMIT_BYTES}, got {_shown(value)}")
+    return value

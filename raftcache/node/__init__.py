@@ -1,0 +1,1 @@
+"""The composition root: config, clock, network and files become a running node."""

@@ -1,0 +1,89 @@
+"""What the front ends stand on (`frontends.backend.Backend`), as far as nodes and lone front ends share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from raftcache.clock import Runtime
+from raftcache.commands.policy import Namespaces
+from raftcache.commands.types import Command, Reply
+from raftcache.errors import RaftcacheError, UnknownNamespace
+from raftcache.frontends.backend import DeleteDone, PolicyDone, PolicyWritten
+from raftcache.metadata.applying import Result
+from raftcache.metadata.commands import DeleteNamespace, PutNamespace
+from raftcache.metadata.policy import parse_policy, policy_document
+from raftcache.metadata.submitting import MetadataSubmitter
+from raftcache.metadata.view import MetadataView
+from raftcache.routing.dispatcher import Dispatcher
+
+FOLLOW_POLL_S = 0.01
+"""How often a change of policy looks whether this node's own view has come up to it."""
+
+
+class ViewBackend:
+    """Executes through a dispatcher, and changes policies through the metadata leader."""
+
+    def __init__(
+        self, runtime: Runtime, view: MetadataView, dispatcher: Dispatcher, metadata: MetadataSubmitter
+    ) -> None:
+        self.view, self.dispatcher = view, dispatcher
+        self._runtime, self._metadata = runtime, metadata
+
+    @property
+    def runtime(self) -> Runtime:
+        """The clock and loop of everything here."""
+        return self._runtime
+
+    def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
+        """See `Dispatcher.execute`."""
+        self.dispatcher.execute(command, deadline, reply)
+
+    def namespaces(self) -> Namespaces:
+        """The namespaces as this process knows them."""
+        return self.view.namespaces
+
+    def namespace_document(self, name: str) -> dict[str, Any] | None:
+        """The whole policy of one namespace."""
+        namespace = self.view.namespaces.by_name.get(name)
+        return policy_document(namespace) if namespace is not None else None
+
+    def put_namespace(self, name: str, document: dict[str, Any], deadline: float, done: PolicyDone) -> None:
+        """Create a namespace or change its policy; answered once this process follows it."""
+        try:
+            namespace = parse_policy(name, document, self.view.state.replication_factor)
+        except RaftcacheError as error:
+            done(error)
+            return
+
+        def applied(result: Result) -> None:
+            if isinstance(result, RaftcacheError):
+                done(result)
+                return
+            assert result.namespace is not None
+            written = PolicyWritten(result.created, policy_document(result.namespace))
+            self._when_followed(result.epoch, deadline, lambda: done(written))
+
+        self._metadata.submit(PutNamespace(namespace), deadline, applied)
+
+    def delete_namespace(self, name: str, deadline: float, done: DeleteDone) -> None:
+        """Delete a namespace and with it its keys; answered once this process follows that."""
+        if name not in self.view.namespaces.by_name:
+            done(UnknownNamespace(f"namespace {name!r} does not exist"))
+            return
+
+        def applied(result: Result) -> None:
+            if isinstance(result, RaftcacheError):
+                done(result)
+            else:
+                self._when_followed(result.epoch, deadline, lambda: done(None))
+
+        self._metadata.submit(DeleteNamespace(name), deadline, applied)
+
+    def _when_followed(self, epoch: int, deadline: float, then: Callable[[], None]) -> None:
+        """The change is committed; wait until requests through this process obey it, at most to the deadline."""
+        if self.view.epoch >= epoch or self._runtime.now() >= deadline:
+            then()
+        else:
+            self.view.refresh()
+            self._runtime.call_later(FOLLOW_POLL_S, lambda: self._when_followed(epoch, deadline, then))

@@ -1,0 +1,119 @@
+"""A node's metrics for Prometheus, read off when somebody asks. Names follow etcd and redis_exporter where those
+have one for the same thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from raftcache.consensus import GroupStatus
+from raftcache.metadata.view import MetadataView
+from raftcache.net.links import AsyncioLinks
+from raftcache.net.rpc_server import RpcServer
+from raftcache.node.core import NodeCore
+from raftcache.node.status import readiness
+from raftcache.routing.dispatcher import Dispatcher
+from raftcache.shard.replica import ShardReplica
+
+GROUP_GAUGES = (
+    ("raftcache_is_leader", "1 where this replica leads the group.", lambda s: s.is_leader),
+    ("raftcache_term", "The current Raft term.", lambda s: s.term),
+    ("raftcache_commit_index", "The newest committed entry.", lambda s: s.commit_index),
+    ("raftcache_applied_index", "The newest applied entry.", lambda s: s.applied_index),
+    ("raftcache_log_bytes", "What the group's log takes up.", lambda s: s.log_bytes),
+    ("raftcache_snapshot_index", "The entry that the newest snapshot is of.", lambda s: s.snapshot_index),
+)
+SHARD_GAUGES = (
+    ("raftcache_keys", "Keys in the shard.", lambda r: len(r.keyspace)),
+    ("raftcache_keyspace_bytes", "Bytes of keys, values and overhead.", lambda r: r.keyspace.used_bytes),
+    ("raftcache_speculative_writes", "Writes executed and not yet committed.", lambda r: r.pipeline.writes),
+    ("raftcache_speculative_bytes", "Their undo images and effects.", lambda r: r.pipeline.held_bytes),
+    ("raftcache_waiting_commands", "Commands that wait for a commit.", lambda r: r.pipeline.waiting),
+)
+SHARD_COUNTERS = (
+    ("raftcache_keyspace_hits", "Reads that found their key.", lambda r: r.stats.hits),
+    ("raftcache_keyspace_misses", "Reads that did not.", lambda r: r.stats.misses),
+    ("raftcache_sets", "Keys written.", lambda r: r.stats.sets),
+    ("raftcache_deletes", "Keys deleted.", lambda r: r.stats.deletes),
+    ("raftcache_expired_keys", "Keys whose time to live was over.", lambda r: r.stats.expired),
+    ("raftcache_reclaimed_keys", "Keys of dropped namespaces reclaimed.", lambda r: r.stats.reclaimed),
+    ("raftcache_batches_committed", "Log entries committed here.", lambda r: r.stats.batches_committed),
+    ("raftcache_writes_committed", "Effects committed here.", lambda r: r.stats.writes_committed),
+    ("raftcache_undone_writes", "Speculative writes undone after a lost leadership.", lambda r: r.stats.undone_writes),
+    ("raftcache_outcomes_unknown", "Writes answered `outcome_unknown`.", lambda r: r.stats.outcomes_unknown),
+)
+
+
+def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rpc: RpcServer) -> Iterable[Metric]:
+    """Everything that a node knows below its front end."""
+    statuses = [group.status() for group in core.host.groups.values()]
+    yield from _table(GaugeMetricFamily, GROUP_GAUGES, [((s.group_id,), s) for s in statuses])
+    yield from _replica_lag(statuses)
+    shards = [((shard_id,), replica) for shard_id, replica in core.shards.items()]
+    yield from _table(GaugeMetricFamily, SHARD_GAUGES, shards)
+    yield from _table(CounterMetricFamily, SHARD_COUNTERS, shards)
+    yield from _by_cause(core.shards)
+    yield GaugeMetricFamily("raftcache_memory_used_bytes", "Bytes that the shards account for.", core.budget.used_bytes)
+    yield GaugeMetricFamily("raftcache_memory_max_bytes", "The node's hard limit.", core.budget.limit_bytes)
+    yield GaugeMetricFamily("raftcache_ready", "1 where /readyz says so.", float(readiness(core)[0]))
+    yield from _links(core, links, rpc)
+    yield from routing_metrics(core.view, dispatcher)
+
+
+def routing_metrics(view: MetadataView, dispatcher: Dispatcher) -> Iterable[Metric]:
+    """What every front end knows."""
+    yield GaugeMetricFamily("raftcache_epoch", "The metadata epoch that this process follows.", view.epoch)
+    yield GaugeMetricFamily("raftcache_requests_in_flight", "Commands on their way.", dispatcher.inflight)
+    yield GaugeMetricFamily("raftcache_requests_parked", "Commands that wait for a leader.", dispatcher.parked)
+    yield CounterMetricFamily("raftcache_request_retries", "Attempts after the first.", dispatcher.retries)
+
+
+def _table(family: Any, rows: Any, subjects: Sequence[tuple[tuple[str, ...], Any]]) -> Iterable[Metric]:
+    for name, text, value in rows:
+        metric = family(name, text, labels=("shard",))
+        for labels, subject in subjects:
+            metric.add_metric(labels, float(value(subject)))
+        yield metric
+
+
+def _replica_lag(statuses: list[GroupStatus]) -> Iterable[Metric]:
+    names = ("shard", "node")
+    entries = GaugeMetricFamily("raftcache_replica_lag_entries", "Entries behind the leader.", labels=names)
+    lag = GaugeMetricFamily("raftcache_replica_lag_ms", "Age of the oldest entry not acknowledged.", labels=names)
+    connected = GaugeMetricFamily("raftcache_replica_connected", "1 where the leader reaches it.", labels=names)
+    for status in statuses:
+        for peer in status.peers:
+            labels = (status.group_id, peer.member.node)
+            entries.add_metric(labels, peer.lag_entries)
+            lag.add_metric(labels, peer.lag_ms)
+            connected.add_metric(labels, float(peer.connected))
+    return entries, lag, connected
+
+
+def _by_cause(shards: dict[str, ShardReplica]) -> Iterable[Metric]:
+    rejected = CounterMetricFamily("raftcache_rejected_commands", "Commands refused.", labels=("shard", "code"))
+    bounds = CounterMetricFamily("raftcache_bounds_reached", "Bounds that were hit.", labels=("shard", "bound"))
+    for shard_id, replica in shards.items():
+        for code, count in replica.stats.rejected.items():
+            rejected.add_metric((shard_id, code), count)
+        for bound, count in replica.stats.overloaded.items():
+            bounds.add_metric((shard_id, bound), count)
+    return rejected, bounds
+
+
+def _links(core: NodeCore, links: AsyncioLinks, rpc: RpcServer) -> Iterable[Metric]:
+    counted = CounterMetricFamily("raftcache_peer_links", "What happened on peer links.", labels=("event",))
+    for event, count in links.counters.items():
+        counted.add_metric((event,), count)
+    calls = CounterMetricFamily("raftcache_rpc", "What happened on the RPC port.", labels=("event",))
+    for event, count in rpc.counters.items():
+        calls.add_metric((event,), count)
+    yield counted
+    yield calls
+    yield GaugeMetricFamily("raftcache_peers_connected", "Nodes to which a link is up.", len(core.host.peer_ids()))
+    elections = CounterMetricFamily("raftcache_elections_won", "Leaderships gained here.", labels=("shard",))
+    for group in core.host.groups.values():
+        elections.add_metric((group.group_id,), group.elections_won)
+    yield elections

@@ -1,0 +1,72 @@
+"""Calls to other nodes by node id, for the dispatcher, the watch and metadata commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+import msgspec
+
+from raftcache.commands.types import Command, Failure, Reply, decode_reply
+from raftcache.config import parse_address
+from raftcache.errors import OutcomeUnknown, RaftcacheError, Unavailable
+from raftcache.metadata.view import MetadataView
+from raftcache.net.rpc_client import Done, RpcPool
+from raftcache.node.rpc_methods import encode_execute
+
+address_of = lru_cache(maxsize=4096)(parse_address)
+
+
+class RemoteNodes:
+    """Finds a node's RPC address, in the metadata or else among the configured ones, and calls it there."""
+
+    def __init__(self, pool: RpcPool, view: MetadataView, configured: dict[str, str] | None = None) -> None:
+        self._pool, self._view = pool, view
+        self._configured = configured or {}
+        self._addresses: dict[str, tuple[str, int]] = {}
+        self._epoch = -1
+
+    def call(self, node_id: str, method: str, body: bytes, deadline: float, done: Done) -> None:
+        """One RPC; `done` gets the body or an error, once."""
+        address = self._address(node_id)
+        if address is None:
+            done(Unavailable(f"the address of node {node_id} is not known"))
+        else:
+            self._pool.call(address, method, body, deadline, done)
+
+    def call_address(self, address: str, method: str, body: bytes, deadline: float, done: Done) -> None:
+        """One RPC to a `host:port`, for whoever does not know node ids yet."""
+        self._pool.call(address_of(address), method, body, deadline, done)
+
+    def execute(
+        self,
+        node_id: str,
+        shard_id: str,
+        epoch: int,
+        command: Command,
+        deadline: float,
+        done: Callable[[Reply], None],
+    ) -> None:
+        """The dispatcher's `Remote`."""
+        body = encode_execute(shard_id, epoch, command)
+        self.call(node_id, "execute", body, deadline, lambda answer: done(_reply_of(answer)))
+
+    def _address(self, node_id: str) -> tuple[str, int] | None:
+        if self._epoch != self._view.epoch:
+            self._epoch = self._view.epoch
+            self._addresses = {node.id: address_of(node.addresses.rpc) for node in self._view.state.nodes}
+        found = self._addresses.get(node_id)
+        if found is None and node_id in self._configured:
+            found = address_of(self._configured[node_id])
+        return found
+
+
+def _reply_of(answer: bytes | RaftcacheError) -> Reply:
+    if isinstance(answer, RaftcacheError):
+        return Failure(answer.code, answer.message, answer.details)
+    try:
+        reply: Reply = decode_reply(answer)
+        return reply
+    except msgspec.MsgspecError as error:
+        unknown = OutcomeUnknown(f"the leader's answer cannot be read: {error}")
+        return Failure(unknown.code, unknown.message, {})

@@ -1,0 +1,159 @@
+"""What a node answers over RPC: the methods, and the shapes of their bodies.
+
+| method | body | reply |
+|---|---|---|
+| `execute` | `[shard id, epoch, command]` | a reply of `commands.types` |
+| `watch` | `metadata.watch.WatchRequest` | `WatchAnswer` |
+| `metadata` | a metadata command | `Applied` |
+| `init_cluster` | JSON: cluster_id, nodes, shards, replicas, namespaces | JSON `{"epoch"}` |
+| `cluster` | empty | JSON, the body of `GET /v1/cluster`, with `ready` and `reason` |
+| `fault` | JSON `{"isolate": bool}` | JSON `{"isolated": bool}` |
+| `snapshot` | JSON `{}` | JSON `{"started": [group ids]}` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from raftcache.commands.policy import Namespace
+from raftcache.commands.types import AckLevel, Command, encode_reply
+from raftcache.errors import BadRequest, NotLeader, RaftcacheError
+from raftcache.metadata.applying import Result
+from raftcache.metadata.commands import InitCluster
+from raftcache.metadata.state import METADATA_GROUP, Addresses, Node
+from raftcache.metadata.submitting import serve_metadata
+from raftcache.metadata.watch import WatchHub
+from raftcache.net.rpc_server import RpcCall
+from raftcache.node.core import NodeCore
+from raftcache.node.status import cluster_document, readiness
+from raftcache.routing.bootstrap import plan_cluster
+
+ExecuteBody = tuple[str, int, msgspec.Raw]
+
+_encode_execute = msgspec.msgpack.Encoder().encode
+_decode_execute = msgspec.msgpack.Decoder(tuple[str, int, Command]).decode
+
+
+def encode_execute(shard_id: str, epoch: int, command: Command) -> bytes:
+    """The body of `execute`."""
+    return _encode_execute((shard_id, epoch, command))
+
+
+class NamespaceBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A namespace of a new cluster."""
+
+    name: str
+    ack: str = "primary"
+
+
+class NodeBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A node of a new cluster."""
+
+    id: str
+    incarnation: str
+    http: str
+    rpc: str
+    peer: str
+    zone: str = ""
+
+
+class InitBody(msgspec.Struct, forbid_unknown_fields=True):
+    """A new cluster."""
+
+    cluster_id: str
+    nodes: list[NodeBody]
+    shards: int
+    replicas: int
+    namespaces: list[NamespaceBody]
+
+
+class NodeMethods:
+    """The handlers of one node, by method name."""
+
+    def __init__(self, core: NodeCore, hub: WatchHub, isolate: Callable[[bool], None]) -> None:
+        self._core, self._hub, self._isolate = core, hub, isolate
+
+    def table(self) -> dict[str, Callable[[RpcCall], None]]:
+        """For `RpcServer.handlers`."""
+        return {
+            "execute": self._execute,
+            "watch": self._watch,
+            "metadata": self._metadata,
+            "init_cluster": self._init_cluster,
+            "cluster": self._cluster,
+            "fault": self._fault,
+            "snapshot": self._snapshot,
+        }
+
+    def _execute(self, call: RpcCall) -> None:
+        try:
+            shard_id, _epoch, command = _decode_execute(call.body)
+        except msgspec.MsgspecError as error:
+            call.fail(BadRequest(f"execute: the body cannot be read: {error}"))
+            return
+        replica = self._core.shard(shard_id)
+        if replica is None:
+            call.fail(NotLeader(f"{self._core.identity.node_id} does not hold shard {shard_id}"))
+        else:
+            replica.submit(command, lambda reply: call.reply(encode_reply(reply)))
+
+    def _watch(self, call: RpcCall) -> None:
+        self._hub.serve(call.body, call.deadline, lambda answer: _answer(call, answer))
+
+    def _metadata(self, call: RpcCall) -> None:
+        serve_metadata(self._core.metadata, call.body, lambda answer: _answer(call, answer))
+
+    def _init_cluster(self, call: RpcCall) -> None:
+        try:
+            command = self._plan(_json(call.body, InitBody))
+        except ValueError as error:
+            call.fail(BadRequest(f"init_cluster: {error}"))
+            return
+
+        def applied(result: Result) -> None:
+            if isinstance(result, RaftcacheError):
+                call.fail(result)
+            else:
+                call.reply(msgspec.json.encode({"epoch": result.epoch}))
+
+        self._core.metadata.submit(command, applied)
+
+    def _plan(self, body: InitBody) -> InitCluster:
+        nodes = [Node(n.id, n.incarnation, Addresses(n.http, n.rpc, n.peer), n.zone) for n in body.nodes]
+        namespaces = [Namespace(ns.name, 0, ack=AckLevel[ns.ack.upper()]) for ns in body.namespaces]
+        plan = plan_cluster(nodes, body.shards, body.replicas, namespaces, self._core.runtime.random)
+        plan = msgspec.structs.replace(plan, cluster_id=body.cluster_id)
+        group = self._core.host.groups.get(METADATA_GROUP)
+        return msgspec.structs.replace(plan, metadata=group.members) if group is not None else plan
+
+    def _cluster(self, call: RpcCall) -> None:
+        ready, reason = readiness(self._core)
+        call.reply(msgspec.json.encode({**cluster_document(self._core), "ready": ready, "reason": reason}))
+
+    def _fault(self, call: RpcCall) -> None:
+        try:
+            on = _json(call.body, dict[str, bool])["isolate"]
+        except (ValueError, KeyError) as error:
+            call.fail(BadRequest(f"fault: {error}"))
+            return
+        self._isolate(on)
+        call.reply(msgspec.json.encode({"isolated": on}))
+
+    def _snapshot(self, call: RpcCall) -> None:
+        started = [group.group_id for group in self._core.host.groups.values() if group.take_snapshot()]
+        call.reply(msgspec.json.encode({"started": started}))
+
+
+def _json(body: bytes, kind: Any) -> Any:
+    """Decode a JSON body. Raises ValueError."""
+    return msgspec.json.decode(body, type=kind)
+
+
+def _answer(call: RpcCall, answer: bytes | RaftcacheError) -> None:
+    if isinstance(answer, RaftcacheError):
+        call.fail(answer)
+    else:
+        call.reply(answer)

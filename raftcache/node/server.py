@@ -1,0 +1,178 @@
+"""A node on a real machine: a `NodeCore` with its sockets, its files and its front end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.core import Metric
+
+from raftcache.config import NodeConfig, parse_address
+from raftcache.consensus import ConsensusSettings, MemberId
+from raftcache.frontends.http.server import HttpServer
+from raftcache.identity import NodeIdentity
+from raftcache.metadata.remote_watch import RemoteWatch
+from raftcache.metadata.state import METADATA_GROUP
+from raftcache.metadata.submitting import MetadataSubmitter, serve_metadata
+from raftcache.metadata.watch import WatchHub
+from raftcache.net.api import Peer
+from raftcache.net.links import AsyncioLinks
+from raftcache.net.rpc_client import Done, RpcPool
+from raftcache.net.rpc_server import RpcServer
+from raftcache.net.runtime import AsyncioRuntime
+from raftcache.node.backend import ViewBackend
+from raftcache.node.core import CoreSettings, Identity, NodeCore, Storages
+from raftcache.node.metrics import node_metrics
+from raftcache.node.remote import RemoteNodes
+from raftcache.node.rpc_methods import NodeMethods
+from raftcache.node.status import cluster_document, readiness
+from raftcache.routing.dispatcher import Dispatcher
+from raftcache.wal.api import GroupStorage
+from raftcache.wal.files import OsFiles
+from raftcache.wal.storage import memory_storage, open_storage
+from raftcache.wire import handshake
+
+log = logging.getLogger("raftcache.node")
+
+
+def consensus_settings(config: NodeConfig) -> ConsensusSettings:
+    """The part of a node's configuration that consensus goes by."""
+    return ConsensusSettings(
+        heartbeat_ms=config.heartbeat_ms,
+        election_min_ms=config.election_min_ms,
+        election_max_ms=config.election_max_ms,
+        fallback_ms=config.fallback_ms,
+        tick_ms=config.tick_ms,
+        snapshot_log_bytes=config.snapshot_log_bytes,
+        log_tail_bytes=config.log_tail_bytes,
+    )
+
+
+def storages_of(config: NodeConfig) -> Storages:
+    """Groups under `data_dir/groups`, or in memory where there is no data directory."""
+    if not config.data_dir:
+        return Storages(memory_storage, lambda _group: None)
+    files = OsFiles()
+    root = Path(config.data_dir) / "groups"
+
+    def opened(group_id: str) -> GroupStorage:
+        return open_storage(files, str(root / group_id), group_id, segment_bytes=config.segment_bytes)
+
+    return Storages(opened, lambda group_id: files.remove_tree(str(root / group_id)))
+
+
+class NodeBackend(ViewBackend):
+    """The front end's view of a node."""
+
+    def __init__(self, core: NodeCore, dispatcher: Dispatcher, metadata: MetadataSubmitter, server: NodeServer) -> None:
+        super().__init__(core.runtime, core.view, dispatcher, metadata)
+        self._core, self._server = core, server
+
+    def cluster(self) -> dict[str, Any]:
+        """The body of `GET /v1/cluster`."""
+        return cluster_document(self._core)
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether every shard has a leader within reach."""
+        return readiness(self._core)
+
+    def collect_metrics(self) -> Iterable[Metric]:
+        """Everything below the front end."""
+        return node_metrics(self._core, self.dispatcher, self._server.links, self._server.rpc)
+
+
+class NodeServer:
+    """One running node. `await start()`, then `await stop()`."""
+
+    def __init__(self, config: NodeConfig, identity: NodeIdentity) -> None:
+        self.config = config
+        self.runtime = AsyncioRuntime(asyncio.get_running_loop())
+        self.run_id = secrets.token_hex(8)
+        self.secret = config.secret()
+        peer = Peer(config.node_id, identity.incarnation, self.run_id)
+        self.links = AsyncioLinks(
+            self.runtime, peer, *parse_address(config.peer), self.secret, config.cluster_id, field="peer"
+        )
+        self.rpc = RpcServer(
+            self.runtime, peer, *parse_address(config.rpc), self.secret, config.cluster_id, field="rpc"
+        )
+        self.pool = RpcPool(self.secret, config.cluster_id, handshake.Identity("node", *peer), self.runtime)
+        self.core = self._core(identity)
+        self._assemble()
+
+    def _core(self, identity: NodeIdentity) -> NodeCore:
+        config = self.config
+        members = tuple(MemberId.parse(text) for text in config.bootstrap.metadata_members)
+        settings = CoreSettings(consensus_settings(config), config.memory_limit_bytes, members)
+        who = Identity(config.cluster_id, config.node_id, identity.incarnation, self.run_id)
+        return NodeCore(who, self.runtime, self.links, storages_of(config), settings)
+
+    def _assemble(self) -> None:
+        core, config = self.core, self.config
+        configured = {node_id: peer.rpc for node_id, peer in config.peers.items()}
+        self.remote = RemoteNodes(self.pool, core.view, configured)
+        dispatcher = Dispatcher(core.view, self.runtime, core.shard, self.remote.execute, node_id=config.node_id)
+        metadata = MetadataSubmitter(self.runtime, self._call, self._metadata_nodes)
+        self.backend = NodeBackend(core, dispatcher, metadata, self)
+        self.http = HttpServer(self.backend, *parse_address(config.http))
+        self.rpc.handlers.update(NodeMethods(core, WatchHub(core.view, self.runtime), self.isolate).table())
+        self.watch = RemoteWatch(core.view, self.runtime, self.remote.call, self._metadata_nodes)
+        core.view.subscribe(self._follow_addresses)
+
+    def _call(self, node_id: str, method: str, body: bytes, deadline: float, done: Done) -> None:
+        """A metadata command to a node, this one included."""
+        if node_id == self.config.node_id:
+            serve_metadata(self.core.metadata, body, done)
+        else:
+            self.remote.call(node_id, method, body, deadline, done)
+
+    def _metadata_nodes(self) -> Sequence[str]:
+        """The nodes that hold the metadata, the leader first where it is known."""
+        report = self.core.fresh_report(METADATA_GROUP)
+        members = [member.node for member in self.core.view.state.metadata] or list(self.config.metadata_nodes)
+        first = [report.leader] if report is not None else []
+        return first + [node for node in members if node not in first]
+
+    def _follow_addresses(self) -> None:
+        for node in self.core.view.state.nodes:
+            self.links.set_address(node.id, *parse_address(node.addresses.peer))
+
+    # -- life ------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen on every port, join the groups, serve. Raises `BindRefused`, `ListenError`, `WalDamaged`."""
+        started = self.runtime.now()
+        for node_id, peer in self.config.peers.items():
+            self.links.set_address(node_id, *parse_address(peer.peer))
+        await self.links.start()
+        self.core.start()
+        if METADATA_GROUP not in self.core.host.groups:
+            self.watch.start()
+        await self.rpc.start()
+        await self.http.start()
+        took_ms = (self.runtime.now() - started) * 1000
+        log.info("node %s serves on http %s after %.0f ms", self.config.node_id, self.config.http, took_ms)
+
+    async def stop(self) -> None:
+        """Hand leaderships over by closing the groups, then close every port; nothing is left running."""
+        await self.http.stop()
+        self.watch.stop()
+        self.core.stop()
+        await self.rpc.stop()
+        self.pool.close()
+        await self.pool.wait_closed()
+        await self.links.stop()
+        self.runtime.close()
+
+    def isolate(self, on: bool) -> None:
+        """The fault drill: cut this node from its peers, not from its clients."""
+        log.warning("node %s is %s its peers", self.config.node_id, "cut off from" if on else "back with")
+        self.links.isolate(on)
+        self.rpc.isolate(on)
+        self.pool.isolate(on)
+
+

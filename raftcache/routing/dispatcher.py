@@ -1,0 +1,187 @@
+"""The dispatcher: takes a command, brings it to the leader of its shard wherever that is, answers once.
+
+It recovers by itself from an old map or an unknown leader (`request` tells how) until the command's deadline.
+A command whose shard this node serves goes straight into the replica, and is answered from there; it is kept in
+the table of requests in flight only where the answer did not come at once. Deadlines are looked after by one sweep
+over that table, not by a timer a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from raftcache.clock import Runtime
+from raftcache.commands.types import (
+    MULTI_KEY_LIMIT,
+    Command,
+    Failure,
+    Many,
+    Multi,
+    MultiDelete,
+    MultiGet,
+    MultiSet,
+    Reply,
+)
+from raftcache.errors import Overloaded, TooManyKeys
+from raftcache.metadata.view import MetadataView
+from raftcache.routing.current import shard_map_of
+from raftcache.routing.gather import Gather
+from raftcache.routing.request import Request
+from raftcache.routing.retry import RetrySettings, failure_of, pause_seconds
+
+SWEEP_SECONDS = 0.05
+WAKES_PER_TURN = 500
+"""Parked requests woken in one loop turn when a leader appears; the others follow in the next turns."""
+
+
+class LocalShard(Protocol):
+    """What the dispatcher needs of a shard's replica on this node."""
+
+    @property
+    def serving(self) -> bool:
+        """Whether it leads and executes commands."""
+
+    def submit(self, command: Command, reply: Callable[[Reply], None]) -> None:
+        """Execute; `reply` is called exactly once, now or later. Never raises."""
+
+
+Local = Callable[[str], "LocalShard | None"]
+"""The replica of a shard on this node, if there is one."""
+
+Remote = Callable[[str, str, int, Command, float, Callable[[Reply], None]], None]
+"""`remote(node_id, shard_id, epoch, command, deadline, done)`: send to a node; `done` exactly once, now or later.
+
+A `Failure` of `unavailable` says that nothing was sent, one of `outcome_unknown` that no answer came.
+"""
+
+
+class Dispatcher:
+    """Routes commands for one front end. `node_id` is the node that it runs in, empty for one that stands alone."""
+
+    def __init__(
+        self,
+        view: MetadataView,
+        runtime: Runtime,
+        local: Local,
+        remote: Remote,
+        settings: RetrySettings | None = None,
+        node_id: str = "",
+    ) -> None:
+        self.view = view
+        self.map = shard_map_of(view.state)
+        self.local = local
+        self.remote = remote
+        self.node_id = node_id
+        self.retries = 0
+        self._runtime = runtime
+        self._settings = settings or RetrySettings()
+        self._inflight: dict[Request, None] = {}
+        self._parked: dict[Request, None] = {}
+        self._sweeping = False
+        self._waking = False
+        view.subscribe(self._view_changed)
+
+    def now(self) -> float:
+        """The clock that deadlines are on."""
+        return self._runtime.now()
+
+    @property
+    def inflight(self) -> int:
+        """Requests not yet answered, the parked ones included."""
+        return len(self._inflight)
+
+    @property
+    def parked(self) -> int:
+        """Requests that wait for a leader or a newer map."""
+        return len(self._parked)
+
+    def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
+        """Answer `command` by one call of `reply`, now or later, at the latest about `deadline` (`runtime.now`).
+
+        Failures of its own: `no_leader` (never executed), `outcome_unknown` (a write may take effect),
+        `overloaded` and `too_many_keys` (not executed).
+        """
+        if isinstance(command, MultiGet | MultiSet | MultiDelete):
+            return self._scatter(command, deadline, reply)
+        if len(self._inflight) >= self._settings.inflight_limit:
+            return reply(self._overloaded())
+        Request(self, command, command.key, deadline, reply).attempt()
+
+    def _scatter(self, command: Multi, deadline: float, reply: Callable[[Reply], None]) -> None:
+        count = len(command.items)
+        if count > MULTI_KEY_LIMIT:
+            return reply(failure_of(TooManyKeys(f"keys must be at most {MULTI_KEY_LIMIT}, got {count}")))
+        if count == 0:
+            return reply(Many(()))
+        parts = Gather(self, command, deadline, reply).parts(range(count))
+        if len(self._inflight) + len(parts) > self._settings.inflight_limit:
+            return reply(self._overloaded())
+        for part in parts:
+            part.attempt()
+
+    def _overloaded(self) -> Failure:
+        limit = self._settings.inflight_limit
+        return failure_of(Overloaded(f"requests in flight must be at most {limit}: not executed, try again"))
+
+    # What requests ask of their dispatcher.
+
+    def track(self, request: Request) -> None:
+        """Hold a request that was not answered at once, and see to its deadline."""
+        self._inflight[request] = None
+        if not self._sweeping:
+            self._sweeping = True
+            self._runtime.call_later(SWEEP_SECONDS, self._sweep)
+
+    def forget(self, request: Request) -> None:
+        """The request is answered."""
+        self._inflight.pop(request, None)
+        self._parked.pop(request, None)
+
+    def park(self, request: Request) -> None:
+        """Hold a request until its pause is over or the view brings news for it."""
+        self.track(request)
+        self._parked[request] = None
+        pause = pause_seconds(self._settings, request.rounds, self._runtime.random)
+        request.timer = self._runtime.call_later(pause, request.wake)
+
+    def unpark(self, request: Request) -> None:
+        """The request begins another round."""
+        self._parked.pop(request, None)
+
+    def heed(self, shard_id: str, failure: Failure) -> None:
+        """Take over the hint in a `not_leader` failure, if there is a usable one."""
+        leader, term = failure.details.get("leader"), failure.details.get("term")
+        if isinstance(leader, str) and isinstance(term, int):
+            self.view.update_leader(shard_id, term, leader)
+
+    def _view_changed(self) -> None:
+        if self.view.epoch != self.map.epoch:
+            self.map = shard_map_of(self.view.state)
+        if self._inflight and not self._waking:
+            self._waking = True
+            self._runtime.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        self._waking = False
+        for request in [each for each in self._inflight if each.out]:
+            request.leader_changed()
+        news = [request for request in self._parked if self._has_news(request)]
+        for request in news[:WAKES_PER_TURN]:
+            request.wake()
+        if len(news) > WAKES_PER_TURN:
+            self._waking = True
+            self._runtime.call_soon(self._wake)
+
+    def _has_news(self, request: Request) -> bool:
+        leader = self.view.leaders.get(request.shard_id or "")
+        return request.epoch != self.map.epoch or leader != request.seen_leader
+
+    def _sweep(self) -> None:
+        now = self._runtime.now()
+        for request in [each for each in self._inflight if each.deadline <= now]:
+            if not request.done:
+                request.expire()
+        self._sweeping = bool(self._inflight)
+        if self._sweeping:
+            self._runtime.call_later(SWEEP_SECONDS, self._sweep)

@@ -1,0 +1,183 @@
+"""One command on its way to the leader of one shard, until it is answered.
+
+An *attempt* sends the command to one node: here, where this node serves the shard; else to the leader that the
+table names; else to the shard's replicas in turn. A *round* ends when none is left to try; then the request is
+parked, until a timer, a newer map or another leader wakes it. What may be sent again is `retry.may_retry`.
+
+Exactly one of these holds: the request is parked, or one attempt is out, or it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from raftcache.clock import Handle
+from raftcache.commands.types import Command, Failure, Reply
+from raftcache.errors import NoLeader, OutcomeUnknown, WrongShard
+from raftcache.routing.retry import failure_of, is_read, may_retry
+
+if TYPE_CHECKING:
+    from raftcache.routing.dispatcher import Dispatcher
+
+
+class Request:
+    """A single-key command. `done` never goes back to false, and `_reply` is called exactly when it turns true."""
+
+    __slots__ = (
+        "_attempt", "_dispatcher", "_reply", "_sent_node", "_sent_term", "_tried", "command", "deadline", "done",
+        "epoch", "key", "out", "rounds", "seen_leader", "shard_id", "timer",
+    )  # fmt: skip
+
+    def __init__(
+        self, dispatcher: Dispatcher, command: Command, key: bytes, deadline: float, reply: Callable[[Reply], None]
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._reply = reply
+        self._tried: dict[str, int] | None = None
+        self._attempt = 0
+        self._sent_node, self._sent_term = "", 0
+        self.command = command
+        self.key = key
+        self.deadline = deadline
+        self.done = False
+        self.out = False
+        self.epoch = -1
+        self.rounds = 0
+        self.shard_id: str | None = None
+        self.seen_leader: object = None
+        self.timer: Handle | None = None
+
+    def attempt(self) -> None:
+        """Send to this node or to another, or park where there is nobody to send to.
+
+        Not after the deadline: a process that was paused finds its old requests due when it goes on, and a write
+        sent then would undo what its client has done since it gave up.
+        """
+        dispatcher = self._dispatcher
+        if self._attempt and dispatcher.now() >= self.deadline:
+            return self.expire()
+        routes = dispatcher.map
+        self._attempt += 1
+        self.epoch = routes.epoch
+        self.shard_id = shard_id = routes.shard_of(self.key)
+        if shard_id is None:
+            dispatcher.view.refresh()
+            return self._park()
+        replica = dispatcher.local(shard_id)
+        if replica is None or not replica.serving or self._was_tried(dispatcher.node_id, 0):
+            return self._attempt_elsewhere(shard_id)
+        self.out = True
+        self._sent_node = dispatcher.node_id
+        replica.submit(self.command, self.on_reply)
+        if not self.done:
+            dispatcher.track(self)
+
+    def on_reply(self, reply: Reply) -> None:
+        """The answer of the attempt that is out. One that comes after the deadline was answered for, is dropped."""
+        if self.done:
+            return
+        if type(reply) is Failure and may_retry(reply, is_read(self.command)):
+            return self._failed(reply)
+        self.finish(reply)
+
+    def finish(self, reply: Reply) -> None:
+        """Answer the caller."""
+        self.done = True
+        if self.timer is not None:
+            self.timer.cancel()
+        self._dispatcher.forget(self)
+        self._reply(reply)
+
+    def expire(self) -> None:
+        """The deadline has come. Only a write whose attempt is still out may have had an effect."""
+        if self.out and not is_read(self.command):
+            error = OutcomeUnknown("no answer within the deadline: the write may or may not take effect")
+            return self.finish(failure_of(error))
+        where = f"shard {self.shard_id}" if self.shard_id is not None else "the key's slot"
+        self.finish(failure_of(NoLeader(f"no leader of {where} answered within the deadline: not executed")))
+
+    def leader_changed(self) -> None:
+        """Another leader is known. A read that waits for an older one, which may hang, is asked there instead.
+
+        A replica on this node cannot hang: it answers when it loses its leadership.
+        """
+        leader = self._dispatcher.view.leaders.get(self.shard_id or "")
+        if leader is None or self.done or not self.out or not is_read(self.command):
+            return
+        if self._sent_node == self._dispatcher.node_id:
+            return
+        if leader.term > self._sent_term and leader.node != self._sent_node:
+            self._note_tried()
+            self.attempt()
+
+    def wake(self) -> None:
+        """Begin the next round."""
+        if self.done:
+            return
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self._dispatcher.unpark(self)
+        self.attempt()
+
+    def _attempt_elsewhere(self, shard_id: str) -> None:
+        dispatcher = self._dispatcher
+        leader = dispatcher.view.leaders.get(shard_id)
+        self._sent_term = leader.term if leader is not None else 0
+        node = self._next_node(shard_id)
+        if node is None:
+            return self._park()
+        self.out = True
+        self._sent_node = node
+        dispatcher.track(self)
+        this = self._attempt
+        dispatcher.remote(
+            node, shard_id, self.epoch, self.command, self.deadline, lambda reply: self._answered(this, reply)
+        )
+
+    def _answered(self, attempt: int, reply: Reply) -> None:
+        """Drops what an attempt says that was given up for another: only reads are given up."""
+        if attempt == self._attempt:
+            self.on_reply(reply)
+
+    def _next_node(self, shard_id: str) -> str | None:
+        """The known leader, else the next replica not tried in this round; never this node, which does not serve."""
+        dispatcher = self._dispatcher
+        leader = dispatcher.view.leaders.get(shard_id)
+        if leader is not None and leader.node != dispatcher.node_id and not self._was_tried(leader.node, leader.term):
+            return leader.node
+        for node in dispatcher.map.nodes_of(shard_id):
+            if node != dispatcher.node_id and not self._was_tried(node, 0):
+                return node
+        return None
+
+    def _was_tried(self, node: str, term: int) -> bool:
+        """Whether this round tried the node, knowing no older term than `term`."""
+        return self._tried is not None and self._tried.get(node, -1) >= term
+
+    def _note_tried(self) -> None:
+        self._tried = self._tried or {}
+        self._tried[self._sent_node] = self._sent_term
+
+    def _failed(self, failure: Failure) -> None:
+        """A failure that may be tried again: heed its hint, and go on."""
+        self.out = False
+        self._dispatcher.retries += 1
+        self._note_tried()
+        self._dispatcher.heed(self.shard_id or "", failure)
+        if failure.code != WrongShard.code:
+            return self.attempt()
+        self._tried = None
+        self._dispatcher.view.refresh()
+        if self._dispatcher.map.epoch > self.epoch:
+            self.attempt()
+        else:
+            self._park()
+
+    def _park(self) -> None:
+        self.out = False
+        self._tried = None
+        self.rounds += 1
+        self.seen_leader = self._dispatcher.view.leaders.get(self.shard_id or "")
+        self._dispatcher.park(self)

@@ -1,0 +1,48 @@
+"""incr. A JSON integer and an ASCII integer are the same bytes, so a counter may be set and read as either."""
+
+from __future__ import annotations
+
+import re
+
+from raftcache.commands.table import SHOWN_BYTES, check_incr
+from raftcache.commands.types import INT64_MAX, INT64_MIN, JSON, Counted, Failure, Incr
+from raftcache.errors import NotAnInteger
+from raftcache.shard.executor import PRIMARY, QUORUM, Answer, Executor
+from raftcache.store.entry import Entry
+
+_INTEGER = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
+
+
+def incr(ex: Executor, command: Incr) -> Answer:
+    """Add to a counter; one that is missing starts at 0, and takes the command's time to live then only.
+
+    The result reveals the counter's value, and a refusal reveals that it has none. Raises MemoryFull, Overloaded.
+    """
+    key = command.key
+    namespace = ex.resolve(key)
+    ack = check_incr(command, namespace)
+    ex.pipeline.admit()
+    ex.require_memory(key, len(str(INT64_MIN)))
+    entry = ex.lookup(key, namespace)
+    waits = ex.revealing_waits(ack, namespace)
+    try:
+        value = _add(entry, command.delta)
+    except NotAnInteger as error:
+        ex.stats.rejected[error.code] += 1
+        return Failure(error.code, error.message, error.details), waits
+    flag = JSON if entry is None else entry.flag
+    expires_ms = ex.expires_ms(command.ttl_ms, namespace) if entry is None else entry.expires_ms
+    version = ex.put(key, b"%d" % value, flag, expires_ms, namespace.id)
+    ex.stats.sets += 1
+    return Counted(value, version, expires_ms or None, QUORUM if waits else PRIMARY), waits
+
+
+def _add(entry: Entry | None, delta: int) -> int:
+    if entry is None:
+        return delta
+    if not _INTEGER.fullmatch(entry.value):
+        raise NotAnInteger(f"value: {entry.value[:SHOWN_BYTES]!r} is not an integer in decimal digits")
+    value = int(entry.value) + delta
+    if not INT64_MIN <= value <= INT64_MAX:
+        raise NotAnInteger(f"value: {int(entry.value)} + {delta} is not within {INT64_MIN} to {INT64_MAX}")
+    return value

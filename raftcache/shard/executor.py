@@ -1,0 +1,154 @@
+"""What the functions that execute commands stand on: looking keys up, changing them, naming versions.
+
+A command is executed at once, against the live keyspace, at the shard's leader. Each change goes through `put` or
+`remove`, which together with the change make one effect and one undo record; there is no other way to change a
+key. The result of a command is an answer and whether it must wait:
+
+* a write asked for at `quorum` waits for its batch;
+* a reply that reveals state waits too where the namespace's reads may not show what can still be lost: a read at
+  `linearizable`, a condition that held or failed, a counter's value, an absence;
+* all other replies leave at once, never behind those that wait.
+
+A reply states the level truly reached, which is why one that waited says `quorum` whatever was asked.
+
+**Expiry.** A key whose time has come is a miss, and the leader that sees it makes a remove effect of it first. A
+`linearizable` miss is released when the batch with that effect commits, so no later leader can show the key again.
+
+**Namespaces.** An entry that was stored under another namespace id than its key resolves to is a miss and matches
+no `if_version`. It is not removed here but reclaimed in the background (`sweep`), and overwritten by a set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.types import AckLevel, Counted, Failure, ReadLevel, Value, Version, Written
+from raftcache.errors import MemoryFull, WrongShard
+from raftcache.shard.pipeline import Pipeline
+from raftcache.shard.stats import ShardStats
+from raftcache.store.effects import EFFECT_OVERHEAD_BYTES, PUT, REMOVE
+from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry
+from raftcache.store.keyspace import Keyspace
+from raftcache.store.memory import MemoryBudget
+
+PRIMARY, QUORUM, LATEST = AckLevel.PRIMARY, AckLevel.QUORUM, ReadLevel.LATEST
+
+Answer: TypeAlias = tuple[Value | Written | Counted | Failure, bool]
+"""A single-key command's reply, and whether it waits for the open batch."""
+
+
+class Executor:
+    """Executes one leadership's commands. `term` and `seq` name the newest effect executed."""
+
+    def __init__(
+        self,
+        shard_id: str,
+        keyspace: Keyspace,
+        budget: MemoryBudget,
+        pipeline: Pipeline,
+        stats: ShardStats,
+        namespaces: Callable[[], Namespaces],
+        owns: Callable[[bytes], bool],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self.shard_id = shard_id
+        self.keyspace = keyspace
+        self.budget = budget
+        self.pipeline = pipeline
+        self.stats = stats
+        self.namespaces = namespaces
+        self.owns = owns
+        self.now_ms = now_ms
+        self.term = 0
+        self.seq = 0
+
+    def start(self, term: int, seq: int) -> None:
+        """Begin a leadership whose newest effect is `(term, seq)`."""
+        self.term, self.seq = term, seq
+
+    def resolve(self, key: bytes) -> Namespace:
+        """The namespace of a key of this shard. Raises WrongShard."""
+        if not self.owns(key):
+            raise WrongShard(f"key: its slot does not belong to shard {self.shard_id}")
+        return self.namespaces().resolve(key)
+
+    def lookup(self, key: bytes, namespace: Namespace) -> Entry | None:
+        """The entry that stands at `key` for all the world. One that has expired is removed. Raises Overloaded."""
+        entry = self.keyspace.get(key)
+        if entry is None or entry.namespace_id != namespace.id:
+            return None
+        if entry.expires_ms and entry.expires_ms <= self.now_ms():
+            self.pipeline.admit()
+            self.expire(key)
+            return None
+        return entry
+
+    def put(self, key: bytes, value: bytes, flag: int, expires_ms: int, namespace_id: int) -> Version:
+        """Write a key: one effect, one undo record. Returns the write's version."""
+        self.seq = seq = self.seq + 1
+        old = self.keyspace.put(key, Entry(value, flag, expires_ms, namespace_id, self.term, seq))
+        old_bytes = 0 if old is None else len(old.value) + ENTRY_OVERHEAD_BYTES
+        effect = (PUT, key, value, flag, expires_ms, namespace_id)
+        self.pipeline.record(effect, (key, old), len(key) + len(value) + EFFECT_OVERHEAD_BYTES, old_bytes)
+        return Version(self.shard_id, self.term, seq)
+
+    def remove(self, key: bytes) -> Version:
+        """Remove a key that is there: one effect, one undo record. Returns the write's version."""
+        self.seq = seq = self.seq + 1
+        old = self.keyspace.remove(key)
+        assert old is not None, "remove of a key that is not there"
+        old_bytes = len(old.value) + ENTRY_OVERHEAD_BYTES
+        self.pipeline.record((REMOVE, key), (key, old), len(key) + EFFECT_OVERHEAD_BYTES, old_bytes)
+        return Version(self.shard_id, self.term, seq)
+
+    def expire(self, key: bytes) -> None:
+        """Remove a key whose time has come."""
+        self.remove(key)
+        self.stats.expired += 1
+
+    def newest(self) -> Version:
+        """The version of the newest effect executed: what a reply that wrote nothing carries."""
+        return Version(self.shard_id, self.term, self.seq)
+
+    def version_of(self, entry: Entry) -> Version:
+        """The version of the write that an entry stems from."""
+        return Version(self.shard_id, entry.term, entry.seq)
+
+    def expires_ms(self, ttl_ms: int | None, namespace: Namespace) -> int:
+        """The absolute expiry of a new entry; 0 for never. `ttl_ms` None means the namespace's default."""
+        if ttl_ms is None:
+            ttl_ms = namespace.default_ttl_ms
+        return 0 if ttl_ms is None else self.now_ms() + ttl_ms
+
+    def require_memory(self, key: bytes, value_bytes: int) -> None:
+        """Refuse what the node has no memory for: the entry, and its effect until that is committed.
+
+        An overwrite is counted in full, for the old entry stays as the undo image. Raises MemoryFull.
+        """
+        size_bytes = 2 * (len(key) + value_bytes) + ENTRY_OVERHEAD_BYTES + EFFECT_OVERHEAD_BYTES
+        budget = self.budget
+        if budget.used_bytes + size_bytes > budget.limit_bytes:
+            raise MemoryFull(
+                f"memory: {size_bytes} bytes more than the {budget.used_bytes} in use are over this node's "
+                f"limit of {budget.limit_bytes} bytes"
+            )
+
+    def wrote(
+        self, version: Version, expires_ms: int, ack: AckLevel, reveals: bool, namespace: Namespace, existed: bool
+    ) -> Answer:
+        """The answer of a command that wrote. `reveals`: its success tells something about the state before."""
+        waits = ack > PRIMARY or (reveals and namespace.reads_at > LATEST)
+        return Written(True, version, expires_ms or None, QUORUM if waits else PRIMARY, existed), waits
+
+    def unchanged(self, ack: AckLevel, namespace: Namespace, entry: Entry | None) -> Answer:
+        """The answer of a command that found `entry` and wrote nothing; that reveals it."""
+        waits = self.revealing_waits(ack, namespace)
+        current = None if entry is None else self.version_of(entry)
+        reached = QUORUM if waits else PRIMARY
+        return Written(False, self.newest(), None, reached, entry is not None, current), waits
+
+    def revealing_waits(self, ack: AckLevel, namespace: Namespace) -> bool:
+        """Whether a write's reply that reveals state waits for what it reveals."""
+        return ack > PRIMARY or namespace.reads_at > LATEST

@@ -1,0 +1,36 @@
+"""expire, persist: give a key another time to live, or none. Both write the key anew, under a new version."""
+
+from __future__ import annotations
+
+from raftcache.commands.policy import Namespace
+from raftcache.commands.table import check_expire, check_persist
+from raftcache.commands.types import AckLevel, Expire, Persist
+from raftcache.shard.executor import Answer, Executor
+from raftcache.store.entry import Entry
+
+
+def expire(ex: Executor, command: Expire) -> Answer:
+    """Make a key expire `ttl_ms` from now. Writes nothing where there is no key."""
+    namespace = ex.resolve(command.key)
+    ack = check_expire(command, namespace)
+    ex.pipeline.admit()
+    entry = ex.lookup(command.key, namespace)
+    if entry is None:
+        return ex.unchanged(ack, namespace, None)
+    return _rewrite(ex, command.key, entry, ex.now_ms() + command.ttl_ms, ack, namespace)
+
+
+def persist(ex: Executor, command: Persist) -> Answer:
+    """Make a key stay. Writes nothing where there is no key, or where it has no time to live (`existed` tells)."""
+    namespace = ex.resolve(command.key)
+    ack = check_persist(command, namespace)
+    ex.pipeline.admit()
+    entry = ex.lookup(command.key, namespace)
+    if entry is None or not entry.expires_ms:
+        return ex.unchanged(ack, namespace, entry)
+    return _rewrite(ex, command.key, entry, 0, ack, namespace)
+
+
+def _rewrite(ex: Executor, key: bytes, entry: Entry, expires_ms: int, ack: AckLevel, namespace: Namespace) -> Answer:
+    version = ex.put(key, entry.value, entry.flag, expires_ms, namespace.id)
+    return ex.wrote(version, expires_ms, ack, True, namespace, existed=True)

@@ -1,0 +1,275 @@
+"""The speculative suffix of a shard's log: what its leader has executed and Raft has not yet committed.
+
+    command -> open batch -> sealed batches -> at most two in flight -> committed
+               (fills)       (only when the open one got full)          (undo records popped, waiters released)
+
+**Group commit.** With fewer than two batches in flight, whatever the open batch holds is proposed at the end of the
+loop turn; otherwise it fills until one commits. A batch costs the same whatever is in it, so this spends few
+batches under load and delays nobody without.
+
+**Waiters** stand in the batch in which their command was executed and are answered when it commits: quorum writes,
+and reads that must not show what can still be lost. A read with nothing to wait for puts itself into an open batch
+that may stay empty otherwise; the batch then is the barrier that proves leadership after the read arrived. All
+reads of a turn share one.
+
+**No straddling.** A batch is sealed only before a command executes, never during one, so a command's effects and
+its waiter share a batch. A command adds little more than one value, which bounds a batch at MAX_BATCH_BYTES
+plus that.
+
+**Losing leadership** undoes everything from the newest effect to the oldest: each undo record puts back what stood
+there before its effect, which is right only in that order. A waiter whose batch was never proposed, or whose
+command wrote nothing, gets the definite `not_leader`. A write that was proposed may still commit under the next
+leader: `outcome_unknown`, with its version.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import chain
+
+from raftcache.clock import Runtime
+from raftcache.commands.types import Counted, Failure, Reply, Version, Written
+from raftcache.errors import OutcomeUnknown, Overloaded, RaftcacheError
+from raftcache.shard.group import ShardGroup
+from raftcache.shard.stats import ShardStats
+from raftcache.store.effects import Batch, Effect, encode_batch
+from raftcache.store.keyspace import Keyspace, UndoRecord
+from raftcache.store.memory import MemoryBudget
+
+MAX_IN_FLIGHT = 2
+MAX_BATCH_EFFECTS = 2048
+MAX_BATCH_BYTES = 2 << 20
+MAX_SPECULATIVE_BYTES = 64 << 20
+"""Effects and undo images together, over all batches of the shard."""
+BACKGROUND_SPECULATIVE_BYTES = MAX_SPECULATIVE_BYTES // 2
+"""Where the leader's own writes (expiry, reclaiming) leave the rest to clients."""
+MAX_WAITERS = 1 << 17
+
+logger = logging.getLogger(__name__)
+
+ReplyTo = Callable[[Reply], None]
+
+
+class PendingBatch:
+    """A batch from its first effect to its commit. `index` is 0 until it is known."""
+
+    __slots__ = (
+        "effect_bytes",
+        "effects",
+        "first_seq",
+        "held_bytes",
+        "index",
+        "proposed",
+        "time_ms",
+        "undo",
+        "waiters",
+    )
+
+    def __init__(self, first_seq: int) -> None:
+        self.first_seq = first_seq
+        self.effects: list[Effect] = []
+        self.undo: list[UndoRecord] = []
+        self.waiters: list[tuple[ReplyTo, Reply]] = []
+        self.effect_bytes = 0
+        self.held_bytes = 0
+        self.time_ms = 0
+        self.proposed = False
+        self.index = 0
+
+    def is_full(self) -> bool:
+        """Whether the next command belongs into another batch."""
+        return self.effect_bytes >= MAX_BATCH_BYTES or len(self.effects) >= MAX_BATCH_EFFECTS
+
+
+class Pipeline:
+    """The batches of one leadership. `start` opens it, `abandon` ends it; in between `term` is not 0."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        keyspace: Keyspace,
+        budget: MemoryBudget,
+        stats: ShardStats,
+        now_ms: Callable[[], int],
+        on_broken: Callable[[int, str], None],
+    ) -> None:
+        """`on_broken(term, reason)` ends a leadership that cannot go on: a batch of it could not be proposed."""
+        self._runtime = runtime
+        self._on_broken = on_broken
+        self._keyspace = keyspace
+        self._budget = budget
+        self._stats = stats
+        self._now_ms = now_ms
+        self._group: ShardGroup | None = None
+        self._in_flight: deque[PendingBatch] = deque()
+        self._sealed: deque[PendingBatch] = deque()
+        self._open = PendingBatch(1)
+        self._scheduled = False
+        self.term = 0
+        self.writes = 0
+        self.held_bytes = 0
+        self.waiting = 0
+
+    def start(self, group: ShardGroup, term: int, first_seq: int) -> None:
+        """Begin a leadership, of which effects before `first_seq` are committed."""
+        assert not self.term, f"term {term} began within term {self.term}"
+        self._group, self.term = group, term
+        self._open = PendingBatch(first_seq)
+
+    def admit(self) -> None:
+        """Make ready for a command that may write or wait. Raises Overloaded, before anything was executed."""
+        if self.held_bytes >= MAX_SPECULATIVE_BYTES:
+            raise self._overloaded("speculative bytes", MAX_SPECULATIVE_BYTES, self.held_bytes)
+        if self.waiting >= MAX_WAITERS:
+            raise self._overloaded("waiting commands", MAX_WAITERS, self.waiting)
+        if self._open.is_full():
+            self._seal()
+
+    def admit_background(self) -> bool:
+        """Make ready for one write of the leader's own. False where clients need the room: come back later."""
+        if self._open.is_full():
+            self._seal()
+        return self.held_bytes < BACKGROUND_SPECULATIVE_BYTES
+
+    def record(self, effect: Effect, undo: UndoRecord, effect_bytes: int, old_bytes: int) -> None:
+        """Add an executed effect and how to undo it, with the size of both: `old_bytes` is the undo image's."""
+        batch = self._open
+        batch.effects.append(effect)
+        batch.undo.append(undo)
+        held_bytes = effect_bytes + old_bytes
+        batch.effect_bytes += effect_bytes
+        batch.held_bytes += held_bytes
+        self.held_bytes += held_bytes
+        self._budget.used_bytes += held_bytes
+        self.writes += 1
+        if not self._scheduled:
+            self._schedule()
+
+    def wait(self, reply_to: ReplyTo, answer: Reply) -> None:
+        """Answer the command just executed when the open batch commits."""
+        self._open.waiters.append((reply_to, answer))
+        self.waiting += 1
+        if not self._scheduled:
+            self._schedule()
+
+    def committed(self, index: int) -> PendingBatch:
+        """The oldest batch in flight is committed: forget how to undo it. Its waiters are for `release_waiters`."""
+        batch = self._in_flight.popleft()
+        assert batch.index in (0, index), f"index {index} committed, proposed at {batch.index}"
+        self._let_go(batch)
+        if self._sealed or self._open.effects or self._open.waiters:
+            self._schedule()
+        return batch
+
+    def undo_records(self) -> Iterator[UndoRecord]:
+        """How to get from the live keys to the committed ones: oldest first, the first of a key is what counts."""
+        return chain.from_iterable(batch.undo for batch in self._batches())
+
+    def abandon(self) -> list[PendingBatch]:
+        """End the leadership: undo all, newest first. Returns the batches, whose waiters `dismiss` answers."""
+        batches = self._batches()
+        for batch in reversed(batches):
+            self._undo(batch)
+            self._let_go(batch)
+            self._stats.undone_writes += len(batch.effects)
+        self._in_flight.clear()
+        self._sealed.clear()
+        self._open = PendingBatch(1)
+        self._group, self.term = None, 0
+        return batches
+
+    def dismiss(self, batches: list[PendingBatch], not_leader: Failure) -> None:
+        """Answer the waiters of abandoned batches."""
+        for batch in batches:
+            for reply_to, answer in batch.waiters:
+                version = _written_version(answer) if batch.proposed else None
+                if version is None:
+                    deliver(reply_to, not_leader)
+                else:
+                    self._stats.outcomes_unknown += 1
+                    deliver(reply_to, _outcome_unknown(version))
+
+    def _undo(self, batch: PendingBatch) -> None:
+        restore = self._keyspace.restore
+        for key, old in reversed(batch.undo):
+            restore(key, old)
+
+    def _batches(self) -> list[PendingBatch]:
+        return [*self._in_flight, *self._sealed, self._open]
+
+    def _let_go(self, batch: PendingBatch) -> None:
+        self.held_bytes -= batch.held_bytes
+        self._budget.used_bytes -= batch.held_bytes
+        self.writes -= len(batch.effects)
+        self.waiting -= len(batch.waiters)
+
+    def _overloaded(self, what: str, limit: int, value: int) -> Overloaded:
+        self._stats.overloaded[what] += 1
+        return Overloaded(f"{what} of this shard: {value} reach the limit of {limit}; try again later")
+
+    def _seal(self) -> None:
+        full = self._open
+        self._sealed.append(full)
+        self._open = PendingBatch(full.first_seq + len(full.effects))
+
+    def _schedule(self) -> None:
+        if not self._scheduled and len(self._in_flight) < MAX_IN_FLIGHT:
+            self._scheduled = True
+            self._runtime.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        while self.term and len(self._in_flight) < MAX_IN_FLIGHT:
+            if not self._sealed:
+                if not self._open.effects and not self._open.waiters:
+                    return
+                self._seal()
+            self._propose(self._sealed.popleft())
+
+    def _propose(self, batch: PendingBatch) -> None:
+        """Send one batch to Raft.
+
+        It counts as in flight before Raft sees it, for a group of one commits within the call. Where it cannot be
+        encoded or proposed, nothing after it may be either: the leadership ends here.
+        """
+        group, term = self._group, self.term
+        assert group is not None
+        self._in_flight.append(batch)
+        try:
+            batch.time_ms = self._now_ms()
+            payload = encode_batch(Batch(term, batch.first_seq, batch.time_ms, batch.effects))
+            batch.proposed = True
+            batch.index = group.propose(payload)
+        except Exception as error:
+            if isinstance(error, RaftcacheError) and error.definite:
+                batch.proposed = False
+            self._on_broken(term, f"a batch of term {term} could not be proposed: {error!r}")
+
+
+def release_waiters(batch: PendingBatch) -> None:
+    """Answer all who waited for a batch that is now committed."""
+    for reply_to, answer in batch.waiters:
+        deliver(reply_to, answer)
+
+
+def deliver(reply_to: ReplyTo, answer: Reply) -> None:
+    """Hand an answer over. A receiver that raises is a defect of its own and must not become the shard's."""
+    try:
+        reply_to(answer)
+    except Exception:
+        logger.exception("the receiver of a reply raised")
+
+
+def _written_version(answer: Reply) -> Version | None:
+    """The version of the write that `answer` acknowledges; None where nothing was written."""
+    if isinstance(answer, Counted):
+        return answer.version
+    return answer.version if isinstance(answer, Written) and answer.written else None
+
+
+def _outcome_unknown(version: Version) -> Failure:
+    message = f"leadership was lost before {version} was committed; it may still be"
+    error = OutcomeUnknown(message, version=str(version))
+    return Failure(error.code, error.message, error.details)

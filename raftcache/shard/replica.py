@@ -1,0 +1,230 @@
+"""One replica of a shard: the state machine behind a Raft group, and the executor where it leads.
+
+**Gaining leadership.** The replica proposes `leader_started` as the first batch of its term. When that is applied,
+everything earlier is applied too and all earlier terms are closed; only then does it serve.
+
+**Applying.** A batch that this leadership executed is not applied again when it commits: its undo records are
+forgotten and its waiters answered. Any other batch is applied from its bytes: on followers, on a new leader until
+it serves, and on a deposed one, whose own batches may commit under its successor after it has undone them.
+
+**Losing leadership** by whatever cause first undoes everything speculative and then answers who waits; from there
+on the replica is a follower with exactly the committed state.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from raftcache.clock import Runtime
+from raftcache.commands.policy import Namespaces
+from raftcache.commands.table import check_many
+from raftcache.commands.types import Command, Failure, Multi, MultiDelete, MultiGet, MultiSet, Reply
+from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
+from raftcache.shard import snapshot
+from raftcache.shard.executor import Answer, Executor
+from raftcache.shard.group import ShardGroup
+from raftcache.shard.handlers import HANDLERS, Handler
+from raftcache.shard.history import History
+from raftcache.shard.multi import Gather
+from raftcache.shard.pipeline import Pipeline, deliver, release_waiters
+from raftcache.shard.stats import ShardStats
+from raftcache.shard.sweep import Sweeper
+from raftcache.shard.timebase import ShardTime
+from raftcache.store.effects import LEADER_STARTED, Batch, apply_batch, decode_batch, encode_batch
+from raftcache.store.keyspace import Keyspace
+from raftcache.store.memory import MemoryBudget
+
+logger = logging.getLogger(__name__)
+
+
+class ShardReplica:
+    """Implements `consensus.api.StateMachine`. `attach` its group before that starts.
+
+    `namespaces` gives the policies as this node knows them, `owns` tells whether a key's slot is the shard's, and
+    `on_serving(term)` is called whenever this replica begins to serve as the leader.
+    """
+
+    def __init__(
+        self,
+        shard_id: str,
+        node_id: str,
+        runtime: Runtime,
+        budget: MemoryBudget,
+        namespaces: Callable[[], Namespaces],
+        owns: Callable[[bytes], bool],
+        on_serving: Callable[[int], None],
+    ) -> None:
+        self.shard_id, self.node_id = shard_id, node_id
+        self.serving = False
+        self.stats = ShardStats()
+        self.history = History()
+        self.keyspace = Keyspace(budget)
+        self._budget = budget
+        self._on_serving = on_serving
+        self._starting_term = 0
+        self._group: ShardGroup | None = None
+        self._leads_now: Callable[[], bool] = lambda: False
+        self._time = ShardTime(runtime)
+        now_ms = self._time.now_ms
+        self.pipeline = Pipeline(runtime, self.keyspace, budget, self.stats, now_ms, self._broken)
+        self._executor = Executor(shard_id, self.keyspace, budget, self.pipeline, self.stats, namespaces, owns, now_ms)
+        self._sweeper = Sweeper(runtime, self._executor)
+
+    def attach(self, group: ShardGroup) -> None:
+        """Give the replica its group. Once, before anything else."""
+        self._group = group
+        self._leads_now = group.leads_now
+
+    def submit(self, command: Command, reply: Callable[[Reply], None]) -> None:
+        """Execute a command. `reply` is called exactly once, now or later; errors are `Failure` replies."""
+        if not self.serving or not self._leads_now():
+            self.stats.rejected[NotLeader.code] += 1
+            deliver(reply, self._not_leader())
+            return
+        handler = HANDLERS.get(type(command))
+        if handler is None:
+            self._submit_many(command, reply)
+            return
+        answer, waits = self._execute(handler, command)
+        if waits:
+            self.pipeline.wait(reply, answer)
+        else:
+            deliver(reply, answer)
+
+    def apply(self, index: int, term: int, payload: bytes) -> None:
+        """Take in what was committed at `index`: its effects, or, if they are this leadership's own, that it was."""
+        if self.serving and term == self.pipeline.term:
+            self._commit_own(index, term)
+            return
+        batch = decode_batch(payload)
+        self.history.advance(batch, term)
+        apply_batch(self.keyspace, batch)
+        self._count(batch)
+        if term == self._starting_term:
+            self._serve(term)
+
+    def leadership_gained(self, term: int) -> None:
+        """Propose `leader_started`, with which this replica begins to serve once it is applied."""
+        self._starting_term = term
+        group = self._require_group()
+        time_ms = max(self.history.time_ms, group.median_wall_ms())
+        try:
+            group.propose(encode_batch(Batch(term, 1, time_ms, [(LEADER_STARTED, self.node_id)])))
+        except Exception as error:
+            self._broken(term, f"leader_started of term {term} could not be proposed: {error!r}")
+
+    def leadership_lost(self, term: int) -> None:
+        """Undo what is speculative, newest first; then answer who waits for it."""
+        self._starting_term = 0
+        if not self.serving:
+            return
+        self.serving = False
+        self._sweeper.stop()
+        batches = self.pipeline.abandon()
+        self.pipeline.dismiss(batches, self._not_leader())
+
+    def snapshot_blocks(self) -> Iterator[bytes]:
+        """The committed state as of the last `apply`: the cut is made now, the blocks as they are pulled."""
+        cut = self.keyspace.cut(self.pipeline.undo_records())
+        return snapshot.SnapshotBlocks(self.shard_id, self.history, cut)
+
+    def prepare_restore(self, blocks: Iterable[bytes]) -> snapshot.Prepared:
+        """Build a state from snapshot blocks, off the loop. Raises ValueError."""
+        return snapshot.prepare(self.shard_id, blocks)
+
+    def install(self, prepared: Any, index: int, term: int) -> None:
+        """Replace the state by what `prepare_restore` built."""
+        assert not self.serving, "a snapshot for a leader"
+        self.keyspace.adopt(prepared.keyspace)
+        self.history = prepared.history
+
+    def digest(self) -> str:
+        """A fingerprint of the committed state, equal on replicas that applied the same. Slow: for tests."""
+        cut = self.keyspace.cut(self.pipeline.undo_records())
+        try:
+            return snapshot.digest(self.history, cut.rows())
+        finally:
+            cut.close()
+
+    def close(self) -> None:
+        """Leave service and give the memory back. The group must be closed first."""
+        self.leadership_lost(self.pipeline.term)
+        self.keyspace.adopt(Keyspace(MemoryBudget()))
+
+    def _execute(self, handler: Handler, command: Any) -> Answer:
+        try:
+            return handler(self._executor, command)
+        except RaftcacheError as error:
+            return self._refused(error), False
+        except Exception:
+            logger.exception("shard %s: executing a %s failed", self.shard_id, type(command).__name__)
+            return self._refused(InternalError("the command could not be executed; the log says why")), False
+
+    def _submit_many(self, command: Any, reply: Callable[[Reply], None]) -> None:
+        try:
+            items = _items(command)
+        except RaftcacheError as error:
+            deliver(reply, self._refused(error))
+            return
+        gather = Gather(len(items), reply)
+        for place, item in enumerate(items):
+            answer, waits = self._execute(HANDLERS[type(item)], item)
+            if waits:
+                self.pipeline.wait(gather.slot(place), answer)
+            else:
+                gather.fill(place, answer)
+        gather.all_executed()
+
+    def _commit_own(self, index: int, term: int) -> None:
+        pending = self.pipeline.committed(index)
+        batch = Batch(term, pending.first_seq, pending.time_ms, pending.effects)
+        self.history.advance(batch, term)
+        self._count(batch)
+        release_waiters(pending)
+
+    def _count(self, batch: Batch) -> None:
+        self.stats.batches_committed += 1
+        self.stats.writes_committed += len(batch.effects)
+
+    def _serve(self, term: int) -> None:
+        self._starting_term = 0
+        group = self._require_group()
+        self._time.start(max(self.history.time_ms, group.median_wall_ms()))
+        self.pipeline.start(group, term, self.history.seq + 1)
+        self._executor.start(term, self.history.seq)
+        self.serving = True
+        self._sweeper.start()
+        self._on_serving(term)
+
+    def _broken(self, term: int, reason: str) -> None:
+        """This leadership cannot go on: undo, then step down. Harmless where it has already ended."""
+        logger.error("shard %s: %s", self.shard_id, reason)
+        if term in (self._starting_term, self.pipeline.term):
+            self.leadership_lost(term)
+            self._require_group().step_down(reason)
+
+    def _not_leader(self) -> Failure:
+        group = self._group
+        leader = None if group is None or group.leader == self.node_id else group.leader
+        term = 0 if group is None else group.term
+        error = NotLeader(f"this replica does not lead shard {self.shard_id}", leader=leader, term=term)
+        return Failure(error.code, error.message, error.details)
+
+    def _refused(self, error: RaftcacheError) -> Failure:
+        self.stats.rejected[error.code] += 1
+        return Failure(error.code, error.message, error.details)
+
+    def _require_group(self) -> ShardGroup:
+        assert self._group is not None, "attach a group first"
+        return self._group
+
+
+def _items(command: Any) -> tuple[Any, ...]:
+    """The items of a multi-key command. Raises UnknownCommand, TooManyKeys."""
+    if type(command) not in (MultiGet, MultiSet, MultiDelete):
+        raise UnknownCommand(f"command: {type(command).__name__} is not one that a shard executes")
+    many: Multi = command
+    check_many(many)
+    return many.items

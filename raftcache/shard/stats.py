@@ -1,0 +1,24 @@
+"""What a replica counts, as plain integers that metrics read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class ShardStats:
+    """Counters since the process started. `rejected` is by error code; `overloaded` by the bound that was hit."""
+
+    hits: int = 0
+    misses: int = 0
+    sets: int = 0
+    deletes: int = 0
+    expired: int = 0
+    reclaimed: int = 0
+    batches_committed: int = 0
+    writes_committed: int = 0
+    undone_writes: int = 0
+    outcomes_unknown: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    overloaded: Counter[str] = field(default_factory=Counter)

@@ -1,0 +1,96 @@
+"""What a leader reclaims in the background: expired keys, and entries of namespaces that are gone.
+
+Both are remove effects like any other. Each tick does a bounded amount of work, and the
+pipeline admits it only up to half of its bounds, so that reclaiming never takes the place of a client's write.
+
+**Entries of another namespace.** After the namespaces changed, and after an election (the leader before may not
+have come to the end), all keys are walked in steps, and an entry whose namespace id is not the one its key resolves
+to is removed. The walk begins RECLAIM_DELAY_S later, and begins anew if they change again. The delay is for a node
+whose view is old: it takes what was written under a newer namespace for a stranger's. That is a wrong miss for as
+long as its view is old; removing the entry would make it a lost write.
+"""
+
+from __future__ import annotations
+
+from raftcache.clock import Handle, Runtime
+from raftcache.shard.executor import Executor
+
+SWEEP_INTERVAL_S = 0.1
+BUSY_INTERVAL_S = 0.01
+"""The pause after a tick that found as much as it may handle."""
+EXPIRED_PER_TICK = 500
+WALKED_PER_TICK = 2000
+RECLAIM_DELAY_S = 30.0
+
+
+class Sweeper:
+    """A timer that runs while the shard is served here."""
+
+    def __init__(self, runtime: Runtime, executor: Executor) -> None:
+        self._runtime = runtime
+        self._executor = executor
+        self._timer: Handle | None = None
+        self._seen: frozenset[tuple[str, int]] = frozenset()
+        self._seen_epoch = -1
+        self._walk_at_s: float | None = None
+        self._walk: list[bytes] = []
+
+    def start(self) -> None:
+        """Begin; namespaces are taken as changed."""
+        self._seen, self._seen_epoch = frozenset(), -1
+        self._timer = self._runtime.call_later(SWEEP_INTERVAL_S, self._tick)
+
+    def stop(self) -> None:
+        """End."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._walk, self._walk_at_s = None, [], None
+
+    def _tick(self) -> None:
+        busy = self._sweep_expired() >= EXPIRED_PER_TICK
+        self._watch_namespaces()
+        busy |= self._walk_some()
+        self._timer = self._runtime.call_later(BUSY_INTERVAL_S if busy else SWEEP_INTERVAL_S, self._tick)
+
+    def _sweep_expired(self) -> int:
+        ex = self._executor
+        now_ms, removed = ex.now_ms(), 0
+        while removed < EXPIRED_PER_TICK:
+            keys = ex.keyspace.expiries.due(now_ms, EXPIRED_PER_TICK - removed)
+            if not keys:
+                break
+            for key in keys:
+                if not ex.pipeline.admit_background():
+                    return removed
+                ex.expire(key)
+                removed += 1
+        return removed
+
+    def _watch_namespaces(self) -> None:
+        namespaces = self._executor.namespaces()
+        if namespaces.epoch == self._seen_epoch:
+            return
+        self._seen_epoch = namespaces.epoch
+        ids = frozenset((ns.name, ns.id) for ns in [*namespaces.by_name.values(), namespaces.default])
+        if ids != self._seen:
+            self._seen, self._walk = ids, []
+            self._walk_at_s = self._runtime.now() + RECLAIM_DELAY_S
+
+    def _walk_some(self) -> bool:
+        """One step of the walk; returns whether there is more to do."""
+        if self._walk_at_s is not None and self._runtime.now() >= self._walk_at_s:
+            self._walk_at_s, self._walk = None, self._executor.keyspace.all_keys()
+        if not self._walk:
+            return False
+        for _ in range(min(WALKED_PER_TICK, len(self._walk))):
+            if not self._executor.pipeline.admit_background():
+                return False
+            self._reclaim(self._walk.pop())
+        return bool(self._walk)
+
+    def _reclaim(self, key: bytes) -> None:
+        ex = self._executor
+        entry = ex.keyspace.get(key)
+        if entry is not None and entry.namespace_id != ex.namespaces().resolve(key).id:
+            ex.remove(key)
+            ex.stats.reclaimed += 1

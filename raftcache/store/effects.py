@@ -1,0 +1,98 @@
+"""Effects: the physical changes that replicas apply, and the batches that carry them through the log.
+
+A batch is one log entry, msgpack `[term, first_seq, time_ms, [effect, ...]]`; its effects have the sequence numbers
+`first_seq`, `first_seq + 1`, ... of `term`. An effect is an array that starts with its code:
+
+    PUT             [1, key, value, flag, expires_ms (0 = never), namespace_id]
+    REMOVE          [2, key]
+    LEADER_STARTED  [8, node_id]
+
+Replicas decide nothing: an effect means the same whenever and wherever it is applied. The list of codes is closed
+per version of the program. An effect that this version does not know is refused *before* it is proposed, since in
+the log it would stop every replica that applies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from raftcache.store.entry import Entry
+from raftcache.store.keyspace import Keyspace
+
+PUT, REMOVE, LEADER_STARTED = 1, 2, 8
+
+Effect: TypeAlias = Sequence[Any]
+"""An array `[code, ...]` as above: a tuple where it is made, a list where it was decoded."""
+
+EFFECT_OVERHEAD_BYTES = 40
+"""An upper bound of what an effect takes on the wire beside its key and value."""
+
+
+class UnknownEffect(ValueError):
+    """An effect of another version of the program."""
+
+
+class Batch(NamedTuple):
+    """A decoded log entry. `term` is the leadership that executed it, `time_ms` the shard's time then."""
+
+    term: int
+    first_seq: int
+    time_ms: int
+    effects: Sequence[Effect]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[int, int, int, list[list[Any]]]).decode
+
+
+def encode_batch(batch: Batch) -> bytes:
+    """The bytes of a log entry. Raises UnknownEffect."""
+    require_known(batch.effects)
+    return _encode(batch)
+
+
+def decode_batch(payload: bytes) -> Batch:
+    """The inverse of `encode_batch`. Raises UnknownEffect, and ValueError where the bytes make no batch."""
+    try:
+        batch = Batch(*_decode(payload))
+        require_known(batch.effects)
+    except (msgspec.MsgspecError, IndexError, TypeError) as error:
+        raise ValueError(f"not a batch: {error}") from error
+    return batch
+
+
+def require_known(effects: Sequence[Effect]) -> None:
+    """Raise UnknownEffect unless this version can apply all of `effects`."""
+    unknown = {effect[0] for effect in effects} - _APPLY.keys()
+    if unknown:
+        raise UnknownEffect(f"effect codes {sorted(unknown)} are not known to this version: {sorted(_APPLY)}")
+
+
+def apply_batch(keyspace: Keyspace, batch: Batch) -> None:
+    """Apply a committed batch to a replica's keys."""
+    term = batch.term
+    for seq, effect in enumerate(batch.effects, batch.first_seq):
+        _APPLY[effect[0]](keyspace, effect, term, seq)
+
+
+def _put(keyspace: Keyspace, effect: Effect, term: int, seq: int) -> None:
+    _, key, value, flag, expires_ms, namespace_id = effect
+    keyspace.put(key, Entry(value, flag, expires_ms, namespace_id, term, seq))
+
+
+def _remove(keyspace: Keyspace, effect: Effect, term: int, seq: int) -> None:
+    keyspace.remove(effect[1])
+
+
+def _leader_started(keyspace: Keyspace, effect: Effect, term: int, seq: int) -> None:
+    """Changes no key: the history of terms is what it is for."""
+
+
+_APPLY: dict[int, Callable[[Keyspace, Effect, int, int], None]] = {
+    PUT: _put,
+    REMOVE: _remove,
+    LEADER_STARTED: _leader_started,
+}

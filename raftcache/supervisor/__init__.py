@@ -1,0 +1,1 @@
+"""A local cluster under one roof: what `raftcache up` runs."""

@@ -1,0 +1,111 @@
+"""A cluster on this machine, as it is created: its id, its first nodes and members, their addresses. Pure.
+
+The cluster id and the first members are chosen here once, when a data folder is new, and never again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import Annotated, Literal
+
+import msgspec
+
+from raftcache.config import BootstrapConfig, ConfigError, Name, NodeConfig, PeerConfig, parse_address
+from raftcache.consensus.api import MemberId
+from raftcache.identity import new_incarnation
+
+NODE_LIMIT, SHARD_LIMIT = 32, 1024
+METADATA_MEMBERS = 3
+"""How many nodes, at most, hold the metadata group at first."""
+PORTS_PER_NODE = 10
+HOST = "127.0.0.1"
+SECRET_FILE = "secret"
+
+
+class LocalNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A node as it was created: its first incarnation, and where it listens, each `host:port`."""
+
+    id: Name
+    incarnation: Name
+    http: str
+    rpc: str
+    peer: str
+
+
+class LocalCluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The contents of `cluster.json`. `initialised` is set once the metadata group holds the cluster."""
+
+    cluster_id: Name
+    nodes: tuple[LocalNode, ...]
+    shards: Annotated[int, msgspec.Meta(ge=1, le=SHARD_LIMIT)]
+    replicas: Annotated[int, msgspec.Meta(ge=1, le=NODE_LIMIT)]
+    base_port: int
+    metadata_members: tuple[str, ...]
+    secret_file: str = SECRET_FILE
+    initialised: bool = False
+    format: Literal[1] = 1
+
+    def node(self, node_id: str) -> LocalNode:
+        """The node of that id. Raises ConfigError."""
+        for node in self.nodes:
+            if node.id == node_id:
+                return node
+        raise ConfigError(f"no node {node_id!r}; this cluster has {', '.join(n.id for n in self.nodes)}")
+
+
+def plan_cluster(nodes: int, shards: int, replicas: int, base_port: int) -> LocalCluster:
+    """A new cluster of nodes `n0`, `n1`, … on this machine. Raises ConfigError."""
+    highest_offset = PORTS_PER_NODE * (nodes - 1) + 2
+    for field, value, low, high in (
+        ("--nodes", nodes, 1, NODE_LIMIT),
+        ("--shards", shards, 1, SHARD_LIMIT),
+        ("--replicas", replicas, 1, nodes),
+        ("--base-port", base_port, 1, 65_535 - highest_offset),
+    ):
+        if not low <= value <= high:
+            raise ConfigError(f"{field} must be from {low} to {high}, got {value}")
+    planned = tuple(_plan_node(number, base_port) for number in range(nodes))
+    return LocalCluster(
+        cluster_id=secrets.token_hex(8),
+        nodes=planned,
+        shards=shards,
+        replicas=replicas,
+        base_port=base_port,
+        metadata_members=tuple(str(MemberId(n.id, n.incarnation)) for n in planned[:METADATA_MEMBERS]),
+    )
+
+
+def _plan_node(number: int, base_port: int) -> LocalNode:
+    http, rpc, peer = (f"{HOST}:{base_port + PORTS_PER_NODE * number + offset}" for offset in range(3))
+    return LocalNode(id=f"n{number}", incarnation=new_incarnation(), http=http, rpc=rpc, peer=peer)
+
+
+def node_config(cluster: LocalCluster, node: LocalNode) -> NodeConfig:
+    """The `node.toml` of one node, its paths relative to its own folder."""
+    peers = {
+        other.id: PeerConfig(http=other.http, rpc=other.rpc, peer=other.peer, incarnation=other.incarnation)
+        for other in cluster.nodes
+        if other.id != node.id
+    }
+    return NodeConfig(
+        node_id=node.id,
+        cluster_id=cluster.cluster_id,
+        cluster_secret_file=os.path.join("..", cluster.secret_file),
+        data_dir=".",
+        http=node.http,
+        rpc=node.rpc,
+        peer=node.peer,
+        metadata_nodes=tuple(MemberId.parse(member).node for member in cluster.metadata_members),
+        bootstrap=BootstrapConfig(metadata_members=cluster.metadata_members),
+        peers=peers,
+    )
+
+
+def ports(cluster: LocalCluster) -> list[tuple[str, str, int]]:
+    """Every port of the cluster as `(field, host, port)`."""
+    return [
+        (f"{node.id}.{kind}", *parse_address(getattr(node, kind)))
+        for node in cluster.nodes
+        for kind in ("http", "rpc", "peer")
+    ]

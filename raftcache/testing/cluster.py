@@ -1,0 +1,236 @@
+"""A whole cluster in one process under virtual time: the real node cores on a fake clock, network and files.
+
+A process is a `NodeCore` with its own runtime; killing it stops that runtime and keeps its files as the page cache
+would, starting it again opens them. Front ends are real dispatchers, one a process, whose calls to other processes
+travel over a second simulated network with delays of their own, as RPC does on its own port.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from raftcache.commands.policy import Namespace
+from raftcache.commands.types import AckLevel, Command, Failure, Reply
+from raftcache.consensus import ConsensusSettings, MemberId
+from raftcache.consensus.host import Observer
+from raftcache.errors import OutcomeUnknown, RaftcacheError, Unavailable
+from raftcache.metadata.commands import MetadataCommand
+from raftcache.metadata.state import Addresses, Node
+from raftcache.net.api import Peer
+from raftcache.node.core import CoreSettings, Identity, NodeCore, Storages
+from raftcache.routing.bootstrap import metadata_members, plan_cluster
+from raftcache.routing.dispatcher import Dispatcher
+from raftcache.testing.files import FakeFiles
+from raftcache.testing.loop import SimLoop, SimRuntime
+from raftcache.testing.network import NetworkSettings, SimNetwork
+from raftcache.wal.api import GroupStorage
+from raftcache.wal.storage import open_storage
+
+DATA = "/data"
+
+
+def sim_consensus() -> ConsensusSettings:
+    """Small bounds, so that snapshots, transfers and cut logs happen within a minute."""
+    return ConsensusSettings(snapshot_log_bytes=12_000, log_tail_bytes=2_000, snapshot_chunk_bytes=1_000)
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """The shape of a simulated cluster. Clocks drift by up to `drift` and wall clocks are off by `wall_error_ms`."""
+
+    nodes: int = 3
+    shards: int = 2
+    replication: int = 3
+    segment_bytes: int = 3_000
+    memory_limit_bytes: int = 1 << 30
+    drift: float = 0.001
+    wall_error_ms: int = 2_000
+    consensus: ConsensusSettings = field(default_factory=sim_consensus)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+
+
+class SimProcess:
+    """One run of one node."""
+
+    def __init__(self, cluster: SimCluster, node_id: str, run: int) -> None:
+        self.node_id = node_id
+        self.runtime = SimRuntime(
+            cluster.loop, f"{node_id}-{run}", cluster.drifts[node_id], cluster.wall_errors[node_id]
+        )
+        self.links = cluster.network.join(Peer(node_id, "a", f"run{run}"), self.runtime)
+        settings = CoreSettings(cluster.settings.consensus, cluster.settings.memory_limit_bytes, cluster.first_members)
+        storages = Storages(lambda group: cluster.storage(node_id, group), lambda group: cluster.wipe(node_id, group))
+        identity = Identity("sim", node_id, "a", f"run{run}")
+        self.core = NodeCore(identity, self.runtime, self.links, storages, settings)
+        self.core.host.observer = cluster.observer
+        self.dispatcher = Dispatcher(
+            self.core.view, self.runtime, self.core.shard, self._remote(cluster), node_id=node_id
+        )
+
+    def _remote(self, cluster: SimCluster) -> Callable[..., None]:
+        def call(
+            target: str, shard_id: str, _epoch: int, command: Command, deadline: float, done: Callable[[Reply], None]
+        ) -> None:
+            SimCall(cluster, self, target, deadline, done).send(shard_id, command)
+
+        return call
+
+
+class SimCall:
+    """One RPC between two processes. It is answered once; at its deadline with `outcome_unknown`."""
+
+    def __init__(
+        self, cluster: SimCluster, caller: SimProcess, target: str, deadline: float, done: Callable[[Reply], None]
+    ) -> None:
+        self._cluster, self._caller, self._target, self._done = cluster, caller, target, done
+        self._open = True
+        self._deadline = deadline
+
+    def send(self, shard_id: str, command: Command) -> None:
+        """Carry the command over and, some time later, its answer back."""
+        here, loop = self._caller, self._cluster.loop
+        there = self._cluster.processes.get(self._target)
+        if there is None or not self._cluster.network.can_reach(here.node_id, self._target):
+            self._later(here, lambda: self._answer(_failure(Unavailable(f"{self._target} cannot be reached"))))
+            return
+        here.runtime.call_later(max(0.0, self._deadline - here.runtime.now()), self._expire)
+        loop.call_later(self._delay(), lambda: there.runtime.deliver(lambda: self._execute(there, shard_id, command)))
+
+    def _execute(self, there: SimProcess, shard_id: str, command: Command) -> None:
+        replica = there.core.shard(shard_id)
+        if not self._cluster.network.can_reach(self._caller.node_id, self._target):
+            return
+        if replica is None:
+            self._reply(there, _failure(Unavailable(f"{there.node_id} does not hold {shard_id}")))
+        else:
+            replica.submit(command, lambda reply: self._reply(there, reply))
+
+    def _reply(self, there: SimProcess, reply: Reply) -> None:
+        if self._cluster.network.can_reach(there.node_id, self._caller.node_id):
+            self._later(self._caller, lambda: self._answer(reply))
+
+    def _later(self, process: SimProcess, callback: Callable[[], None]) -> None:
+        self._cluster.loop.call_later(self._delay(), lambda: process.runtime.deliver(callback))
+
+    def _delay(self) -> float:
+        return self._cluster.loop.random.uniform(*self._cluster.settings.network.delay)
+
+    def _answer(self, reply: Reply) -> None:
+        if self._open:
+            self._open = False
+            self._done(reply)
+
+    def _expire(self) -> None:
+        self._answer(_failure(OutcomeUnknown(f"no answer from {self._target} within the deadline")))
+
+
+def _failure(error: RaftcacheError) -> Failure:
+    return Failure(error.code, error.message, error.details)
+
+
+class SimCluster:
+    """The cluster and its processes. `observer` sees every election and every applied entry."""
+
+    def __init__(self, seed: int, settings: ClusterSettings | None = None, observer: Observer | None = None) -> None:
+        self.settings = settings or ClusterSettings()
+        self.observer = observer
+        self.loop = SimLoop(seed)
+        self.network = SimNetwork(self.loop, self.settings.network)
+        self.ids = [f"n{i}" for i in range(self.settings.nodes)]
+        self.files = {node_id: FakeFiles() for node_id in self.ids}
+        chance, worst = self.loop.random, self.settings.wall_error_ms
+        self.drifts = {node_id: chance.uniform(-1, 1) * self.settings.drift for node_id in self.ids}
+        self.wall_errors = {node_id: chance.randint(-worst, worst) for node_id in self.ids}
+        self.nodes = [Node(node_id, "a", Addresses("", "", "")) for node_id in self.ids]
+        self.first_members: tuple[MemberId, ...] = metadata_members(self.nodes)
+        self.processes: dict[str, SimProcess] = {}
+        self._runs = 0
+
+    # -- storage ---------------------------------------------------------------------------------
+
+    def storage(self, node_id: str, group_id: str) -> GroupStorage:
+        """A group's files on one node."""
+        return open_storage(
+            self.files[node_id], f"{DATA}/{group_id}", group_id, segment_bytes=self.settings.segment_bytes
+        )
+
+    def wipe(self, node_id: str, group_id: str) -> None:
+        """Remove them."""
+        self.files[node_id].remove_tree(f"{DATA}/{group_id}")
+
+    # -- processes -------------------------------------------------------------------------------
+
+    def start(self, node_id: str) -> None:
+        """Start a node that is not running."""
+        if node_id in self.processes:
+            return
+        self._runs += 1
+        self.files[node_id].restart()
+        self.loop.trace("start", node_id)
+        process = self.processes[node_id] = SimProcess(self, node_id, self._runs)
+        process.core.start()
+
+    def kill(self, node_id: str) -> None:
+        """End a process as SIGKILL does; what it wrote to files stays."""
+        process = self.processes.pop(node_id, None)
+        if process is not None:
+            self.loop.trace("kill", node_id)
+            process.runtime.kill()
+            self.network.leave(node_id)
+
+    def start_all(self) -> None:
+        """Start what is not running."""
+        for node_id in self.ids:
+            self.start(node_id)
+
+    def running(self) -> list[SimProcess]:
+        """The processes that are up and not paused, by node id."""
+        return [p for _, p in sorted(self.processes.items()) if p.runtime.paused_until <= self.loop.time]
+
+    def digest_of(self, node_id: str, group_id: str) -> str | None:
+        """The digest of a shard's committed state on one node, where it runs."""
+        process = self.processes.get(node_id)
+        replica = process.core.shards.get(group_id) if process is not None else None
+        return replica.digest() if replica is not None else None
+
+    # -- creating the cluster --------------------------------------------------------------------
+
+    def create(self, namespaces: tuple[Namespace, ...] | None = None) -> None:
+        """Start every node and create the shards; returns when all of them have a leader."""
+        self.start_all()
+        spaces = namespaces or (Namespace("default", 0), Namespace("safe", 0, ack=AckLevel.QUORUM))
+        plan = plan_cluster(
+            self.nodes, self.settings.shards, self.settings.replication, spaces, self.loop.random
+        )
+        self.submit_metadata(plan)
+        self.run_until_ready(30.0)
+
+    def submit_metadata(self, command: MetadataCommand) -> None:
+        """Propose until some leader takes it: such commands may be repeated."""
+
+        def attempt() -> None:
+            for process in self.running():
+                if process.core.metadata.serving:
+                    process.core.metadata.submit(command, lambda _result: None)
+                    return
+            self.loop.call_later(0.1, attempt)
+
+        attempt()
+
+    def ready(self) -> bool:
+        """Whether every process runs, and every shard and the metadata group has a leader that all follow."""
+        if len(self.processes) < len(self.ids) or not any(p.core.metadata.serving for p in self.running()):
+            return False
+        shards = next(iter(self.processes.values())).core.view.state.shards
+        return bool(shards) and all(
+            any(s.id in p.core.shards and p.core.shards[s.id].serving for p in self.running()) for s in shards
+        )
+
+    def run_until_ready(self, within: float) -> None:
+        """Run until `ready`. Raises TimeoutError after `within` virtual seconds."""
+        end = self.loop.time + within
+        while not self.ready():
+            if self.loop.time > end:
+                raise TimeoutError(f"the cluster does not serve after {within} virtual seconds")
+            self.loop.run_until(self.loop.time + 0.05)

@@ -1,0 +1,139 @@
+"""What goes wrong in a simulated run: one fault after another, some on top of each other, from the run's own dice."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+
+from raftcache.testing.cluster import SimCluster
+
+
+class Nemesis:
+    """Breaks the cluster from `start` until virtual second `until`, then repairs everything."""
+
+    def __init__(self, cluster: SimCluster, until: float) -> None:
+        self.cluster, self.until = cluster, until
+        self.random = random.Random(cluster.loop.seed * 104_729 + 1)
+        self.done: Counter[str] = Counter()
+        self._faults: dict[str, Callable[[], None]] = {
+            "kill": self._kill,
+            "kill-leader": self._kill_leader,
+            "kill-all": self._kill_all,
+            "pause": self._pause,
+            "pause-leader": self._pause_leader,
+            "isolate": self._isolate,
+            "isolate-leader": self._isolate_leader,
+            "one-way": self._one_way,
+            "halves": self._halves,
+            "break": self._break,
+            "slow": self._slow,
+            "transfer": self._transfer,
+            "snapshot": self._snapshot,
+            "heal": self.cluster.network.heal,
+        }
+
+    def start(self) -> None:
+        """Begin in a moment."""
+        self.cluster.loop.call_later(1.0, self._strike)
+
+    def _strike(self) -> None:
+        if self.cluster.loop.time >= self.until:
+            return
+        name = self.random.choice(sorted(self._faults))
+        self.done[name] += 1
+        self.cluster.loop.trace("fault", name)
+        self._faults[name]()
+        self.cluster.loop.call_later(self.random.uniform(0.2, 3.5), self._strike)
+
+    def repair(self) -> None:
+        """Heal the network, end the pauses, start what is down."""
+        self.cluster.network.heal()
+        for process in self.cluster.processes.values():
+            process.runtime.resume()
+        self.cluster.start_all()
+
+    # -- faults ----------------------------------------------------------------------------------
+
+    def _any(self) -> str:
+        return self.random.choice(self.cluster.ids)
+
+    def _leader(self) -> str:
+        """The node that leads some group, or any node."""
+        leaders = [
+            process.node_id
+            for process in self.cluster.running()
+            for group in process.core.host.groups.values()
+            if group.leads_now()
+        ]
+        return self.random.choice(leaders) if leaders else self._any()
+
+    def _restart_later(self, node_id: str) -> None:
+        self.cluster.loop.call_later(self.random.uniform(0.1, 5.0), lambda: self.cluster.start(node_id))
+
+    def _kill_one(self, node_id: str) -> None:
+        self.cluster.kill(node_id)
+        self._restart_later(node_id)
+
+    def _kill(self) -> None:
+        self._kill_one(self._any())
+
+    def _kill_leader(self) -> None:
+        self._kill_one(self._leader())
+
+    def _kill_all(self) -> None:
+        for node_id in self.cluster.ids:
+            self._kill_one(node_id)
+
+    def _pause_one(self, node_id: str) -> None:
+        process = self.cluster.processes.get(node_id)
+        if process is not None:
+            process.runtime.pause(self.random.uniform(0.1, 6.0))
+
+    def _pause(self) -> None:
+        self._pause_one(self._any())
+
+    def _pause_leader(self) -> None:
+        self._pause_one(self._leader())
+
+    def _heal_later(self) -> None:
+        self.cluster.loop.call_later(self.random.uniform(0.3, 7.0), self.cluster.network.heal)
+
+    def _isolate(self) -> None:
+        self.cluster.network.isolate(self._any())
+        self._heal_later()
+
+    def _isolate_leader(self) -> None:
+        self.cluster.network.isolate(self._leader())
+        self._heal_later()
+
+    def _one_way(self) -> None:
+        source, target = self.random.sample(self.cluster.ids, 2)
+        self.cluster.network.block(source, target)
+        self._heal_later()
+
+    def _halves(self) -> None:
+        shuffled = self.random.sample(self.cluster.ids, len(self.cluster.ids))
+        cut = len(shuffled) // 2
+        self.cluster.network.partition(set(shuffled[:cut]), set(shuffled[cut:]))
+        self._heal_later()
+
+    def _break(self) -> None:
+        source, target = self.random.sample(self.cluster.ids, 2)
+        self.cluster.network.break_link(source, target)
+
+    def _slow(self) -> None:
+        source, target = self.random.sample(self.cluster.ids, 2)
+        self.cluster.network.slow[source, target] = self.random.uniform(0.02, 0.4)
+        self._heal_later()
+
+    def _transfer(self) -> None:
+        for process in self.cluster.running():
+            for group in process.core.host.groups.values():
+                if group.leads_now():
+                    group.transfer_leadership()
+
+    def _snapshot(self) -> None:
+        for process in self.cluster.running():
+            for group in process.core.host.groups.values():
+                group.take_snapshot()

@@ -1,0 +1,170 @@
+"""Bugs to plant on purpose: a check that catches none of them proves nothing.
+
+Each plant breaks one rule of the real code for as long as its context lasts. `scripts/sim --plant NAME` runs the
+sweep with it; the tests demand that every one is caught within a bounded number of seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from raftcache.consensus.election import Election
+from raftcache.consensus.group import Group
+from raftcache.consensus.journal import Journal
+from raftcache.consensus.replication import Replication
+from raftcache.consensus.snapshots import SnapshotInbox
+from raftcache.shard.pipeline import Pipeline
+from raftcache.shard.replica import ShardReplica
+from raftcache.testing.cluster import SimCluster
+
+Patch = tuple[type, str, Any]
+
+
+def _ack_at_once() -> list[Patch]:
+    """A quorum write is answered when it is executed."""
+    return [(Pipeline, "wait", lambda self, reply_to, answer: reply_to(answer))]
+
+
+def _no_undo() -> list[Patch]:
+    """A deposed leader keeps its speculative writes."""
+    return [(Pipeline, "_undo", lambda self, batch: None)]
+
+
+def _undo_oldest_first() -> list[Patch]:
+    """It undoes them in the wrong order."""
+
+    def undo(self: Pipeline, batch: Any) -> None:
+        for key, old in batch.undo:
+            self._keyspace.restore(key, old)
+
+    return [(Pipeline, "_undo", undo)]
+
+
+def _forget_log() -> list[Patch]:
+    """A process that restarts finds its disk empty, and goes on under its old name (hazard 4)."""
+    stock = SimCluster.start
+
+    def start(self: SimCluster, node_id: str) -> None:
+        if node_id not in self.processes:
+            self.files[node_id].remove_tree("/data")
+        stock(self, node_id)
+
+    return [(SimCluster, "start", start)]
+
+
+def _ack_before_log() -> list[Patch]:
+    """What was appended is never handed to the operating system, so a killed process has acknowledged nothing
+    that it still has."""
+    return [(Journal, "flush", lambda self: None)]
+
+
+def _vote_twice() -> list[Patch]:
+    """A vote is not kept, so a replica may vote twice in one term."""
+
+    def save(self: Journal, term: int, voted_for: str | None) -> None:
+        self._votes.save(term, None)
+        self.term, self.voted_for = term, None
+
+    stock = Election.on_request_vote
+
+    def on_request_vote(self: Election, *fields: Any) -> None:
+        self._g.engine._SyncObj__votedForNodeId = None
+        stock(self, *fields)
+
+    return [(Journal, "setCurrentTerm", save), (Election, "on_request_vote", on_request_vote)]
+
+
+def _commit_uncapped() -> list[Patch]:
+    """A follower takes the leader's commit index whatever the append proved (hazard 1)."""
+
+    def on_append(self: Replication, node: Any, term: int, commit: int, prev: int, prev_term: int, *rest: Any) -> None:
+        stock(self, node, term, commit, prev, prev_term, *rest)
+        engine = self._g.engine
+        if term == engine.term() and not engine.is_leader():
+            engine._SyncObj__raftCommitIndex = max(engine.commit_index(), min(commit, self._g.last_index))
+
+    stock = Replication.on_append
+    return [(Replication, "on_append", on_append)]
+
+
+def _install_anything() -> list[Patch]:
+    """A received snapshot is installed even where the replica is ahead of it (hazard 17)."""
+
+    def verified(self: SnapshotInbox, result: Any) -> None:
+        self._installing = False
+        receiver, self._receiver, self._target = self._receiver, None, None
+        if receiver is not None and not isinstance(result, BaseException):
+            receiver.commit()
+            self._g.machine.install(result[1], result[0].index - 1, result[0].term)
+            self._g.journal.restart_at(result[0])
+            self._g.engine.jump_to(result[0].index)
+
+    stock = Replication.send_append
+
+    def send_append(self: Replication, node: Any, message: Any) -> None:
+        stock(self, node, message)
+        if self._g.runtime.random.random() < 0.02:
+            self._g.sends.needed(node)
+
+    return [
+        (SnapshotInbox, "_verified", verified),
+        (Replication, "send_append", send_append),
+        (SnapshotInbox, "_applied_covers", lambda self, index: False),
+    ]
+
+
+def _stale_reads() -> list[Patch]:
+    """A linearizable read is answered at once, without proof of leadership."""
+    stock = Pipeline.wait
+
+    def wait(self: Pipeline, reply_to: Any, answer: Any) -> None:
+        if type(answer).__name__ == "Value":
+            reply_to(answer)
+        else:
+            stock(self, reply_to, answer)
+
+    return [(Pipeline, "wait", wait), (Group, "leads_now", lambda self: self._leading_term is not None)]
+
+
+def _apply_twice() -> list[Patch]:
+    """A leader applies its own batches again when they commit."""
+    stock = ShardReplica._commit_own
+
+    def commit_own(self: ShardReplica, index: int, term: int) -> None:
+        pending = self.pipeline._in_flight[0]
+        for effect in pending.effects:
+            if effect[0] == 2:
+                self.keyspace.remove(effect[1])
+        stock(self, index, term)
+
+    return [(ShardReplica, "_commit_own", commit_own)]
+
+
+PLANTS: dict[str, Callable[[], list[Patch]]] = {
+    "ack-at-once": _ack_at_once,
+    "no-undo": _no_undo,
+    "undo-oldest-first": _undo_oldest_first,
+    "forget-log": _forget_log,
+    "ack-before-log": _ack_before_log,
+    "vote-twice": _vote_twice,
+    "commit-uncapped": _commit_uncapped,
+    "install-anything": _install_anything,
+    "stale-reads": _stale_reads,
+    "apply-twice": _apply_twice,
+}
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """Within it the named bug is in the code. Raises KeyError."""
+    patches = PLANTS[name]()
+    before = [(owner, attribute, owner.__dict__[attribute]) for owner, attribute, _ in patches]
+    for owner, attribute, replacement in patches:
+        setattr(owner, attribute, replacement)
+    try:
+        yield
+    finally:
+        for owner, attribute, original in before:
+            setattr(owner, attribute, original)

@@ -1,0 +1,177 @@
+"""One simulated run: a cluster, clients, faults, and every check; and a sweep over many seeds.
+
+`python -m raftcache.testing.simulation --seeds 1000` runs seeds 0 to 999 with a progress bar, prints each one that
+broke a promise with how to run it again, and ends with what all of them together did. A run that proves nothing
+(too few writes committed, too few leader changes) is a failure as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import multiprocessing
+import sys
+from collections import Counter
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+from raftcache.testing import checks
+from raftcache.testing.checks import Oracle, Violation
+from raftcache.testing.cluster import ClusterSettings, SimCluster
+from raftcache.testing.faults import Nemesis
+from raftcache.testing.plants import PLANTS, planted
+from raftcache.testing.workload import Client
+
+CLIENTS = 4
+QUIET_S = 12.0
+"""The last part of every run: everything is repaired, and the cluster has to serve and to agree again."""
+
+MIN_COMMITS = 200
+MIN_LEADER_CHANGES = 3
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one run did. `violation` is empty where every check held."""
+
+    seed: int
+    commits: int
+    leader_changes: int
+    answered: int
+    unknown: int
+    snapshots: int
+    faults: int
+    trace: str
+    violation: str = ""
+
+
+class Run:
+    """One seed, one run."""
+
+    def __init__(self, seed: int, seconds: float = 60.0, settings: ClusterSettings | None = None) -> None:
+        self.seed, self.seconds = seed, seconds
+        self.oracle = Oracle()
+        self.cluster = SimCluster(seed, settings, self.oracle)
+        self.oracle.digest_of = self.cluster.digest_of
+        self.clients = [Client(number, self.cluster, self.oracle) for number in range(CLIENTS)]
+        self.nemesis = Nemesis(self.cluster, seconds - QUIET_S)
+
+    def execute(self) -> RunResult:
+        """Run it; a broken promise is in the result."""
+        violation = ""
+        try:
+            self._run()
+        except (Violation, TimeoutError, AssertionError) as error:
+            violation = f"{type(error).__name__} at {self.cluster.loop.time:.3f} s: {error}"
+        cores = [process.core for process in self.cluster.processes.values()]
+        snapshots = sum(g.inbox.installed + g.compaction.taken for c in cores for g in c.host.groups.values())
+        return RunResult(
+            seed=self.seed,
+            commits=sum(self.oracle.commits.values()),
+            leader_changes=self.oracle.leader_changes(),
+            answered=sum(client.answered for client in self.clients),
+            unknown=sum(client.unknown for client in self.clients),
+            snapshots=snapshots,
+            faults=sum(self.nemesis.done.values()),
+            trace=self.cluster.loop.trace_hash(),
+            violation=violation,
+        )
+
+    def _run(self) -> None:
+        self.cluster.create()
+        for client in self.clients:
+            client.start()
+        self.nemesis.start()
+        while self.cluster.loop.time < self.nemesis.until:
+            self.cluster.loop.run_until(min(self.cluster.loop.time + 5.0, self.nemesis.until))
+            checks.check_logs(self.cluster)
+        self._heal()
+        self._finish()
+
+    def _heal(self) -> None:
+        """Liveness: once everything is repaired, the cluster serves again and every client gets answers."""
+        self.nemesis.repair()
+        self.cluster.run_until_ready(5.0)
+        before = [client.answered for client in self.clients]
+        self.cluster.loop.run_until(self.cluster.loop.time + 5.0)
+        stuck = [client.number for client, had in zip(self.clients, before, strict=True) if client.answered == had]
+        if stuck:
+            raise Violation(f"clients {stuck} got no answer within five seconds after healing")
+
+    def _finish(self) -> None:
+        for client in self.clients:
+            client.stopped = True
+        self.cluster.loop.run_until(self.cluster.loop.time + 1.0)
+        self._settle()
+        checks.check_logs(self.cluster)
+        checks.check_caught_up(self.cluster, self.oracle)
+        checks.check_digests(self.cluster)
+        checks.check_acknowledged(self.cluster, self.oracle)
+        self._check_evidence()
+
+    def _settle(self) -> None:
+        """Wait for a moment at which all replicas have applied equally much: keys still expire, which is an
+        effect like any other."""
+        end = self.cluster.loop.time + 6.0
+        while not checks.evenly_applied(self.cluster):
+            if self.cluster.loop.time > end:
+                raise Violation("the replicas do not come to the same index within six seconds without load")
+            self.cluster.loop.run_until(self.cluster.loop.time + 0.01)
+
+    def _check_evidence(self) -> None:
+        commits, changes = sum(self.oracle.commits.values()), self.oracle.leader_changes()
+        if commits < MIN_COMMITS or changes < MIN_LEADER_CHANGES:
+            raise Violation(f"proves nothing: {commits} commits through {changes} leader changes")
+
+
+def run_seed(seed: int, seconds: float = 60.0, settings: ClusterSettings | None = None) -> RunResult:
+    """Run one seed; what the nodes log is not shown."""
+    logging.disable(logging.CRITICAL)
+    try:
+        return Run(seed, seconds, settings).execute()
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+# -- the command ---------------------------------------------------------------------------------
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/sim", description="Run the simulation over many seeds.")
+    parser.add_argument("--seeds", type=int, default=200, help="how many seeds (default 200)")
+    parser.add_argument("--first-seed", type=int, default=0, help="the first one (default 0)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="virtual seconds a run (default 60)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
+    parser.add_argument("--plant", choices=sorted(PLANTS), help="put a bug into the code, to see it caught")
+    return parser.parse_args(argv)
+
+
+def _run_one(job: tuple[int, float, str | None]) -> RunResult:
+    seed, seconds, plant = job
+    with planted(plant) if plant else nullcontext():
+        return run_seed(seed, seconds)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line: 0 where every seed kept every promise, else 1."""
+    from rich.progress import track
+
+    options = _arguments(argv)
+    jobs = [(options.first_seed + i, options.seconds, options.plant) for i in range(options.seeds)]
+    failed, totals = 0, Counter[str]()
+    with multiprocessing.Pool(options.jobs) as pool:
+        results = pool.imap_unordered(_run_one, jobs)
+        for result in track(results, description="simulating", total=len(jobs), disable=not sys.stderr.isatty()):
+            totals.update(commits=result.commits, leader_changes=result.leader_changes, snapshots=result.snapshots)
+            totals.update(answered=result.answered, unknown=result.unknown, faults=result.faults)
+            if result.violation:
+                failed += 1
+                again = f"scripts/sim --first-seed {result.seed} --seeds 1 --seconds {options.seconds:g}"
+                print(f"seed {result.seed}: {result.violation}\n  again: {again}", flush=True)
+    print(", ".join(f"{name} {count}" for name, count in sorted(totals.items())))
+    print(f"{len(jobs) - failed} of {len(jobs)} seeds kept every promise")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

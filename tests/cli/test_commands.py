@@ -1,0 +1,222 @@
+"""The command line: what it accepts, what it sends, what it prints, how it fails."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from cli.fake_server import FakeCache
+from raftcache.cli.api import key_path, split_url
+from raftcache.cli.kv import json_value
+from raftcache.cli.main import build_parser, main
+from raftcache.cli.output import Failed
+from raftcache.cli.up import chosen_cluster
+from raftcache.config import ConfigError
+from raftcache.supervisor.cluster import plan_cluster
+
+GIVEN = ["up", "--nodes", "5", "--shards", "8", "--replicas", "3", "--base-port", "8000", "--data-dir", "d"]
+
+COMMANDS = (
+    "up",
+    "node",
+    "frontend",
+    "status",
+    "kv get",
+    "kv set",
+    "kv del",
+    "kv incr",
+    "kv expire",
+    "kv mget",
+    "namespace list",
+    "namespace set",
+    "namespace delete",
+    "replay",
+    "fault kill",
+    "fault kill-leader",
+    "fault pause",
+    "fault resume",
+    "fault isolate",
+    "fault heal",
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([*command.split(), "--help"])
+    assert left.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"raftcache {command}" in shown.split("examples:")[1]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [],
+        ["jump"],
+        ["kv"],
+        ["kv", "get"],
+        ["kv", "incr", "a", "x"],
+        ["kv", "expire", "a", "soon"],
+        ["kv", "set", "a", "1", "--durability", "durable"],
+        ["up", "--nodes", "many"],
+        ["node"],
+        ["fault", "kill"],
+        ["fault", "kill", "n0", "--all"],
+        ["status", "--url", "http://h:1", "--data-dir", "d"],
+        ["namespace", "set", "a", "--ack", "none"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(wrong)
+    assert left.value.code == 2
+    assert "usage: raftcache" in capsys.readouterr().err
+
+
+def test_up_takes_its_options_or_the_defaults() -> None:
+    given = build_parser().parse_args(GIVEN)
+    cluster = chosen_cluster(None, given)
+    assert (len(cluster.nodes), cluster.shards, cluster.replicas, cluster.base_port) == (5, 8, 3, 8000)
+    bare = chosen_cluster(None, build_parser().parse_args(["up"]))
+    assert (len(bare.nodes), bare.shards, bare.replicas, bare.base_port) == (3, 4, 3, 7100)
+    single = chosen_cluster(None, build_parser().parse_args(["up", "--nodes", "1"]))
+    assert single.replicas == 1
+
+
+def test_up_keeps_to_what_the_folder_holds() -> None:
+    existing = plan_cluster(nodes=5, shards=8, replicas=3, base_port=8000)
+    for arguments in (["up"], GIVEN):
+        assert chosen_cluster(existing, build_parser().parse_args(arguments)) is existing
+    for field, other in (("--nodes", "3"), ("--shards", "4"), ("--replicas", "5"), ("--base-port", "7100")):
+        with pytest.raises(Failed, match=f"{field} {other}: the cluster in raftcache-data was created with"):
+            chosen_cluster(existing, build_parser().parse_args(["up", field, other]))
+
+
+def test_up_refuses_zero_nodes_and_port_zero() -> None:
+    for wrong in (["--nodes", "0"], ["--base-port", "0"], ["--shards", "0"]):
+        with pytest.raises(ConfigError, match=wrong[0]):
+            chosen_cluster(None, build_parser().parse_args(["up", *wrong]))
+
+
+def test_a_taken_port_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("raftcache.cli.up.PORT_PATIENCE_SECONDS", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        base = taken.getsockname()[1] - 1
+        code = main(["up", "--nodes", "1", "--base-port", str(base), "--data-dir", str(tmp_path / "d")])
+    assert code == 1
+    named = re.match(r"raftcache: n0\.(http|rpc|peer) = 127\.0\.0\.1:(\d+): cannot listen", capsys.readouterr().err)
+    assert named is not None, "another program may hold a neighbouring port; then that one is named"
+    assert int(named[2]) == base + ("http", "rpc", "peer").index(named[1])
+    assert not (tmp_path / "d" / "cluster.json").exists()
+
+
+def test_faults_need_a_running_cluster(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["fault", "kill", "n0"], ["fault", "kill-leader"], ["status"]):
+        assert main([*command, "--data-dir", str(tmp_path)]) == 1
+        assert f"no cluster runs with --data-dir {tmp_path}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [("http://h:80", ("h", 80)), ("http://127.0.0.1:7100/", ("127.0.0.1", 7100)), ("http://[::1]:7", ("::1", 7))],
+)
+def test_urls(url: str, parts: tuple[str, int]) -> None:
+    assert split_url(url) == parts
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:7100", "https://h:1", "http://h:1/v1", "http://h:x", "http://:1"])
+def test_bad_urls(url: str) -> None:
+    with pytest.raises(Failed, match="--url"):
+        split_url(url)
+
+
+def test_paths_hold_any_key() -> None:
+    assert key_path("a", b"x/y z\xff%") == "/v1/cache/a/x%2Fy%20z%FF%25"
+
+
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [("hello", '"hello"'), ('"hello"', '"hello"'), ("42", "42"), ("{", '"{"'), ('{"a": [1]}', '{"a": [1]}')],
+)
+def test_a_value_is_json_or_a_json_string(text: str, sent: str, cache: FakeCache) -> None:
+    assert main(["kv", "set", "k", text, "--url", cache.url]) == 0
+    assert json.loads(cache.log[-1][2]) == {"value": json.loads(sent)}
+
+
+def test_a_value_that_is_no_text_needs_raw() -> None:
+    with pytest.raises(Failed, match="--raw"):
+        json_value("\udcff")
+
+
+def test_what_set_sends_and_shows(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["kv", "set", "a/b", "1", "--ttl", "1.5", "--if-absent", "--durability", "quorum", "--url", cache.url]
+    assert main(arguments) == 0
+    method, path, body = cache.log[-1]
+    assert (method, path) == ("PUT", "/v1/cache/default/a%2Fb")
+    assert json.loads(body) == {"value": 1, "ttlSeconds": 1.5, "ifAbsent": True, "durability": "quorum"}
+    assert capsys.readouterr().out == "v7c1.1.2 (primary)\n"
+
+
+def test_what_a_raw_set_sends(cache: FakeCache) -> None:
+    assert main(["kv", "set", "a", "\udcff\x00", "--raw", "--if-absent", "--ttl", "2", "--url", cache.url]) == 0
+    assert cache.log[-1] == ("PUT", "/v1/cache/default/a?ttlSeconds=2.0&ifAbsent=true", b"\xff\x00")
+
+
+def test_what_get_shows(cache: FakeCache, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    cache.values["default", b"a"] = b'{"b":1}'
+    for options, shown in (
+        ([], b'{"b":1}\n'),
+        (["--raw"], b'{"b":1}'),
+        (["-o", "json"], b'{"hit":true,"value":{"b":1},"version":"v7c1.1.2","ttlRemainingSeconds":null}\n'),
+    ):
+        assert main(["kv", "get", "a", "--url", cache.url, *options]) == 0
+        assert capsysbinary.readouterr().out == shown
+
+
+def test_a_miss_is_told_from_an_unknown_namespace(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["kv", "get", "a", "--url", cache.url]) == 1
+    assert capsys.readouterr() == ("", "raftcache: miss: default/a\n")
+    assert main(["kv", "get", "a", "--url", cache.url, "-o", "json"]) == 1
+    assert capsys.readouterr().out == '{"hit":false}\n'
+    assert main(["kv", "get", "a", "--namespace", "nix", "--url", cache.url]) == 1
+    assert capsys.readouterr().err == "raftcache: unknown_namespace: namespace 'nix' does not exist\n"
+
+
+def test_conditions_and_errors_of_a_write(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["kv", "set", "taken", "1", "--if-absent", "--url", cache.url]) == 1
+    assert capsys.readouterr().err == "raftcache: not written: the key is at v7c1.1.1\n"
+    assert main(["kv", "set", "refused", "1", "--url", cache.url]) == 1
+    assert capsys.readouterr().err == "raftcache: no_leader: nobody leads\n"
+
+
+def test_nobody_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    assert main(["kv", "get", "a", "--url", f"http://127.0.0.1:{port}"]) == 1
+    error = capsys.readouterr().err
+    assert f"raftcache: cannot reach http://127.0.0.1:{port}: " in error
+    assert error.count("\n") == 1
+
+
+def test_namespaces(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["namespace", "list", "--url", cache.url]) == 0
+    table = capsys.readouterr().out
+    assert [name in table for name in ("default", "safe", "quorum", "1048576")] == [True] * 4
+    assert main(["namespace", "set", "new", "--ack", "quorum", "--default-ttl", "60", "--url", cache.url]) == 0
+    assert cache.log[-1][:2] == ("PUT", "/v1/namespaces/new")
+    assert json.loads(cache.log[-1][2]) == {"ack": "quorum", "defaultTtlSeconds": 60.0}
+
+
+def test_a_parsed_command_line_carries_its_command() -> None:
+    args = build_parser().parse_args(["kv", "incr", "visits", "--", "-3"])
+    assert isinstance(args, argparse.Namespace)
+    assert args.delta == -3
+    assert callable(args.run)

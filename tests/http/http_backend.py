@@ -1,0 +1,258 @@
+"""A cache in one dict, with the replies that shards give: what the HTTP front end is tested against."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from raftcache.clock import Handle
+from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.types import (
+    INT64_MAX,
+    INT64_MIN,
+    RAW,
+    AckLevel,
+    Command,
+    Counted,
+    Delete,
+    Expire,
+    Failure,
+    Get,
+    Incr,
+    Many,
+    MultiDelete,
+    MultiGet,
+    MultiSet,
+    Persist,
+    ReadLevel,
+    Reply,
+    Set,
+    Single,
+    Value,
+    Version,
+    Written,
+)
+from raftcache.errors import (
+    BadRequest,
+    LevelTooLow,
+    NotAnInteger,
+    RaftcacheError,
+    UnknownNamespace,
+    ValueTooLarge,
+)
+from raftcache.frontends.backend import DeleteDone, PolicyDone, PolicyWritten
+
+WALL_MS = 1_700_000_000_000
+SHARD, TERM = "7c1f", 3
+
+
+class StoppedRuntime:
+    """A clock that stands still, on the running asyncio loop."""
+
+    def __init__(self) -> None:
+        self.random = random.Random(1)
+
+    def now(self) -> float:
+        return 1000.0
+
+    def wall_ms(self) -> int:
+        return WALL_MS
+
+    def call_soon(self, callback: Callable[[], None]) -> Handle:
+        return asyncio.get_running_loop().call_soon(callback)
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Handle:
+        return asyncio.get_running_loop().call_later(delay, callback)
+
+    def offload(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        self.call_soon(lambda: done(work()))
+
+
+Entry = tuple[bytes, int, Version, int | None]
+
+
+class FakeBackend:
+    """All commands on one shard that never fails, unless `failing` says how.
+
+    `later`: replies come in a later loop turn. `held`: they come when `release` is called.
+    """
+
+    def __init__(self) -> None:
+        self.runtime = StoppedRuntime()
+        self.entries: dict[bytes, Entry] = {}
+        self.policies: dict[str, Namespace] = {}
+        self.seq = 0
+        self.failing: RaftcacheError | None = None
+        self.later = False
+        self.held: list[Callable[[], None]] | None = None
+        self.commands: list[tuple[Command, float]] = []
+        self.is_ready = (True, "")
+        self._know(Namespace("default", 1))
+        self._know(Namespace("safe", 2, ack=AckLevel.QUORUM))
+        self._know(Namespace("brief", 3, default_ttl_ms=90_000, max_item_bytes=100))
+
+    def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
+        self.commands.append((command, deadline))
+        answer = partial(reply, self._reply(command))
+        if self.held is not None:
+            self.held.append(answer)
+        elif self.later:
+            self.runtime.call_soon(answer)
+        else:
+            answer()
+
+    def release(self) -> None:
+        held, self.held = self.held or [], None
+        for answer in held:
+            answer()
+
+    def namespaces(self) -> Namespaces:
+        return self._namespaces
+
+    def put_namespace(self, name: str, document: dict[str, Any], deadline: float, done: PolicyDone) -> None:
+        if self.failing is not None:
+            return done(self.failing)
+        created, ttl = name not in self.policies, document["defaultTtlSeconds"]
+        level = document["readLevel"]
+        self._know(
+            Namespace(
+                name,
+                len(self.policies) + 1,
+                AckLevel[document["ack"].upper()],
+                None if level is None else ReadLevel[level.upper()],
+                None if ttl is None else round(ttl * 1000),
+                document["maxItemBytes"],
+            )
+        )
+        done(PolicyWritten(created, document))
+
+    def delete_namespace(self, name: str, deadline: float, done: DeleteDone) -> None:
+        if name == "default":
+            return done(BadRequest("namespace 'default' cannot be deleted"))
+        if self.policies.pop(name, None) is None:
+            return done(UnknownNamespace(f"namespace {name!r} does not exist"))
+        self._namespaces = Namespaces(1, tuple(self.policies.values()))
+        done(None)
+
+    def namespace_document(self, name: str) -> dict[str, Any] | None:
+        policy = self.policies.get(name)
+        if policy is None:
+            return None
+        return {
+            "ack": policy.ack.name.lower(),
+            "readLevel": None if policy.read_level is None else policy.read_level.name.lower(),
+            "defaultTtlSeconds": None if policy.default_ttl_ms is None else policy.default_ttl_ms / 1000,
+            "maxItemBytes": policy.max_item_bytes,
+        }
+
+    def cluster(self) -> dict[str, Any]:
+        replicas = [{"node": "n0", "state": "voter"}]
+        shard = {"id": SHARD, "slots": [[0, 16383]], "replicas": replicas, "leader": "n0", "term": TERM}
+        return {"epoch": 7, "nodes": [{"id": "n0", "state": "up"}], "shards": [shard]}
+
+    def ready(self) -> tuple[bool, str]:
+        return self.is_ready
+
+    def collect_metrics(self) -> Iterable[Metric]:
+        return [GaugeMetricFamily("raftcache_fake_entries", "Entries.", len(self.entries))]
+
+    def _know(self, policy: Namespace) -> None:
+        self.policies[policy.name] = policy
+        self._namespaces = Namespaces(1, tuple(self.policies.values()))
+
+    def _reply(self, command: Command) -> Reply:
+        if self.failing is not None:
+            return _failure(self.failing)
+        if isinstance(command, (MultiGet, MultiSet, MultiDelete)):
+            items = tuple(self._single(item) for item in command.items)
+            return Many(items)
+        return self._single(command)
+
+    def _single(self, command: Single) -> Value | Written | Counted | Failure:
+        try:
+            return self._execute(command)
+        except RaftcacheError as error:
+            return _failure(error)
+
+    def _execute(self, command: Single) -> Value | Written | Counted:
+        policy = self._namespaces.resolve(command.key)
+        if isinstance(command, Get):
+            return self._get(command, policy)
+        ack = command.ack or policy.ack
+        if ack < policy.ack:
+            raise LevelTooLow(
+                f"durability is {ack.name.lower()}: namespace {policy.name!r} has {policy.ack.name.lower()}"
+            )
+        if isinstance(command, Set):
+            return self._set(command, policy, ack)
+        if isinstance(command, Delete):
+            return self._delete(command, ack)
+        if isinstance(command, Incr):
+            return self._incr(command, ack)
+        return self._expire(command, ack)
+
+    def _get(self, command: Get, policy: Namespace) -> Value:
+        entry = self.entries.get(command.key)
+        level = command.level or policy.reads_at
+        if entry is None:
+            return Value(None, RAW, self._version(), None, level)
+        value, flag, version, expires_ms = entry
+        return Value(value, flag, version, None if expires_ms is None else expires_ms - WALL_MS, level)
+
+    def _set(self, command: Set, policy: Namespace, ack: AckLevel) -> Written:
+        if len(command.value) > policy.max_item_bytes:
+            raise ValueTooLarge(f"value has {len(command.value)} bytes: the limit is {policy.max_item_bytes}")
+        current = self._current(command.key)
+        wrong_version = command.if_version is not None and command.if_version != current
+        if wrong_version or (command.if_absent and current is not None):
+            return Written(False, self._version(), None, ack, current is not None, current)
+        ttl_ms = policy.default_ttl_ms if command.ttl_ms is None else command.ttl_ms
+        return self._put(command.key, command.value, command.flag, ttl_ms, ack)
+
+    def _put(self, key: bytes, value: bytes, flag: int, ttl_ms: int | None, ack: AckLevel) -> Written:
+        self.seq += 1
+        existed, expires_ms = key in self.entries, None if ttl_ms is None else WALL_MS + ttl_ms
+        self.entries[key] = (value, flag, self._version(), expires_ms)
+        return Written(True, self._version(), expires_ms, ack, existed)
+
+    def _delete(self, command: Delete, ack: AckLevel) -> Written:
+        current = self._current(command.key)
+        if current is None or command.if_version not in (None, current):
+            return Written(False, self._version(), None, ack, current is not None, current)
+        self.seq += 1
+        del self.entries[command.key]
+        return Written(True, self._version(), None, ack, True)
+
+    def _incr(self, command: Incr, ack: AckLevel) -> Counted:
+        value, flag, _, expires_ms = self.entries.get(command.key, (b"0", 1, None, None))
+        try:
+            total = int(value) + command.delta
+        except ValueError:
+            raise NotAnInteger("value is not an integer") from None
+        if not INT64_MIN <= total <= INT64_MAX:
+            raise NotAnInteger(f"value would be {total}: it must fit 64 bits")
+        ttl_ms = command.ttl_ms if expires_ms is None else expires_ms - WALL_MS
+        done = self._put(command.key, b"%d" % total, flag, ttl_ms, ack)
+        return Counted(total, done.version, done.expires_at_ms, ack)
+
+    def _expire(self, command: Expire | Persist, ack: AckLevel) -> Written:
+        entry = self.entries.get(command.key)
+        if entry is None:
+            return Written(False, self._version(), None, ack)
+        return self._put(command.key, entry[0], entry[1], command.ttl_ms if isinstance(command, Expire) else None, ack)
+
+    def _current(self, key: bytes) -> Version | None:
+        entry = self.entries.get(key)
+        return None if entry is None else entry[2]
+
+    def _version(self) -> Version:
+        return Version(SHARD, TERM, self.seq)
+
+
+def _failure(error: RaftcacheError) -> Failure:
+    return Failure(error.code, error.message, error.details)

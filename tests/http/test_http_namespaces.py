@@ -1,0 +1,83 @@
+"""`/v1/namespaces`: policies are written and read whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from http_caller import Caller
+
+from raftcache.commands.types import VALUE_LIMIT_BYTES
+from raftcache.errors import OutcomeUnknown
+
+DEFAULTS = {"ack": "primary", "readLevel": None, "defaultTtlSeconds": None, "maxItemBytes": VALUE_LIMIT_BYTES}
+
+
+def test_put_is_201_when_new_else_200(caller: Caller) -> None:
+    answer = caller.call("PUT", "/v1/namespaces/users", {})
+    assert (answer.status, answer.json) == (201, DEFAULTS)
+    policy = {"ack": "quorum", "readLevel": "latest", "defaultTtlSeconds": 1.5, "maxItemBytes": 10}
+    answer = caller.call("PUT", "/v1/namespaces/users", policy)
+    assert (answer.status, answer.json) == (200, policy)
+    assert caller.call("GET", "/v1/namespaces/users").json == policy
+    assert caller.call("PUT", "/v1/namespaces/users", {"ack": "quorum"}).json == {**DEFAULTS, "ack": "quorum"}
+
+
+def test_what_is_read_can_be_written_back(caller: Caller) -> None:
+    document = caller.call("GET", "/v1/namespaces/brief").json
+    assert caller.call("PUT", "/v1/namespaces/brief", document).json == document
+
+
+def test_list(caller: Caller) -> None:
+    answer = caller.call("GET", "/v1/namespaces")
+    assert answer.status == 200
+    assert [policy["name"] for policy in answer.json["namespaces"]] == ["brief", "default", "safe"]
+    assert answer.json["namespaces"][1] == {"name": "default", **DEFAULTS}
+
+
+def test_a_new_namespace_can_be_used(caller: Caller) -> None:
+    assert caller.call("PUT", "/v1/cache/users/k", {"value": 1}).error["code"] == "unknown_namespace"
+    caller.call("PUT", "/v1/namespaces/users", {"ack": "quorum"})
+    assert caller.call("PUT", "/v1/cache/users/k", {"value": 1}).json["durability"] == "quorum"
+
+
+def test_delete(caller: Caller) -> None:
+    answer = caller.call("DELETE", "/v1/namespaces/brief")
+    assert (answer.status, answer.body) == (204, b"")
+    for method in ("GET", "DELETE"):
+        answer = caller.call(method, "/v1/namespaces/brief")
+        assert (answer.status, answer.error["code"]) == (404, "unknown_namespace")
+    assert caller.call("DELETE", "/v1/namespaces/default").status == 400
+
+
+@pytest.mark.parametrize(
+    ("policy", "named"),
+    [
+        ({"ack": "durable"}, ("ack", '"durable"', "primary, quorum", "built")),
+        ({"readLevel": "committed"}, ("readLevel", '"committed"', "latest, linearizable")),
+        ({"evictionPolicy": "lru"}, ("unknown field", "evictionPolicy")),
+        ({"defaultTtlSeconds": -1}, ("defaultTtlSeconds", "-1")),
+        ({"defaultTtlSeconds": "1"}, ("defaultTtlSeconds", '"1"')),
+        ({"maxItemBytes": 0}, ("maxItemBytes", "1", "0")),
+        ({"maxItemBytes": VALUE_LIMIT_BYTES + 1}, ("maxItemBytes", str(VALUE_LIMIT_BYTES), str(VALUE_LIMIT_BYTES + 1))),
+        ([], ("the body", "object")),
+    ],
+)
+def test_a_policy_that_cannot_be(caller: Caller, policy: Any, named: tuple[str, ...]) -> None:
+    answer = caller.call("PUT", "/v1/namespaces/users", policy)
+    assert (answer.status, answer.error["code"]) == (400, "invalid_policy")
+    assert all(word in answer.error["message"] for word in named), answer.error
+    assert caller.call("GET", "/v1/namespaces/users").status == 404
+
+
+@pytest.mark.parametrize("name", ["a%20b", "a:b", "%C3%A9", "%FF", "a" * 65, "a%2Fb", "%0A"])
+def test_a_name_that_cannot_be(caller: Caller, name: str) -> None:
+    for method, body in (("PUT", {}), ("GET", None), ("DELETE", None)):
+        answer = caller.call(method, f"/v1/namespaces/{name}", body)
+        assert (answer.status, answer.error["code"]) == (400, "invalid_name")
+
+
+def test_a_change_whose_outcome_is_unknown(caller: Caller) -> None:
+    caller.backend.failing = OutcomeUnknown("the controller finishes it")
+    answer = caller.call("PUT", "/v1/namespaces/users", {})
+    assert (answer.status, answer.error["code"]) == (504, "outcome_unknown")

@@ -1,0 +1,173 @@
+"""What the routing tests share: virtual time, and a cluster that answers by script and remembers who was asked."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from raftcache.commands.policy import DEFAULT, Namespace
+from raftcache.commands.types import (
+    AckLevel,
+    Command,
+    Failure,
+    Get,
+    Many,
+    ReadLevel,
+    Reply,
+    Value,
+    Version,
+    Written,
+)
+from raftcache.metadata.applying import apply
+from raftcache.metadata.state import EMPTY, Addresses, MetadataState, Node
+from raftcache.metadata.view import MetadataView
+from raftcache.routing.bootstrap import plan_cluster
+from raftcache.routing.dispatcher import Dispatcher
+from raftcache.routing.retry import RetrySettings
+
+
+class _Timer:
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class VirtualRuntime:
+    """A `Runtime` whose time moves only when a test says so."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self.random = random.Random(seed)
+        self._now = 0.0
+        self._heap: list[tuple[float, int, _Timer]] = []
+        self._number = 0
+
+    def now(self) -> float:
+        return self._now
+
+    def wall_ms(self) -> int:
+        return int(self._now * 1000)
+
+    def call_soon(self, callback: Callable[[], None]) -> _Timer:
+        return self.call_later(0.0, callback)
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> _Timer:
+        timer = _Timer(callback)
+        self._number += 1
+        heapq.heappush(self._heap, (self._now + max(0.0, delay), self._number, timer))
+        return timer
+
+    def offload(self, work, done) -> None:
+        self.call_soon(lambda: done(work()))
+
+    def advance(self, seconds: float) -> None:
+        """Run everything that falls due within `seconds`, in order."""
+        until = self._now + seconds
+        while self._heap and self._heap[0][0] <= until:
+            self._now, _, timer = heapq.heappop(self._heap)
+            callback, timer.callback = timer.callback, None
+            if callback is not None:
+                callback()
+        self._now = until
+
+
+def planned(shards: int = 4, nodes: int = 3) -> MetadataState:
+    """A fresh cluster: `n0`, `n1`, …, everything on three of them."""
+    members = [Node(f"n{i}", "a", Addresses(f"h{i}", f"r{i}", f"p{i}")) for i in range(nodes)]
+    namespaces = [Namespace(DEFAULT, 0)]
+    return apply(EMPTY, plan_cluster(members, shards, min(3, nodes), namespaces, random.Random(5)))[0]
+
+
+def answer(command: Command, shard: str) -> Reply:
+    """What a shard that executes `command` answers; a read's value is its key."""
+    version = Version(shard, 1, 1)
+    if hasattr(command, "items"):
+        return Many(tuple(answer(item, shard) for item in command.items))  # type: ignore[misc]
+    if isinstance(command, Get):
+        return Value(command.key, 0, version, None, ReadLevel.LATEST)
+    return Written(True, version, None, AckLevel.PRIMARY)
+
+
+def failure(code: str, **details: object) -> Failure:
+    return Failure(code, f"{code} by script", dict(details))
+
+
+def not_leader(leader: str | None = None, term: int = 0) -> Failure:
+    return failure("not_leader", leader=leader, term=term)
+
+
+@dataclass
+class LocalReplica:
+    """A replica on the dispatcher's own node. `script` are its next answers; None is no answer for now."""
+
+    shard_id: str
+    serving: bool = True
+    script: list = field(default_factory=list)
+    got: list[Command] = field(default_factory=list)
+    waiting: list[Callable[[Reply], None]] = field(default_factory=list)
+
+    def submit(self, command: Command, reply: Callable[[Reply], None]) -> None:
+        self.got.append(command)
+        step = self.script.pop(0) if self.script else answer(command, self.shard_id)
+        if step is None:
+            self.waiting.append(reply)
+        else:
+            reply(step)
+
+
+class World:
+    """One dispatcher, and nodes that answer after a millisecond, by `script[node]` or else by executing."""
+
+    def __init__(self, shards: int = 4, node_id: str = "", nodes: int = 3, limit: int = 10_000) -> None:
+        self.runtime = VirtualRuntime()
+        self.view = MetadataView(self.runtime)
+        self.state = planned(shards, nodes)
+        self.local: dict[str, LocalReplica] = {}
+        self.script: dict[str, list] = {}
+        self.sent: list[tuple[str, str, int, Command]] = []
+        self.replies: list[Reply] = []
+        self.refreshes = 0
+        self.view.set_refresher(self._refresh)
+        settings = RetrySettings(inflight_limit=limit)
+        self.dispatcher = Dispatcher(self.view, self.runtime, self.local.get, self.remote, settings, node_id)
+
+    def up(self, leaders: bool = True) -> World:
+        """Let the dispatcher know the map, and that every preferred node leads."""
+        self.view.update_state(self.state)
+        for shard in self.state.shards if leaders else ():
+            self.view.update_leader(shard.id, 1, shard.preferred)
+        return self
+
+    def remote(self, node, shard, epoch, command, deadline, done) -> None:
+        self.sent.append((node, shard, epoch, command))
+        steps = self.script.get(node, [])
+        step = steps.pop(0) if steps else answer(command, shard)
+        if callable(step):
+            step = step(command, shard)
+        if step is not None:
+            self.runtime.call_later(0.001, lambda: done(step))
+
+    def execute(self, command: Command, seconds: float = 1.0) -> None:
+        self.dispatcher.execute(command, self.runtime.now() + seconds, self.replies.append)
+
+    def run(self, command: Command, seconds: float = 1.0) -> Reply:
+        """Execute and wait until after the deadline; exactly one reply comes."""
+        before = len(self.replies)
+        self.execute(command, seconds)
+        self.runtime.advance(seconds + 0.2)
+        assert len(self.replies) == before + 1
+        assert self.dispatcher.inflight == self.dispatcher.parked == 0
+        return self.replies[-1]
+
+    @property
+    def asked(self) -> list[str]:
+        return [node for node, *_ in self.sent]
+
+    def shard_of(self, key: bytes) -> str:
+        return self.dispatcher.map.shard_of(key)
+
+    def _refresh(self) -> None:
+        self.refreshes += 1

@@ -1,0 +1,218 @@
+"""A scripted Raft group and a virtual runtime, under which a shard replica runs step by step."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.types import AckLevel, Command, ReadLevel, Reply
+from raftcache.consensus.api import StateMachine
+from raftcache.errors import NotLeader
+from raftcache.shard.replica import ShardReplica
+from raftcache.store.memory import MemoryBudget
+
+T = TypeVar("T")
+
+POLICIES = Namespaces(
+    1,
+    (
+        Namespace("default", 1),
+        Namespace("safe", 2, ack=AckLevel.QUORUM),
+        Namespace("strict", 3, read_level=ReadLevel.LINEARIZABLE),
+        Namespace("brief", 4, default_ttl_ms=1000, max_item_bytes=100),
+    ),
+)
+"""primary, quorum, primary with linearizable reads, and one with limits."""
+
+
+class Scheduled:
+    def __init__(self, at_s: float, callback: Callable[[], None]) -> None:
+        self.at_s, self.callback, self.cancelled = at_s, callback, False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class VirtualRuntime:
+    """Callbacks run only when a test says so."""
+
+    def __init__(self) -> None:
+        self.random = random.Random(0)
+        self.now_s = 100.0
+        self.wall_base_ms = 1_000_000
+        self.soon: list[Scheduled] = []
+        self.later: list[Scheduled] = []
+
+    def now(self) -> float:
+        return self.now_s
+
+    def wall_ms(self) -> int:
+        return self.wall_base_ms + int(self.now_s * 1000)
+
+    def call_soon(self, callback: Callable[[], None]) -> Scheduled:
+        self.soon.append(Scheduled(self.now_s, callback))
+        return self.soon[-1]
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Scheduled:
+        self.later.append(Scheduled(self.now_s + delay, callback))
+        return self.later[-1]
+
+    def offload(self, work: Callable[[], T], done: Callable[[T | BaseException], None]) -> None:
+        result = work()
+        self.call_soon(lambda: done(result))
+
+    def turn(self) -> None:
+        """One loop turn: what was scheduled for its end, not what that schedules."""
+        due, self.soon = self.soon, []
+        for item in due:
+            if not item.cancelled:
+                item.callback()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass and run the timers that fall due, in order."""
+        end_s = self.now_s + seconds
+        while True:
+            due = [item for item in self.later if not item.cancelled and item.at_s <= end_s]
+            if not due:
+                break
+            item = min(due, key=lambda each: each.at_s)
+            self.later.remove(item)
+            self.now_s = max(self.now_s, item.at_s)
+            item.callback()
+            self.turn()
+        self.now_s = end_s
+
+
+@dataclass
+class FakeGroup:
+    """A log of one group as its leader's replica sees it; tests commit its entries, or cut its tail off."""
+
+    runtime: VirtualRuntime
+    log: list[tuple[int, bytes]] = field(default_factory=list)
+    applied: int = 0
+    term: int = 0
+    leader: str | None = None
+    leading: bool = False
+    confirmed: bool = True
+    refusal: Exception | None = None
+    stepped_down: list[str] = field(default_factory=list)
+    machine: Any = None
+    sync_commit: bool = False
+
+    def leads_now(self) -> bool:
+        return self.leading and self.confirmed
+
+    def propose(self, payload: bytes) -> int:
+        if self.refusal is not None:
+            raise self.refusal
+        if not self.leading:
+            raise NotLeader("scripted")
+        self.log.append((self.term, payload))
+        index = len(self.log)
+        if self.sync_commit:
+            self.commit()
+        return index
+
+    def step_down(self, reason: str) -> None:
+        self.stepped_down.append(reason)
+        self.lose()
+
+    def median_wall_ms(self) -> int:
+        return self.runtime.wall_ms()
+
+    def gain(self, node_id: str = "n0") -> None:
+        self.term += 1
+        self.leading, self.leader = True, node_id
+        self.machine.leadership_gained(self.term)
+
+    def lose(self, new_leader: str | None = None) -> None:
+        if self.leading:
+            self.leading, self.leader = False, new_leader
+            self.machine.leadership_lost(self.term)
+
+    def truncate(self, length: int) -> None:
+        """Another leader's log replaces what was not committed after `length` entries."""
+        assert length >= self.applied
+        del self.log[length:]
+
+    def append_foreign(self, term: int, payload: bytes) -> None:
+        """An entry that another leader proposed."""
+        self.term = max(self.term, term)
+        self.log.append((term, payload))
+
+    def commit(self, upto: int | None = None) -> None:
+        """Commit and apply all entries, or those up to an index."""
+        target = len(self.log) if upto is None else upto
+        while self.applied < target:
+            self.applied += 1
+            term, payload = self.log[self.applied - 1]
+            self.machine.apply(self.applied, term, payload)
+
+
+class Bench:
+    """A replica with its group, runtime and budget, and the replies it gave."""
+
+    def __init__(
+        self,
+        limit_bytes: int = 1 << 30,
+        replica: type[ShardReplica] = ShardReplica,
+        policies: Namespaces = POLICIES,
+        node_id: str = "n0",
+    ) -> None:
+        self.runtime = VirtualRuntime()
+        self.group = FakeGroup(self.runtime)
+        self.budget = MemoryBudget(limit_bytes)
+        self.policies = policies
+        self.foreign_keys: set[bytes] = set()
+        self.served: list[int] = []
+        self.replica = replica(
+            "7c1f",
+            node_id,
+            self.runtime,
+            self.budget,
+            lambda: self.policies,
+            lambda key: key not in self.foreign_keys,
+            self.served.append,
+        )
+        machine: StateMachine = self.replica
+        self.group.machine = machine
+        self.replica.attach(self.group)
+
+    def lead(self) -> Bench:
+        """Gain leadership, commit `leader_started`, serve."""
+        self.group.gain(self.replica.node_id)
+        self.group.commit()
+        return self
+
+    def send(self, command: Command) -> list[Reply]:
+        """Submit; returns the list that the reply comes into, now or later."""
+        replies: list[Reply] = []
+        self.replica.submit(command, replies.append)
+        return replies
+
+    def settle(self) -> None:
+        """Propose and commit until nothing is left."""
+        for _ in range(1000):
+            self.runtime.turn()
+            if self.group.applied == len(self.group.log) and not self.runtime.soon:
+                return
+            self.group.commit()
+        raise AssertionError("the pipeline does not drain")
+
+    def ask(self, command: Command) -> Any:
+        """Submit and drive until the reply is there."""
+        replies = self.send(command)
+        self.settle()
+        assert len(replies) == 1
+        return replies[0]
+
+
+def follower_of(bench: Bench) -> Bench:
+    """A replica that applied exactly what `bench`'s group has committed."""
+    other = Bench(policies=bench.policies, node_id="n1")
+    other.group.log = list(bench.group.log)
+    other.group.commit(bench.group.applied)
+    return other

@@ -1,0 +1,81 @@
+"""Validation, as front ends and shards share it: every refusal names field, limit and value."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from shard_harness import POLICIES, Bench
+
+from raftcache.commands import types as t
+from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.table import BY_NAME, TABLE, validate
+from raftcache.commands.types import AckLevel, Delete, Expire, Get, Incr, MultiDelete, MultiGet, ReadLevel, Set
+from raftcache.errors import RaftcacheError
+from raftcache.shard.handlers import HANDLERS
+
+BAD = [
+    (Get(b""), "invalid_key", ["key", "0 bytes", "1024"]),
+    (Get(b"k" * 1025), "invalid_key", ["key", "1025", "1024"]),
+    (Set(b"k", b"x" * ((1 << 20) + 1)), "value_too_large", ["value", "1048577", "1048576"]),
+    (Set(b"brief:k", b"x" * 101), "value_too_large", ["value", "101", "100", "brief"]),
+    (Set(b"k", b"", flag=7), "bad_request", ["flag", "7"]),
+    (Set(b"k", b"", ttl_ms=0), "bad_request", ["ttl", "0 ms"]),
+    (Set(b"k", b"", ttl_ms=t.TTL_LIMIT_MS + 1), "bad_request", ["ttl", str(t.TTL_LIMIT_MS + 1), str(t.TTL_LIMIT_MS)]),
+    (Set(b"k", b"", if_absent=True, if_version=t.Version("a", 1, 1)), "bad_request", ["if_absent", "if_version"]),
+    (Incr(b"k", ttl_ms=-1), "bad_request", ["ttl", "-1"]),
+    (Incr(b"k", 1 << 63), "bad_request", ["delta", str(1 << 63), str((1 << 63) - 1)]),
+    (Expire(b"k", -5), "bad_request", ["ttl", "-5"]),
+    (Delete(b"safe:k", ack=AckLevel.PRIMARY), "level_too_low", ["durability", "primary", "quorum", "safe"]),
+    (Get(b"safe:k", ReadLevel.LATEST), "level_too_low", ["consistency", "latest", "linearizable", "safe"]),
+    (Set(b"k", b"", ack=AckLevel.DURABLE), "bad_request", ["durability", "durable", "not built yet"]),
+    (Get(b"k", ReadLevel.COMMITTED), "bad_request", ["consistency", "committed", "not built yet"]),
+    (t.Persist(b""), "invalid_key", ["key"]),
+    (MultiGet((Get(b"k"),) * 1001), "too_many_keys", ["keys", "1001", "1000"]),
+]
+
+
+@pytest.mark.parametrize(("command", "code", "words"), BAD, ids=lambda value: None)
+def test_bad_input_is_refused_alike_by_front_end_and_shard(command: t.Command, code: str, words: list[str]) -> None:
+    with pytest.raises(RaftcacheError) as caught:
+        validate(command, POLICIES)
+    assert caught.value.code == code
+    bench = Bench().lead()
+    (answer,) = bench.send(command)
+    assert isinstance(answer, t.Failure)
+    assert (answer.code, answer.message) == (code, caught.value.message)
+    assert [word for word in words if word not in answer.message] == []
+    assert len(bench.replica.keyspace) == 0 and bench.replica.stats.rejected == {code: 1}
+
+
+GOOD = [
+    Get(b"k" * 1024, ReadLevel.LINEARIZABLE),
+    Set(b"k", b"x" * (1 << 20), ttl_ms=t.TTL_LIMIT_MS, ack=AckLevel.QUORUM),
+    Set(b"brief:k", b"x" * 100),
+    Incr(b"k", -(1 << 63)),
+    MultiDelete((Delete(b"k"),) * 1000),
+]
+
+
+@pytest.mark.parametrize("command", GOOD, ids=lambda value: None)
+def test_the_limits_themselves_are_allowed(command: t.Command) -> None:
+    validate(command, POLICIES)
+
+
+def test_a_policy_that_is_not_built_yet_is_refused_at_each_command() -> None:
+    durable = Namespaces(1, (Namespace("default", 1, ack=AckLevel.DURABLE),))
+    for command in (Set(b"k", b""), Set(b"k", b"", ack=AckLevel.DURABLE)):
+        with pytest.raises(RaftcacheError, match="durable is not built yet"):
+            validate(command, durable)
+
+
+def test_every_command_has_a_row_and_every_single_one_a_function() -> None:
+    assert set(TABLE) == set(get_args(t.Command))
+    assert {row.struct for row in TABLE.values() if row.check} == set(HANDLERS) == set(get_args(t.Single))
+    assert {name: row.struct.__struct_config__.tag for name, row in BY_NAME.items()} == {name: name for name in BY_NAME}
+
+
+def test_rows_tell_keys_and_writes() -> None:
+    assert TABLE[Get].keys(Get(b"a")) == (b"a",)
+    assert TABLE[MultiGet].keys(MultiGet((Get(b"a"), Get(b"b")))) == (b"a", b"b")
+    assert {row.name for row in TABLE.values() if not row.is_write} == {"get", "multi_get"}

@@ -1,0 +1,130 @@
+"""Reclaiming in the background: expired keys, and entries of namespaces that are gone."""
+
+from __future__ import annotations
+
+import pytest
+from shard_harness import POLICIES, Bench, follower_of
+
+from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.types import AckLevel, Delete, Get, Set, Value, Version, Written
+from raftcache.shard import sweep
+from raftcache.shard.sweep import EXPIRED_PER_TICK, RECLAIM_DELAY_S
+
+OTHER = Namespaces(2, (*POLICIES.by_name.values(), Namespace("user", 9)))
+"""`user:` is a namespace of its own from here on."""
+
+
+def drive(bench: Bench, seconds: float) -> None:
+    """Let time pass in small steps, committing as it goes."""
+    for _ in range(round(seconds / 0.5)):
+        bench.runtime.advance(0.5)
+        bench.settle()
+
+
+def test_the_sweep_removes_expired_keys_by_effects() -> None:
+    bench = Bench().lead()
+    for number in range(20):
+        bench.send(Set(b"k%d" % number, b"x", ttl_ms=1000))
+    bench.send(Set(b"stays", b"x", ttl_ms=60_000))
+    drive(bench, 5)
+    assert bench.replica.keyspace.all_keys() == [b"stays"] and bench.replica.stats.expired == 20
+    follower = follower_of(bench)
+    assert follower.replica.keyspace.all_keys() == [b"stays"]
+    assert follower.replica.digest() == bench.replica.digest()
+
+
+def test_a_follower_never_expires_by_itself() -> None:
+    bench = Bench().lead()
+    bench.ask(Set(b"k", b"x", ttl_ms=1000))
+    follower = follower_of(bench)
+    follower.runtime.advance(60)
+    assert follower.replica.keyspace.all_keys() == [b"k"]
+
+
+def test_a_tick_is_bounded_and_comes_back_soon() -> None:
+    bench = Bench().lead()
+    for number in range(EXPIRED_PER_TICK + 10):
+        bench.send(Set(b"k%d" % number, b"", ttl_ms=1))
+    bench.settle()
+    bench.runtime.now_s += 5
+    bench.runtime.advance(0.001)
+    assert bench.replica.stats.expired == EXPIRED_PER_TICK
+    bench.runtime.advance(sweep.BUSY_INTERVAL_S)
+    assert bench.replica.stats.expired == EXPIRED_PER_TICK + 10
+
+
+def test_the_sweep_leaves_half_of_the_pipeline_to_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftcache.shard.pipeline.BACKGROUND_SPECULATIVE_BYTES", 3000)
+    bench = Bench().lead()
+    for number in range(10):
+        bench.ask(Set(b"k%d" % number, b"x" * 1000, ttl_ms=1))
+    bench.runtime.now_s += 5
+    bench.runtime.advance(0.001)
+    assert bench.replica.stats.expired == 3 and bench.replica.pipeline.held_bytes < 5000
+    drive(bench, 3)
+    assert bench.replica.stats.expired == 10
+
+
+def test_the_sweep_ends_with_the_leadership() -> None:
+    bench = Bench().lead()
+    bench.ask(Set(b"k", b"x", ttl_ms=1000))
+    bench.group.lose()
+    bench.runtime.advance(60)
+    assert bench.replica.keyspace.all_keys() == [b"k"]
+
+
+def test_an_entry_of_another_namespace_is_a_miss_and_matches_no_version() -> None:
+    bench = Bench().lead()
+    bench.send(Set(b"user:1", b"secret"))
+    stored = Version("7c1f", 1, 2)
+    bench.policies = OTHER
+    (read,) = bench.send(Get(b"user:1"))
+    assert isinstance(read, Value) and read.value is None and read.version == stored
+    failed = Written(False, stored, None, AckLevel.PRIMARY, existed=False, current=None)
+    assert bench.send(Set(b"user:1", b"x", if_version=stored)) == [failed]
+    assert bench.send(Delete(b"user:1", if_version=stored)) == [failed]
+    (written,) = bench.send(Set(b"user:1", b"new", if_absent=True))
+    assert isinstance(written, Written) and written.written
+    (read,) = bench.send(Get(b"user:1"))
+    assert isinstance(read, Value) and read.value == b"new"
+
+
+def test_entries_of_another_namespace_are_reclaimed_after_a_delay() -> None:
+    bench = Bench().lead()
+    for number in range(5):
+        bench.send(Set(b"user:%d" % number, b"x"))
+    bench.send(Set(b"k", b"x"))
+    bench.settle()
+    drive(bench, RECLAIM_DELAY_S + 1)
+    assert len(bench.replica.keyspace) == 6
+    bench.policies = OTHER
+    drive(bench, RECLAIM_DELAY_S - 1)
+    assert len(bench.replica.keyspace) == 6
+    drive(bench, 2)
+    assert bench.replica.keyspace.all_keys() == [b"k"] and bench.replica.stats.reclaimed == 5
+    assert follower_of(bench).replica.digest() == bench.replica.digest()
+
+
+def test_the_walk_goes_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "WALKED_PER_TICK", 2)
+    bench = Bench().lead()
+    for number in range(5):
+        bench.send(Set(b"user:%d" % number, b"x"))
+    bench.settle()
+    bench.policies = OTHER
+    bench.runtime.advance(sweep.SWEEP_INTERVAL_S)
+    bench.runtime.now_s += RECLAIM_DELAY_S
+    seen = []
+    for pause_s in (0.001, sweep.BUSY_INTERVAL_S, sweep.BUSY_INTERVAL_S, 1.0):
+        bench.runtime.advance(pause_s)
+        seen.append(bench.replica.stats.reclaimed)
+    assert seen == [2, 4, 5, 5]
+
+
+def test_an_epoch_that_changes_no_namespace_starts_no_walk() -> None:
+    bench = Bench().lead()
+    drive(bench, 1)
+    walk_at = bench.replica._sweeper._walk_at_s
+    bench.policies = Namespaces(7, tuple(POLICIES.by_name.values()))
+    drive(bench, 1)
+    assert bench.replica._sweeper._walk_at_s == walk_at is not None

@@ -1,0 +1,20 @@
+"""Checks that cannot fail prove nothing: every planted bug is caught within a bounded number of seeds."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftcache.testing.plants import PLANTS, planted
+from raftcache.testing.simulation import run_seed
+
+WITHIN_SEEDS = 25
+
+
+@pytest.mark.parametrize("plant", sorted(PLANTS))
+def test_a_planted_bug_is_caught(plant: str) -> None:
+    with planted(plant):
+        assert any(run_seed(seed).violation for seed in range(WITHIN_SEEDS)), f"{plant} was not noticed"
+
+
+def test_a_run_that_proves_nothing_fails() -> None:
+    assert "proves nothing" in run_seed(1, 14.0).violation

@@ -1,0 +1,165 @@
+"""Byte accounting, undo by restore, and consistent cuts, against recounts and copies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raftcache.store.entry import Entry, entry_bytes
+from raftcache.store.expire import BUCKET_MS, STALE_BUCKETS_LIMIT, ExpiryIndex
+from raftcache.store.keyspace import Keyspace
+from raftcache.store.memory import MemoryBudget
+
+
+def entry(value: bytes = b"v", expires_ms: int = 0, seq: int = 1) -> Entry:
+    return Entry(value, 0, expires_ms, 1, 1, seq)
+
+
+def live(keyspace: Keyspace) -> dict[bytes, Entry | None]:
+    return {key: keyspace.get(key) for key in keyspace.all_keys()}
+
+
+def recount(keyspace: Keyspace) -> int:
+    return sum(entry_bytes(key, found.value) for key, found in live(keyspace).items() if found is not None)
+
+
+KEYS = st.sampled_from([b"a", b"b", b"c", b"dd", b"eee"])
+CHANGES = st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=5), st.sampled_from([0, 5, 5000])), max_size=30)
+
+
+def change(keyspace: Keyspace, key: bytes, value: bytes | None, expires_ms: int) -> Entry | None:
+    return keyspace.remove(key) if value is None else keyspace.put(key, entry(value, expires_ms))
+
+
+@settings(deadline=None, max_examples=150)
+@given(before=CHANGES, after=CHANGES)
+def test_bytes_and_expiry_index_equal_a_recount(before: list[Any], after: list[Any]) -> None:
+    budget = MemoryBudget()
+    shards = [Keyspace(budget), Keyspace(budget)]
+    for keyspace, changes in zip(shards, (before, after), strict=True):
+        for step in changes:
+            change(keyspace, *step)
+        assert keyspace.used_bytes == recount(keyspace)
+        with_ttl = [key for key, found in live(keyspace).items() if found is not None and found.expires_ms]
+        assert keyspace.expiries.size == len(with_ttl)
+    assert budget.used_bytes == sum(keyspace.used_bytes for keyspace in shards)
+
+
+@settings(deadline=None, max_examples=150)
+@given(committed=CHANGES, speculative=CHANGES, after=CHANGES, stop=st.integers(0, 10))
+def test_a_cut_is_the_committed_state_however_it_changes_later(
+    committed: list[Any], speculative: list[Any], after: list[Any], stop: int
+) -> None:
+    budget = MemoryBudget()
+    keyspace = Keyspace(budget)
+    for step in committed:
+        change(keyspace, *step)
+    expected = live(keyspace)
+    undo = [(step[0], change(keyspace, *step)) for step in speculative]
+    cut = keyspace.cut(undo)
+    rows = cut.rows()
+    seen = [row for _, row in zip(range(stop), rows, strict=False)]
+    for step in after:
+        change(keyspace, *step)
+    seen += list(rows)
+    assert {key: found for key, found in seen if found is not None} == expected
+    assert len({key for key, _ in seen}) == len(seen)
+    cut.close()
+    cut.close()
+    assert budget.used_bytes == keyspace.used_bytes == recount(keyspace)
+
+
+@settings(deadline=None, max_examples=100)
+@given(before=CHANGES, changes=CHANGES)
+def test_restoring_newest_first_takes_all_changes_back(before: list[Any], changes: list[Any]) -> None:
+    keyspace = Keyspace(MemoryBudget())
+    for step in before:
+        change(keyspace, *step)
+    expected = live(keyspace)
+    undo = [(step[0], change(keyspace, *step)) for step in changes]
+    for key, old in reversed(undo):
+        keyspace.restore(key, old)
+    assert live(keyspace) == expected
+    assert keyspace.used_bytes == recount(keyspace)
+
+
+def test_a_pinned_preimage_counts_as_memory_until_the_cut_is_closed() -> None:
+    budget = MemoryBudget()
+    keyspace = Keyspace(budget)
+    keyspace.put(b"k", entry(b"x" * 1000))
+    cut = keyspace.cut()
+    keyspace.put(b"k", entry(b"y"))
+    assert budget.used_bytes == keyspace.used_bytes + entry_bytes(b"k", b"x" * 1000)
+    cut.close()
+    assert budget.used_bytes == keyspace.used_bytes
+
+
+def test_adopt_swaps_the_content_and_leaves_open_cuts_the_old_one() -> None:
+    budget = MemoryBudget()
+    keyspace, other = Keyspace(budget), Keyspace(MemoryBudget())
+    keyspace.put(b"old", entry(b"1"))
+    other.put(b"new", entry(b"22", expires_ms=9))
+    cut = keyspace.cut()
+    keyspace.adopt(other)
+    keyspace.put(b"newer", entry(b"3"))
+    assert keyspace.all_keys() == [b"new", b"newer"] and keyspace.get(b"old") is None
+    assert dict(cut.rows()) == {b"old": entry(b"1")}
+    cut.close()
+    assert budget.used_bytes == keyspace.used_bytes == recount(keyspace)
+
+
+def test_due_gives_only_keys_of_buckets_that_are_wholly_past_oldest_first() -> None:
+    index = ExpiryIndex()
+    index.add(b"late", 5 * BUCKET_MS)
+    index.add(b"early", 1)
+    index.add(b"early2", 2)
+    assert index.due(BUCKET_MS - 1, 10) == []
+    assert index.due(10 * BUCKET_MS, 1) == [b"early"]
+    assert index.due(10 * BUCKET_MS, 10) == [b"early", b"early2"]
+    index.discard(b"early", 1)
+    index.discard(b"early2", 2)
+    assert index.due(10 * BUCKET_MS, 10) == [b"late"]
+    index.discard(b"late", 5 * BUCKET_MS)
+    assert index.due(10 * BUCKET_MS, 10) == []
+
+
+def test_the_expiry_heap_stays_small_when_one_key_is_rewritten_for_ever() -> None:
+    index = ExpiryIndex()
+    for step in range(5000):
+        index.add(b"k", step * BUCKET_MS)
+        index.discard(b"k", step * BUCKET_MS)
+    assert len(index._heap) <= STALE_BUCKETS_LIMIT + 1
+    index.add(b"k", 7)
+    assert index.due(2 * BUCKET_MS, 5) == [b"k"]
+
+
+@settings(deadline=None, max_examples=100)
+@given(times=st.dictionaries(KEYS, st.integers(1, 20 * BUCKET_MS)), now_ms=st.integers(0, 21 * BUCKET_MS))
+def test_repeated_due_finds_every_key_of_a_past_bucket_and_no_other(times: dict[bytes, int], now_ms: int) -> None:
+    index = ExpiryIndex()
+    for key, expires_ms in times.items():
+        index.add(key, expires_ms)
+    found: list[bytes] = []
+    while keys := index.due(now_ms, 2):
+        found += keys
+        for key in keys:
+            index.discard(key, times[key])
+    assert set(found) == {key for key, at in times.items() if (at // BUCKET_MS + 1) * BUCKET_MS <= now_ms}
+    assert index.size == len(times) - len(found)
+
+
+def test_room_is_up_to_the_limit_and_no_further() -> None:
+    budget = MemoryBudget(100)
+    budget.used_bytes = 60
+    assert budget.has_room(40) and not budget.has_room(41)
+
+
+def test_removing_nothing_changes_nothing() -> None:
+    keyspace = Keyspace(MemoryBudget())
+    assert keyspace.remove(b"k") is None
+    assert keyspace.used_bytes == 0
+    with pytest.raises(KeyError):
+        keyspace.expiries.discard(b"k", 1)
