@@ -96,7 +96,7 @@ class NodeConfig(_Process, frozen=True, kw_only=True):
     fallback_ms: Milliseconds = 1000
     tick_ms: Milliseconds = 20
     snapshot_log_bytes: Bytes = 32 << 20
-    log_tail_bytes: Bytes = 4 << 20
+    log_tail_bytes: Bytes = 16 << 20
     segment_bytes: Bytes = 16 << 20
     metadata_nodes: tuple[Name, ...] = ()
     bootstrap: BootstrapConfig = BootstrapConfig()

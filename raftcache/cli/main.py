@@ -50,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough of it; the interpreter's own flush at exit must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        return _complain(str(error))
 
 
 def _complain(message: str) -> int:

@@ -187,7 +187,7 @@ class Failure(_Reply, frozen=True):
 class Many(_Reply, frozen=True):
     """A multi-key command's answer: one reply an item, in the order asked."""
 
-    items: tuple[Union[Value, Written, Counted, Failure], ...]
+    items: tuple[Value | Written | Counted | Failure, ...]
 
 
 Reply = Union[Value, Written, Counted, Failure, Many]

@@ -36,9 +36,9 @@ class Election:
         self._heard_at = group.runtime.now()
         self._transfer_term = -1
         self._round = 0
-        self._round_ends = 0.0
+        self._round_ends = self._ask_again_at = 0.0
         self._granted: set[MemberId] = set()
-        self._passed = False
+        self._passed_term = -1
         self._votes: set[MemberId] = set()
         self._votes_term = -1
         self.campaign_at = 0.0
@@ -48,7 +48,8 @@ class Election:
         """A leader of the current term sent something."""
         self._heard_at = self._g.runtime.now()
         self._granted.clear()
-        self._passed = False
+        self._passed_term = -1
+        self._round_ends = 0.0
 
     def _sticks_to_leader(self) -> bool:
         if self._g.engine.is_leader():
@@ -61,22 +62,31 @@ class Election:
         """The election timeout has passed. True lets the engine raise its term and ask for votes."""
         if self._g.member not in self._g.members or self._g.halted:
             return False
-        if self._passed or self._transfer_term == self._g.engine.term() or len(self._g.members) == 1:
-            self._passed = False
-            self.campaign_at = self._g.runtime.now()
+        term, now = self._g.engine.term(), self._g.runtime.now()
+        if term in (self._passed_term, self._transfer_term) or len(self._g.members) == 1:
+            self._passed_term = -1
+            self.campaign_at = now
             return True
-        if self._g.runtime.now() >= self._round_ends:
-            self._ask_all()
+        if now >= self._round_ends:
+            self._begin_round(now)
+        elif now >= self._ask_again_at:
+            self._ask(now)
         return False
 
-    def _ask_all(self) -> None:
-        spread = self._g.settings.heartbeat_ms / 1000
+    def _begin_round(self, now: float) -> None:
+        """A round lasts as long as an election may: a network whose answers take that long elects nobody anyway.
+        Within it, whoever has not granted is asked again every heartbeat or two, for a refusal wears off."""
         self._round += 1
-        self._round_ends = self._g.runtime.now() + spread * (1 + self._g.runtime.random.random())
+        self._round_ends = now + self._g.settings.election_min * (1 + self._g.runtime.random.random())
         self._granted = {self._g.member}
+        self._ask(now)
+
+    def _ask(self, now: float) -> None:
+        self._ask_again_at = now + self._g.settings.heartbeat_ms / 1000 * (1 + self._g.runtime.random.random())
         last = self._g.journal[-1]
         for node in self._g.voters:
-            self._g.post(node, PRE_VOTE, self._g.engine.term() + 1, last.index, last.term, self._round)
+            if node.member not in self._granted:
+                self._g.post(node, PRE_VOTE, self._g.engine.term() + 1, last.index, last.term, self._round)
 
     def on_pre_vote(self, node: PeerNode, term: int, last_index: int, last_term: int, number: int) -> None:
         """Would we vote for `node` in `term`? Our own term goes along: a lower one can never win."""
@@ -92,7 +102,8 @@ class Election:
             self._g.engine.adopt_term(term)
         elif granted and number == self._round and node.member in self._g.members:
             self._granted.add(node.member)
-            self._passed = self._g.is_majority(self._granted)
+            if self._g.is_majority(self._granted):
+                self._passed_term = self._g.engine.term()
 
     # -- voting ----------------------------------------------------------------------------------
 

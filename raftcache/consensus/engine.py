@@ -25,7 +25,7 @@ from pysyncobj.transport import Transport
 from raftcache.consensus import seams
 from raftcache.consensus.api import MemberId
 from raftcache.consensus.journal import Journal
-from raftcache.consensus.settings import APPEND_LIMIT_BYTES, ConsensusSettings
+from raftcache.consensus.settings import ConsensusSettings
 
 FOLLOWER, CANDIDATE, LEADER = 0, 1, 2
 
@@ -61,7 +61,7 @@ def _configuration(settings: ConsensusSettings, hooks: Hooks) -> SyncObjConf:
         autoTick=False,
         # We batch ourselves and send right after appending; "use batch" spares a second append per commit.
         appendEntriesUseBatch=True,
-        appendEntriesBatchSizeBytes=APPEND_LIMIT_BYTES,
+        appendEntriesBatchSizeBytes=settings.append_limit_bytes,
         appendEntriesPeriod=settings.heartbeat_ms / 1000,
         raftMinTimeout=settings.election_min_ms / 1000,
         raftMaxTimeout=settings.election_max_ms / 1000,
@@ -124,9 +124,13 @@ class Engine(SyncObj):  # type: ignore[misc]
         self._onTick(0.0)
 
     def append_command(self, payload: bytes, kind: int) -> None:
-        """Append one entry in the current term and send it. Only for a leader."""
-        self._applyCommand(payload, None, kind)
-        self._checkCommandsToApply()
+        """Append one entry in the current term and send it. Only for a leader.
+
+        Not through the engine's queue: that is emptied against the clock, and a process that is stopped between
+        two of its clock readings leaves the entry there.
+        """
+        last = self._SyncObj__getCurrentLogIndex()
+        self._SyncObj__raftLog.add(bytes([kind]) + payload, last + 1, self._SyncObj__raftCurrentTerm)
         self.send_appends()
 
     def send_appends(self) -> None:
@@ -194,6 +198,10 @@ class Engine(SyncObj):  # type: ignore[misc]
             self._SyncObj__raftNextIndex[node] = self._SyncObj__getCurrentLogIndex() + 1
             self._SyncObj__raftMatchIndex[node] = 0
             self._SyncObj__lastResponseTime[node] = seams.now()
+
+    def feeds(self, node: PeerNode) -> bool:
+        """Whether `node` is one of the other voters or a learner."""
+        return node in self._SyncObj__raftMatchIndex
 
     def match_index(self, node: PeerNode) -> int:
         """How far `node`'s log is known to match; for a leader."""

@@ -36,6 +36,10 @@ LAG_SAMPLES = 512
 """How many (index, time) marks a leader keeps to turn a follower's lag in entries into milliseconds."""
 
 
+BARRIER_LIMIT = 10_000
+"""Barriers waiting at one leader."""
+
+
 class Group:
     """One replica. `Host.open_group` makes it; `Host.close_group` ends it."""
 
@@ -74,16 +78,12 @@ class Group:
         self.transport = GroupTransport(self)
         self.compaction = Compaction(self)
         self.sends, self.inbox = SnapshotSends(self), SnapshotInbox(self)
-        before = seams.enter(self.runtime)
-        try:
+        with seams.entered(self.runtime):
             self.engine = Engine(PeerNode(self.member), self.journal, self.transport, self, self.settings)
-        finally:
-            seams.enter(before)
-        self.election = Election(self)
-        self.membership = Membership(self)
-        self.journal.applied_index = self.engine.applied_index
-        self.journal.on_members = self.membership.refresh
-        self.membership.refresh()
+            self.election, self.membership = Election(self), Membership(self)
+            self.journal.applied_index = self.engine.applied_index
+            self.journal.on_members = self.membership.refresh
+            self.membership.refresh()
 
     # -- status ----------------------------------------------------------------------------------
 
@@ -149,6 +149,15 @@ class Group:
         clocks.sort()
         return int(clocks[(len(clocks) - 1) // 2])
 
+    @property
+    def transferring(self) -> bool:
+        """Whether leadership is being handed over."""
+        return self._transfer is not None
+
+    def retain_walls(self, members: set[MemberId]) -> None:
+        """Forget the clocks of all others."""
+        self._wall_offsets = {member: offset for member, offset in self._wall_offsets.items() if member in members}
+
     def note_wall(self, node: PeerNode, wall_ms: int) -> None:
         """A peer said what its wall clock shows."""
         self._wall_offsets[node.member] = wall_ms - self.runtime.now() * 1000
@@ -203,6 +212,8 @@ class Group:
     def barrier(self, done: Callable[[bool], None]) -> None:
         """Call `done(True)` when everything proposed before is applied and this replica still led; else False."""
         try:
+            if len(self._barriers) >= BARRIER_LIMIT:
+                raise Overloaded(f"barriers waiting: {BARRIER_LIMIT} reach the limit")
             index = self._append(b"", NO_OP)
         except RaftcacheError:
             done(False)
@@ -250,18 +261,26 @@ class Group:
 
     def take_snapshot(self) -> bool:
         """Start a snapshot now; False where one is under way or nothing is new."""
-        return self.compaction.start()
+        started: list[bool] = []
+        self.run(lambda: started.append(self.compaction.start()))
+        return started == [True]
 
     # -- driven by the host ----------------------------------------------------------------------
 
     def run(self, work: Callable[..., None], *arguments: Any) -> None:
         """Do `work` inside the group: with its clock, and with its messages leaving afterwards. A log that cannot
-        be written stops this replica before anything that speaks of the write leaves."""
+        be written, or a defect of ours, stops this replica, alone, before anything that speaks of it leaves."""
         self._enter()
         try:
             work(*arguments)
         except OSError as error:
             self._log_failed(error)
+        except RaftcacheError:
+            raise
+        except Exception as error:
+            log.exception("%s: a defect in this replica", self.group_id)
+            self._outbox.clear()
+            self._halt(f"a defect: {error!r}")
         finally:
             self._leave()
 
@@ -293,9 +312,9 @@ class Group:
             self.engine.send_appends()
             self.replication.sent_commit = self.engine.commit_index()
         if timed:
+            self._poll_transfer()
             self.membership.poll()
             self.sends.poll()
-            self._poll_transfer()
             if not self._marks or self._marks[-1][0] < self.last_index:
                 self._marks.append((self.last_index, self.runtime.now()))
 
@@ -329,9 +348,10 @@ class Group:
     # -- inside ----------------------------------------------------------------------------------
 
     def post(self, node: PeerNode, kind: int, *fields: Any) -> None:
-        """Put a message to `node` into the outbox."""
+        """Put a message to `node` into the outbox; dropped where that incarnation is out of reach."""
         member = node.member
-        self._outbox.append((member.node, [self.group_id, kind, member.replica, self.member.replica, *fields]))
+        if self.host.reaches(member):
+            self._outbox.append((member.node, [self.group_id, kind, member.replica, self.member.replica, *fields]))
 
     def send_soon(self) -> None:
         """A follower must be sent something without waiting for the next heartbeat."""
@@ -348,12 +368,14 @@ class Group:
         self._depth += 1
 
     def _leave(self) -> None:
-        if self._depth == 1:
-            self._announce()
-        self._depth -= 1
-        if self._depth == 0:
-            seams.enter(self._clock_before)
-            self._settle()
+        try:
+            if self._depth == 1:
+                self._announce()
+                self._settle()
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                seams.enter(self._clock_before)
 
     def _announce(self) -> None:
         if self._gained and self.engine.is_leader():
@@ -455,5 +477,6 @@ class Group:
         """At start: bring the machine to the newest snapshot. Raises `SnapshotDamaged`."""
         meta = self.storage.snapshots.latest()
         if meta is not None and meta.index > 0:
-            prepared = self.machine.prepare_restore(self.storage.snapshots.blocks(meta))
+            blocks = self.compaction.restored(self.storage.snapshots.blocks(meta))
+            prepared = self.machine.prepare_restore(blocks)
             self.machine.install(prepared, meta.index, meta.term)

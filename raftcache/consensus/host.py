@@ -153,15 +153,20 @@ class Host:
             self._bad(node_id, error)
             return
         for message in incoming:
-            try:
+            if message[0] == m.NOTE_GROUP and len(message) == 2:
+                self._note(peer, message[1])
+            elif m.well_formed(message):
                 self._receive(peer, message)
-            except (TypeError, IndexError, KeyError) as error:
-                self._bad(node_id, error)
+            else:
+                self._bad(node_id, ValueError(f"not a message: {message!r:.100}"))
+
+    def _note(self, peer: Peer, payload: bytes) -> None:
+        try:
+            self.on_note(peer.node_id, payload)
+        except Exception as error:
+            self._bad(peer.node_id, error)
 
     def _receive(self, peer: Peer, message: Message) -> None:
-        if message[0] == m.NOTE_GROUP:
-            self.on_note(peer.node_id, message[1])
-            return
         group = self.groups.get(message[0])
         if group is not None:
             group.receive(peer, message)
@@ -169,7 +174,7 @@ class Host:
 
     def _bad(self, node_id: str, error: Exception) -> None:
         self.bad_frames += 1
-        log.exception("a bad message from %s: %s", node_id, error)
+        log.error("a bad message from %s: %s", node_id, error, exc_info=error)
 
     def reaches(self, member: MemberId) -> bool:
         """Whether a link to that very incarnation is up."""

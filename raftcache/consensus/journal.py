@@ -54,6 +54,7 @@ class Journal(list[Entry]):
         self.applied_index: Callable[[], int] = lambda: 0
         self._unflushed = False
         self.appended_bytes = log.size_bytes
+        self.held_bytes = sum(len(entry.data) for entry in self)
         if snapshot is not None:
             self._base_members = tuple(MemberId.parse(text) for text in snapshot.members)
             self.start_index = snapshot.index
@@ -99,11 +100,13 @@ class Journal(list[Entry]):
         self.append(entry)
         self._unflushed = True
         self.appended_bytes += len(data)
+        self.held_bytes += len(data)
         if self._note(entry):
             self.on_members()
 
     def _drop_suffix(self, offset: int) -> None:
         first = self[offset].index
+        self.held_bytes -= sum(len(entry.data) for entry in self[offset:])
         assert first > self.applied_index(), "an applied entry would be taken back"
         del self[offset:]
         self._log.truncate_suffix(first)
@@ -177,14 +180,25 @@ class Journal(list[Entry]):
 
     def drop_prefix(self, last_dropped: int) -> None:
         """Forget whole segments up to `last_dropped`, which a snapshot covers."""
-        base = self._log.truncate_prefix(min(last_dropped, self.start_index))
-        if base > self[0].index:
-            del self[: base - self[0].index]
+        self._let_go(self._log.truncate_prefix(min(last_dropped, self.start_index)))
+
+    def trim(self, last_dropped: int, tail_bytes: int) -> None:
+        """Hold entries up to `last_dropped`, all of them applied, in memory no longer than it takes to keep about
+        `tail_bytes`. The log on disk still has them, for a restart; a peer that lacks them gets a snapshot."""
+        if self.held_bytes > 2 * tail_bytes:
+            self._let_go(min(last_dropped, self.tail_start(tail_bytes)))
+
+    def _let_go(self, base: int) -> None:
+        count = base - self[0].index
+        if count > 0:
+            self.held_bytes -= sum(len(entry.data) for entry in self[:count])
+            del self[:count]
 
     def restart_at(self, snapshot: SnapshotMeta) -> None:
         """A leader's snapshot was installed: the log starts over behind it."""
         self._log.reset(snapshot.index, snapshot.term)
         self[:] = [Entry(NO_OP_DATA, snapshot.index, snapshot.term)]
+        self.held_bytes = 0
         self._unflushed = False
         self._changes = []
         self._base_members = tuple(MemberId.parse(text) for text in snapshot.members)

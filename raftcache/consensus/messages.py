@@ -1,7 +1,8 @@
 """The messages between two replicas of a group, as compact msgpack arrays.
 
 Every message is `[group id, kind, to replica, from replica, …]`; the link says which node and incarnation stand
-at either end, so the four together name both members, and a message to a member that is no more is dropped. A
+at either end, so together they name both members. A message to a member that is no more is not sent, and an answer
+counts for the incarnation that gave it. A
 frame is an array of messages: all that one loop turn had for one peer.
 
 | kind | fields | |
@@ -33,12 +34,25 @@ TIMEOUT_NOW, STALE_TERM, SNAPSHOT, SNAPSHOT_ACK = range(8, 12)
 
 Message = list[Any]
 
+FIELDS = {APPEND: 7, ACK: 7, FILLER: 2, REQUEST_VOTE: 4, VOTE: 2, PRE_VOTE: 4, PRE_VOTE_REPLY: 4,
+          TIMEOUT_NOW: 1, STALE_TERM: 1, SNAPSHOT: 6, SNAPSHOT_ACK: 4}  # fmt: skip
+"""How many fields follow the first four; an APPEND has these or more."""
+
+
+def well_formed(message: Message) -> bool:
+    """Whether a message has a known kind and as many fields as that has."""
+    kind = message[1] if len(message) >= 4 else None
+    if kind not in FIELDS:
+        return False
+    count = len(message) - 4
+    return count >= FIELDS[kind] if kind == APPEND else count == FIELDS[kind]
+
 NOTE_GROUP = ""
 """The group id of node-level notes: `["", payload]`."""
 
 FRAME_TARGET_BYTES = 16 << 20
 """Messages of a turn beyond this much go into another frame: links refuse frames of 64 MiB, and the largest
-message is an append of `settings.APPEND_LIMIT_BYTES` and one entry."""
+message is an append of `settings.append_limit_bytes` and one entry."""
 
 _packer = msgpack.Packer(use_bin_type=True, autoreset=True)
 

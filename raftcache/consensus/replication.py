@@ -124,8 +124,8 @@ class Replication:
         self._g.note_wall(node, wall_ms)
         if term > engine.term():
             engine.adopt_term(term)
-        if term != engine.term() or not engine.is_leader():
-            return
+        if term != engine.term() or not engine.is_leader() or not engine.feeds(node):
+            return  # Of another term, or of a member that was removed meanwhile.
         self._note_answer(progress, term, sent_at)
         if reset and generation != progress.generation:
             reset = success = False

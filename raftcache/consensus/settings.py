@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ENTRY_LIMIT_BYTES = 7 << 20
-"""The largest payload that may be proposed. Below `APPEND_LIMIT_BYTES`, so that no entry is ever cut in pieces
+"""The largest payload that may be proposed. Below `append_limit_bytes`, so that no entry is ever cut in pieces
 (hazard 18)."""
-
-APPEND_LIMIT_BYTES = 8 << 20
-"""How many bytes of entries one append message carries at most."""
 
 APPLY_TURN_BYTES = 1 << 20
 """How much of a backlog of committed entries a group applies before it lets the loop turn."""
@@ -22,8 +19,10 @@ CAUGHT_UP_ENTRIES = 64
 class ConsensusSettings:
     """`election_min_ms` must exceed three heartbeats; the fallback is when a leader without a quorum steps down.
 
-    A log over `snapshot_log_bytes` is replaced by a snapshot, with the last `log_tail_bytes` of entries kept for
-    replicas that lag a little.
+    A log that has grown by `snapshot_log_bytes`, and by `snapshot_growth_percent` of what the last snapshot held, is
+    replaced by a snapshot; the last `log_tail_bytes` of entries are kept for replicas that lag a little. At most twice
+    that is held in memory, whatever the log on disk has grown to. One append carries entries of up to
+    `append_limit_bytes`.
     """
 
     heartbeat_ms: int = 100
@@ -32,7 +31,9 @@ class ConsensusSettings:
     fallback_ms: int = 1000
     tick_ms: int = 20
     snapshot_log_bytes: int = 32 << 20
-    log_tail_bytes: int = 4 << 20
+    snapshot_growth_percent: int = 100
+    log_tail_bytes: int = 16 << 20
+    append_limit_bytes: int = 8 << 20
     snapshot_chunk_bytes: int = 256 << 10
     snapshot_window_chunks: int = 4
 

@@ -4,7 +4,7 @@
 compresses and writes each; the rename puts it in place. Then the log is cut behind it, keeping a tail, so that a
 replica that lags a little is not sent everything (hazard 21).
 
-*Sending.* A peer that needs what the log no longer has gets the newest snapshot's file in chunks, a bounded
+*Sending.* A peer that needs what the log in memory no longer has gets the newest snapshot's file in chunks, a bounded
 number in flight, each answered with how much the peer has. A transfer that broke off goes on from there. The
 engine's own transfer is never used: it raises commit indexes unseen, gives no answers, and installs old states
 over new ones (hazards 1, 16, 17, 19).
@@ -18,7 +18,7 @@ before the log is touched, so a process killed in between finds a log that is ol
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from raftcache.consensus.messages import SNAPSHOT, SNAPSHOT_ACK, STALE_TERM
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from raftcache.consensus.group import Group
 
 log = logging.getLogger("raftcache.consensus")
+
+SENDING_PATIENCE = 8
+"""While a snapshot is being sent, the log may grow this many times further before the next one is taken: only the
+last two are kept, and a transfer must not lose its file."""
 
 STALL_S = 0.5
 """A transfer that has not moved for this long starts again from what the peer has."""
@@ -43,6 +47,9 @@ class Compaction:
         self._blocks: Iterator[bytes] | None = None
         self._writer: SnapshotWriter | None = None
         self._meta: SnapshotMeta | None = None
+        self._written_bytes = 0
+        self.state_bytes = 0
+        """What the newest snapshot holds, before compression."""
         self.taken = 0
 
     @property
@@ -51,9 +58,22 @@ class Compaction:
         return self._blocks is not None
 
     def poll(self) -> None:
-        """Start one where the log has grown enough."""
-        if self._g.journal.appended_bytes - self._counted_from > self._g.settings.snapshot_log_bytes:
+        """Start one where the log has grown enough: in proportion to the state, or a large state would be written
+        again for every few megabytes of log."""
+        settings = self._g.settings
+        due_bytes = max(settings.snapshot_log_bytes, self.state_bytes * settings.snapshot_growth_percent // 100)
+        grown_bytes = self._g.journal.appended_bytes - self._counted_from
+        if grown_bytes > due_bytes * (SENDING_PATIENCE if self._g.sends.active else 1):
             self.start()
+        applied = self._g.applied_index
+        self._g.journal.trim(min(applied, self._g.sends.lowest_index(applied)), settings.log_tail_bytes)
+
+    def restored(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass the blocks of a restored snapshot on, and measure them."""
+        self.state_bytes = 0
+        for block in blocks:
+            self.state_bytes += len(block)
+            yield block
 
     def start(self) -> bool:
         """Take a snapshot now; False where one is under way or nothing is new."""
@@ -62,8 +82,13 @@ class Compaction:
             return False
         self._counted_from = self._g.journal.appended_bytes
         members = tuple(str(member) for member in self._g.journal.members_at(index))
-        self._meta = SnapshotMeta(self._g.group_id, index, self._g.journal.term_at(index), members)
-        self._writer = self._g.storage.snapshots.writer(self._meta)
+        meta = SnapshotMeta(self._g.group_id, index, self._g.journal.term_at(index), members)
+        try:
+            self._writer = self._g.storage.snapshots.writer(meta)
+        except OSError as error:
+            log.error("%s: no snapshot can be written: %s", self._g.group_id, error)
+            return False
+        self._meta, self._written_bytes = meta, 0
         self._blocks = self._g.machine.snapshot_blocks()
         self._step()
         return True
@@ -72,11 +97,17 @@ class Compaction:
         blocks, writer = self._blocks, self._writer
         if blocks is None or writer is None:
             return
-        block = next(blocks, None)
+        try:
+            block = next(blocks, None)
+        except Exception:
+            log.exception("%s: the snapshot is given up", self._g.group_id)
+            self.abandon()
+            return
         if block is not None:
+            self._written_bytes += len(block)
             self._g.runtime.offload(lambda: writer.add_block(block), self._stepped(writer, self._step))
         else:
-            self._g.runtime.offload(writer.commit, self._stepped(writer, self._finish))
+            self._g.runtime.offload(writer.commit, self._stepped(writer, lambda: self._g.run(self._finish)))
 
     def _stepped(self, writer: SnapshotWriter, then: Any) -> Any:
         def done(result: object) -> None:
@@ -95,6 +126,7 @@ class Compaction:
         assert meta is not None
         self._blocks = self._writer = self._meta = None
         self.taken += 1
+        self.state_bytes = self._written_bytes
         journal = self._g.journal
         if meta.index > journal.start_index:
             journal.covered_by(meta)
@@ -120,10 +152,13 @@ class SnapshotSends:
         self._sends: dict[PeerNode, _Send] = {}
 
     def needed(self, node: PeerNode) -> None:
-        """`node` needs a snapshot; nothing to do where it is being sent one."""
+        """`node` needs a snapshot; nothing to do where it is being sent one. One that the log held in memory does
+        not continue is of no use: a new one is taken first."""
         if node not in self._sends:
             meta = self._g.storage.snapshots.latest()
-            if meta is not None:
+            if meta is None or meta.index < self._g.journal[0].index:
+                self._g.compaction.start()
+            else:
                 size = self._g.storage.snapshots.size(meta)
                 send = self._sends[node] = _Send(meta, size, self._g.runtime.now())
                 self._pump(node, send)
@@ -146,7 +181,8 @@ class SnapshotSends:
 
     def on_ack(self, node: PeerNode, term: int, index: int, received: int, installed: bool) -> None:
         """A follower says how much of the snapshot of `index` it has; the arguments are SNAPSHOT_ACK's."""
-        if term != self._g.engine.term() or not self._g.engine.is_leader():
+        engine = self._g.engine
+        if term != engine.term() or not engine.is_leader() or not engine.feeds(node):
             return
         self._g.replication.note_contact(node)
         send = self._sends.get(node)
@@ -169,12 +205,19 @@ class SnapshotSends:
                 send.sent = send.acked = send.reported
                 send.progress_at = now
                 self._pump(node, send)
-                if send.sent == send.size:
+                if send.reported > send.size:
+                    self.forget(node)  # It holds more than there is, of another leader's file.
+                elif send.sent == send.size:
                     self._post(node, send, b"")
 
     def lowest_index(self, default: int) -> int:
         """The oldest snapshot being sent: the log behind it will be wanted next."""
         return min([send.meta.index for send in self._sends.values()], default=default)
+
+    @property
+    def active(self) -> bool:
+        """Whether any transfer is under way."""
+        return bool(self._sends)
 
     def sending_to(self, node: PeerNode) -> bool:
         """Whether `node` is being sent a snapshot."""
@@ -202,7 +245,7 @@ class SnapshotInbox:
 
     def __init__(self, group: Group) -> None:
         self._g = group
-        self._target: tuple[int, int] | None = None
+        self._target: tuple[int, int, int, str] | None = None
         self._receiver: SnapshotReceiver | None = None
         self._installing = False
         self._from: PeerNode | None = None
@@ -215,15 +258,18 @@ class SnapshotInbox:
         if term < self._g.engine.term():
             self._g.post(node, STALE_TERM, self._g.engine.term())
             return
+        if term > self._g.engine.term():
+            self._g.engine.adopt_term(term)
         self._g.election.heard_leader()
         if self._applied_covers(index):
             self._g.post(node, SNAPSHOT_ACK, term, index, size, True)
             return
         self._from = node
+        target = (index, snapshot_term, size, node.id)
         if not self._installing:
-            self._keep((index, snapshot_term), offset, data)
+            self._keep(target, offset, data)
         receiver = self._receiver
-        received = receiver.received if receiver is not None and self._target == (index, snapshot_term) else 0
+        received = receiver.received if receiver is not None and self._target == target else 0
         self._g.post(node, SNAPSHOT_ACK, term, index, received, False)
         if receiver is not None and received == size and not self._installing:
             self._verify(receiver)
@@ -232,12 +278,17 @@ class SnapshotInbox:
         """Whether a snapshot of `index` would take this replica back (hazard 17)."""
         return index <= self._g.applied_index
 
-    def _keep(self, target: tuple[int, int], offset: int, data: bytes) -> None:
-        if self._target != target or self._receiver is None:
+    def _keep(self, target: tuple[int, int, int, str], offset: int, data: bytes) -> None:
+        """Two leaders' files of one index need not be the same bytes, so the sender belongs to the target."""
+        try:
+            if self._target != target or self._receiver is None:
+                self.abort()
+                self._target, self._receiver = target, self._g.storage.snapshots.receiver()
+            if offset == self._receiver.received:
+                self._receiver.write(offset, data)
+        except OSError as error:
+            log.error("%s: a snapshot cannot be received: %s", self._g.group_id, error)
             self.abort()
-            self._target, self._receiver = target, self._g.storage.snapshots.receiver()
-        if offset == self._receiver.received:
-            self._receiver.write(offset, data)
 
     def _verify(self, receiver: SnapshotReceiver) -> None:
         self._installing = True

@@ -3,8 +3,9 @@
 All of it runs on a `Runtime`, a `PeerLinks` and a storage factory that come from outside, so the very same node
 runs on a machine (`server.py`) and in the simulation (`raftcache.testing.cluster`).
 
-Which shards run here follows from the metadata state: a replica is opened where the state wants this node's
-incarnation, and closed once the state no longer wants it and its group has let it go.
+Which shards run here follows from the metadata state and from the disk: a replica is opened where the state wants
+this node's incarnation, or where the disk holds one, since its group may count on it still; it is closed and removed
+once the state no longer wants it *and* its group has let it go.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from raftcache.routing.slots import slot_of
 from raftcache.shard.replica import ShardReplica
 from raftcache.store.memory import MemoryBudget
 from raftcache.wal.api import GroupStorage
+from raftcache.wal.errors import Damaged
 
 log = logging.getLogger("raftcache.node")
 
@@ -59,10 +61,12 @@ class CoreSettings:
 
 
 class Storages(NamedTuple):
-    """How a group's storage is opened, and removed once its replica is not wanted any more."""
+    """How a group's storage is opened, and removed once its replica is not wanted any more; `held` names the groups
+    that this node keeps something of."""
 
     open: Callable[[str], GroupStorage]
     remove: Callable[[str], None]
+    held: Callable[[], frozenset[str]]
 
 
 class SeenReport(NamedTuple):
@@ -85,9 +89,12 @@ class NodeCore:
         self.budget = MemoryBudget(settings.memory_limit_bytes)
         self.shards: dict[str, ShardReplica] = {}
         self.reports: dict[str, SeenReport] = {}
+        self.refused: dict[str, str] = {}
+        """Shards whose replica here could not be opened, and why."""
         self.metadata = MetadataReplica(identity.node_id, runtime)
         self.controller = Controller(self.metadata, runtime, self._perform)
         self._storages = storages
+        self._held = storages.held()
         self._running = False
         self.view.subscribe(self._reconcile)
 
@@ -128,8 +135,12 @@ class NodeCore:
         if not self._running:
             return
         for shard in self.view.state.shards:
+            if shard.id in self.shards or shard.id in self.refused:
+                continue
             mine = next((m for m in shard.replicas if (m.node, m.incarnation) == self.member), None)
-            if mine is not None and shard.id not in self.shards:
+            if mine is None and shard.id in self._held:
+                mine = MemberId(*self.member)
+            if mine is not None:
                 self._open_shard(shard, mine)
 
     def _open_shard(self, shard: Shard, member: MemberId) -> None:
@@ -143,10 +154,15 @@ class NodeCore:
             owns=lambda key: slot_of(key) in slots,
             on_serving=lambda term: self._announce(shard.id, term),
         )
-        storage = self._storages.open(shard.id)
-        self.shards[shard.id] = replica
-        group = self.host.open_group(shard.id, storage, replica, member.replica, shard.initial)
+        try:
+            storage = self._storages.open(shard.id)
+            group = self.host.open_group(shard.id, storage, replica, member.replica, shard.initial)
+        except (OSError, Damaged) as error:
+            log.error("%s: this node's replica is not started: %s", shard.id, error)
+            self.refused[shard.id] = str(error)
+            return
         replica.attach(group)
+        self.shards[shard.id] = replica
 
     def _drop_shard(self, shard_id: str) -> None:
         log.info("%s: this node's replica is not wanted any more and is removed", shard_id)

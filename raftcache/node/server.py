@@ -55,14 +55,17 @@ def consensus_settings(config: NodeConfig) -> ConsensusSettings:
 def storages_of(config: NodeConfig) -> Storages:
     """Groups under `data_dir/groups`, or in memory where there is no data directory."""
     if not config.data_dir:
-        return Storages(memory_storage, lambda _group: None)
+        return Storages(memory_storage, lambda _group: None, frozenset)
     files = OsFiles()
     root = Path(config.data_dir) / "groups"
 
     def opened(group_id: str) -> GroupStorage:
         return open_storage(files, str(root / group_id), group_id, segment_bytes=config.segment_bytes)
 
-    return Storages(opened, lambda group_id: files.remove_tree(str(root / group_id)))
+    def held() -> frozenset[str]:
+        return frozenset(files.listdir(str(root))) if files.exists(str(root)) else frozenset()
+
+    return Storages(opened, lambda group_id: files.remove_tree(str(root / group_id)), held)
 
 
 class NodeBackend(ViewBackend):

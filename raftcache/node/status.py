@@ -62,6 +62,8 @@ def readiness(core: NodeCore) -> tuple[bool, str]:
     for shard_id, group in core.host.groups.items():
         if group.halted:
             return False, f"the replica of {shard_id} has stopped: {group.halted}"
+    for shard_id, reason in core.refused.items():
+        return False, f"the replica of {shard_id} was not started: {reason}"
     without = [shard.id for shard in state.shards if core.fresh_report(shard.id) is None]
     if without:
         return False, f"no leader within reach for shard {', '.join(without)}"

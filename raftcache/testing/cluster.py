@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from raftcache.commands.policy import Namespace
 from raftcache.commands.types import AckLevel, Command, Failure, Reply
 from raftcache.consensus import ConsensusSettings, MemberId
 from raftcache.consensus.host import Observer
-from raftcache.errors import OutcomeUnknown, RaftcacheError, Unavailable
+from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, Unavailable
 from raftcache.metadata.commands import MetadataCommand
+from raftcache.metadata.remote_watch import RemoteWatch
 from raftcache.metadata.state import Addresses, Node
+from raftcache.metadata.watch import WatchHub
 from raftcache.net.api import Peer
 from raftcache.node.core import CoreSettings, Identity, NodeCore, Storages
 from raftcache.routing.bootstrap import metadata_members, plan_cluster
@@ -58,9 +61,14 @@ class SimProcess:
         self.runtime = SimRuntime(
             cluster.loop, f"{node_id}-{run}", cluster.drifts[node_id], cluster.wall_errors[node_id]
         )
+        self.runtime.on_killed = lambda: cluster.kill(node_id)
         self.links = cluster.network.join(Peer(node_id, "a", f"run{run}"), self.runtime)
         settings = CoreSettings(cluster.settings.consensus, cluster.settings.memory_limit_bytes, cluster.first_members)
-        storages = Storages(lambda group: cluster.storage(node_id, group), lambda group: cluster.wipe(node_id, group))
+        storages = Storages(
+            lambda group: cluster.storage(node_id, group),
+            lambda group: cluster.wipe(node_id, group),
+            lambda: cluster.held(node_id),
+        )
         identity = Identity("sim", node_id, "a", f"run{run}")
         self.core = NodeCore(identity, self.runtime, self.links, storages, settings)
         self.core.host.observer = cluster.observer
@@ -68,45 +76,78 @@ class SimProcess:
             self.core.view, self.runtime, self.core.shard, self._remote(cluster), node_id=node_id
         )
 
+        self.hub = WatchHub(self.core.view, self.runtime)
+        self.watch = RemoteWatch(self.core.view, self.runtime, self._call(cluster), lambda: cluster.metadata_ids)
+
+    def start(self, cluster: SimCluster) -> None:
+        """Start the node; one without a metadata replica follows those that have one."""
+        self.core.start()
+        if self.node_id not in cluster.metadata_ids:
+            self.watch.start()
+
     def _remote(self, cluster: SimCluster) -> Callable[..., None]:
-        def call(
+        """The dispatcher's `Remote`."""
+
+        def execute(
             target: str, shard_id: str, _epoch: int, command: Command, deadline: float, done: Callable[[Reply], None]
         ) -> None:
-            SimCall(cluster, self, target, deadline, done).send(shard_id, command)
+            def serve(there: SimProcess, reply: Callable[[Reply], None]) -> None:
+                replica = there.core.shard(shard_id)
+                if replica is None:
+                    reply(_failure(NotLeader(f"{there.node_id} does not hold {shard_id}")))
+                else:
+                    replica.submit(command, reply)
+
+            SimCall(cluster, self, target, deadline, done, _failure).send(serve)
+
+        return execute
+
+    def _call(self, cluster: SimCluster) -> Callable[..., None]:
+        """The watch's `Call`: only the method `watch` is ever called."""
+
+        def call(target: str, _method: str, body: bytes, deadline: float, done: Callable[..., None]) -> None:
+            def serve(there: SimProcess, reply: Callable[..., None]) -> None:
+                there.hub.serve(body, there.runtime.now() + deadline - self.runtime.now(), reply)
+
+            SimCall(cluster, self, target, deadline, done, lambda error: error).send(serve)
 
         return call
 
 
 class SimCall:
-    """One RPC between two processes. It is answered once; at its deadline with `outcome_unknown`."""
+    """One RPC between two processes. It is answered once; at its deadline with `outcome_unknown`.
+
+    `face` turns an error into what `done` takes.
+    """
 
     def __init__(
-        self, cluster: SimCluster, caller: SimProcess, target: str, deadline: float, done: Callable[[Reply], None]
+        self,
+        cluster: SimCluster,
+        caller: SimProcess,
+        target: str,
+        deadline: float,
+        done: Callable[..., None],
+        face: Callable[[RaftcacheError], object],
     ) -> None:
-        self._cluster, self._caller, self._target, self._done = cluster, caller, target, done
+        self._cluster, self._caller, self._target, self._done, self._face = cluster, caller, target, done, face
         self._open = True
         self._deadline = deadline
 
-    def send(self, shard_id: str, command: Command) -> None:
-        """Carry the command over and, some time later, its answer back."""
+    def send(self, serve: Callable[[SimProcess, Callable[..., None]], None]) -> None:
+        """Let the other process `serve`, after a delay; its answer comes back after another."""
         here, loop = self._caller, self._cluster.loop
         there = self._cluster.processes.get(self._target)
         if there is None or not self._cluster.network.can_reach(here.node_id, self._target):
-            self._later(here, lambda: self._answer(_failure(Unavailable(f"{self._target} cannot be reached"))))
+            self._later(here, lambda: self._answer(self._face(Unavailable(f"{self._target} cannot be reached"))))
             return
         here.runtime.call_later(max(0.0, self._deadline - here.runtime.now()), self._expire)
-        loop.call_later(self._delay(), lambda: there.runtime.deliver(lambda: self._execute(there, shard_id, command)))
+        loop.call_later(self._delay(), lambda: there.runtime.deliver(lambda: self._serve(there, serve)))
 
-    def _execute(self, there: SimProcess, shard_id: str, command: Command) -> None:
-        replica = there.core.shard(shard_id)
-        if not self._cluster.network.can_reach(self._caller.node_id, self._target):
-            return
-        if replica is None:
-            self._reply(there, _failure(Unavailable(f"{there.node_id} does not hold {shard_id}")))
-        else:
-            replica.submit(command, lambda reply: self._reply(there, reply))
+    def _serve(self, there: SimProcess, serve: Callable[[SimProcess, Callable[..., None]], None]) -> None:
+        if self._cluster.network.can_reach(self._caller.node_id, self._target):
+            serve(there, lambda reply: self._reply(there, reply))
 
-    def _reply(self, there: SimProcess, reply: Reply) -> None:
+    def _reply(self, there: SimProcess, reply: object) -> None:
         if self._cluster.network.can_reach(there.node_id, self._caller.node_id):
             self._later(self._caller, lambda: self._answer(reply))
 
@@ -116,13 +157,13 @@ class SimCall:
     def _delay(self) -> float:
         return self._cluster.loop.random.uniform(*self._cluster.settings.network.delay)
 
-    def _answer(self, reply: Reply) -> None:
+    def _answer(self, reply: object) -> None:
         if self._open:
             self._open = False
             self._done(reply)
 
     def _expire(self) -> None:
-        self._answer(_failure(OutcomeUnknown(f"no answer from {self._target} within the deadline")))
+        self._answer(self._face(OutcomeUnknown(f"no answer from {self._target} within the deadline")))
 
 
 def _failure(error: RaftcacheError) -> Failure:
@@ -144,6 +185,7 @@ class SimCluster:
         self.wall_errors = {node_id: chance.randint(-worst, worst) for node_id in self.ids}
         self.nodes = [Node(node_id, "a", Addresses("", "", "")) for node_id in self.ids]
         self.first_members: tuple[MemberId, ...] = metadata_members(self.nodes)
+        self.metadata_ids = [member.node for member in self.first_members]
         self.processes: dict[str, SimProcess] = {}
         self._runs = 0
 
@@ -159,6 +201,11 @@ class SimCluster:
         """Remove them."""
         self.files[node_id].remove_tree(f"{DATA}/{group_id}")
 
+    def held(self, node_id: str) -> frozenset[str]:
+        """The groups that a node has files of."""
+        files = self.files[node_id]
+        return frozenset(files.listdir(DATA)) if files.exists(DATA) else frozenset()
+
     # -- processes -------------------------------------------------------------------------------
 
     def start(self, node_id: str) -> None:
@@ -169,7 +216,7 @@ class SimCluster:
         self.files[node_id].restart()
         self.loop.trace("start", node_id)
         process = self.processes[node_id] = SimProcess(self, node_id, self._runs)
-        process.core.start()
+        process.runtime.deliver(lambda: process.start(self))
 
     def kill(self, node_id: str) -> None:
         """End a process as SIGKILL does; what it wrote to files stays."""
@@ -212,7 +259,7 @@ class SimCluster:
         def attempt() -> None:
             for process in self.running():
                 if process.core.metadata.serving:
-                    process.core.metadata.submit(command, lambda _result: None)
+                    process.runtime.deliver(partial(process.core.metadata.submit, command, lambda _result: None))
                     return
             self.loop.call_later(0.1, attempt)
 
@@ -222,7 +269,7 @@ class SimCluster:
         """Whether every process runs, and every shard and the metadata group has a leader that all follow."""
         if len(self.processes) < len(self.ids) or not any(p.core.metadata.serving for p in self.running()):
             return False
-        shards = next(iter(self.processes.values())).core.view.state.shards
+        shards = max((p.core.view.state for p in self.running()), key=lambda state: state.epoch).shards
         return bool(shards) and all(
             any(s.id in p.core.shards and p.core.shards[s.id].serving for p in self.running()) for s in shards
         )

@@ -5,7 +5,10 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
+from raftcache.consensus import MemberId
+from raftcache.metadata.commands import SetShard
 from raftcache.testing.cluster import SimCluster
 
 
@@ -20,6 +23,7 @@ class Nemesis:
             "kill": self._kill,
             "kill-leader": self._kill_leader,
             "kill-all": self._kill_all,
+            "kill-at-a-write": self._kill_at_write,
             "pause": self._pause,
             "pause-leader": self._pause_leader,
             "isolate": self._isolate,
@@ -30,6 +34,7 @@ class Nemesis:
             "slow": self._slow,
             "transfer": self._transfer,
             "snapshot": self._snapshot,
+            "move": self._move,
             "heal": self.cluster.network.heal,
         }
 
@@ -85,6 +90,16 @@ class Nemesis:
         for node_id in self.cluster.ids:
             self._kill_one(node_id)
 
+    def _kill_at_write(self) -> None:
+        """Die in the middle of a callback, at one of the next file operations, with a write torn anywhere."""
+        node_id = self._leader()
+        self.cluster.files[node_id].kill_at(self.random.randrange(1, 60), self.random.randrange(0, 200))
+        self.cluster.loop.call_later(1.0, lambda: self._restart_if_dead(node_id))
+
+    def _restart_if_dead(self, node_id: str) -> None:
+        if node_id not in self.cluster.processes:
+            self._restart_later(node_id)
+
     def _pause_one(self, node_id: str) -> None:
         process = self.cluster.processes.get(node_id)
         if process is not None:
@@ -131,9 +146,19 @@ class Nemesis:
         for process in self.cluster.running():
             for group in process.core.host.groups.values():
                 if group.leads_now():
-                    group.transfer_leadership()
+                    process.runtime.deliver(partial(group.transfer_leadership))
+
+    def _move(self) -> None:
+        """Want a shard on other nodes, where there are more nodes than a shard uses."""
+        states = [p.core.view.state for p in self.cluster.running() if p.core.view.state.shards]
+        if len(self.cluster.ids) <= self.cluster.settings.replication or not states:
+            return
+        shard = self.random.choice(max(states, key=lambda state: state.epoch).shards)
+        nodes = self.random.sample(self.cluster.ids, self.cluster.settings.replication)
+        replicas = tuple(MemberId(node_id, "a") for node_id in nodes)
+        self.cluster.submit_metadata(SetShard(shard.id, replicas, nodes[0]))
 
     def _snapshot(self) -> None:
         for process in self.cluster.running():
             for group in process.core.host.groups.values():
-                group.take_snapshot()
+                process.runtime.deliver(partial(group.take_snapshot))

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any, TypeVar
 
+from raftcache.testing.files import Killed
+
 T = TypeVar("T")
 
 WALL_START_MS = 1_767_225_600_000
@@ -25,8 +27,8 @@ class SimHandle:
 
     __slots__ = ("callback",)
 
-    def __init__(self, callback: Callable[[], None]) -> None:
-        self.callback: Callable[[], None] | None = callback
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback: Callable[[], object] | None = callback
 
     def cancel(self) -> None:
         """Keep it from running."""
@@ -95,6 +97,7 @@ class SimRuntime:
         self.paused_until = 0.0
         self.alive = True
         self._held: list[SimHandle] = []
+        self.on_killed: Callable[[], None] = self.kill
 
     def now(self) -> float:
         """Seconds on this process's monotonic clock."""
@@ -127,12 +130,20 @@ class SimRuntime:
 
         self.call_later(self.loop.random.uniform(0.0001, 0.02), run)
 
-    def deliver(self, callback: Callable[[], None]) -> None:
+    def deliver(self, callback: Callable[[], object]) -> None:
         """Run something that came from outside, now or when the pause ends; for the network."""
         if self.paused_until > self.loop.time:
             self._held.append(SimHandle(callback))
-        elif self.alive:
-            callback()
+        else:
+            self._run(callback)
+
+    def _run(self, callback: Callable[[], object]) -> None:
+        """Run a callback of this process, unless it is dead; it may die in the middle of one."""
+        if self.alive:
+            try:
+                callback()
+            except Killed:
+                self.on_killed()
 
     def _at(self, time: float, callback: Callable[[], None]) -> SimHandle:
         handle = SimHandle(callback)
@@ -141,8 +152,8 @@ class SimRuntime:
             if self.paused_until > self.loop.time:
                 handle.callback = callback
                 self._held.append(handle)
-            elif self.alive:
-                callback()
+            else:
+                self._run(callback)
 
         handle.callback = run
         self.loop.push(time, handle)
@@ -164,8 +175,8 @@ class SimRuntime:
         self.paused_until = self.loop.time
         held, self._held = self._held, []
         for handle in held:
-            if self.alive and handle.callback is not None:
-                handle.callback()
+            if handle.callback is not None:
+                self._run(handle.callback)
 
     def kill(self) -> None:
         """End, as SIGKILL does: nothing of this process runs any more."""

@@ -13,16 +13,17 @@ import multiprocessing
 import sys
 from collections import Counter
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from raftcache.testing import checks
 from raftcache.testing.checks import Oracle, Violation
-from raftcache.testing.cluster import ClusterSettings, SimCluster
+from raftcache.testing.cluster import ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.faults import Nemesis
+from raftcache.testing.network import NetworkSettings
 from raftcache.testing.plants import PLANTS, planted
 from raftcache.testing.workload import Client
 
-CLIENTS = 4
+CLIENTS = 6
 QUIET_S = 12.0
 """The last part of every run: everything is repaired, and the cluster has to serve and to agree again."""
 
@@ -85,6 +86,7 @@ class Run:
         while self.cluster.loop.time < self.nemesis.until:
             self.cluster.loop.run_until(min(self.cluster.loop.time + 5.0, self.nemesis.until))
             checks.check_logs(self.cluster)
+            checks.check_running(self.cluster)
         self._heal()
         self._finish()
 
@@ -104,6 +106,7 @@ class Run:
         self.cluster.loop.run_until(self.cluster.loop.time + 1.0)
         self._settle()
         checks.check_logs(self.cluster)
+        checks.check_running(self.cluster)
         checks.check_caught_up(self.cluster, self.oracle)
         checks.check_digests(self.cluster)
         checks.check_acknowledged(self.cluster, self.oracle)
@@ -124,11 +127,23 @@ class Run:
             raise Violation(f"proves nothing: {commits} commits through {changes} leader changes")
 
 
+def shape_of(seed: int) -> ClusterSettings:
+    """Seeds differ in the shape of their cluster too: three nodes or four (of which a shard uses three, so that
+    shards move), a quick network or one as slow as between continents, appends whole or in small pieces."""
+    consensus = replace(sim_consensus(), append_limit_bytes=(8 << 20, 20_000)[seed % 2])
+    slow = NetworkSettings(delay=(0.04, 0.14))
+    return ClusterSettings(
+        nodes=4 if seed % 4 == 1 else 3,
+        consensus=consensus,
+        network=slow if seed % 8 == 3 else NetworkSettings(),
+    )
+
+
 def run_seed(seed: int, seconds: float = 60.0, settings: ClusterSettings | None = None) -> RunResult:
     """Run one seed; what the nodes log is not shown."""
     logging.disable(logging.CRITICAL)
     try:
-        return Run(seed, seconds, settings).execute()
+        return Run(seed, seconds, settings or shape_of(seed)).execute()
     finally:
         logging.disable(logging.NOTSET)
 

@@ -9,6 +9,7 @@ writes may be lost: those are load for speculation and undo.
 from __future__ import annotations
 
 import random
+from functools import partial
 
 from raftcache.commands.types import (
     AckLevel,
@@ -85,7 +86,8 @@ class Client:
                 self._request += 1
                 self._later()
 
-        process.dispatcher.execute(command, process.runtime.now() + TIMEOUT_S, answered)
+        deadline = process.runtime.now() + TIMEOUT_S
+        process.runtime.deliver(lambda: process.dispatcher.execute(command, deadline, answered))
         if not own and self.random.random() < 0.4:
             self._burst(process)
         self.cluster.loop.call_later(TIMEOUT_S + 0.2, lambda: self._give_up(request, slot))
@@ -93,9 +95,10 @@ class Client:
     def _burst(self, process: SimProcess) -> None:
         """Several writes to one key, none waited for: they end up in one speculative suffix."""
         key = b"k%d" % self.random.randrange(SHARED_KEYS)
+        deadline = process.runtime.now() + TIMEOUT_S
         for number in range(self.random.randrange(2, 6)):
-            value = b"%d-%d" % (self._request, number)
-            process.dispatcher.execute(Set(key, value), process.runtime.now() + TIMEOUT_S, lambda _reply: None)
+            write = Set(key, b"%d-%d" % (self._request, number))
+            process.runtime.deliver(partial(process.dispatcher.execute, write, deadline, lambda _reply: None))
 
     def _give_up(self, request: int, slot: int) -> None:
         if self._request == request and not self.stopped:

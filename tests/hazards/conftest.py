@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from raftcache.consensus import engine
-
 from .guarded import GuardedLab
 from .stock import StockLab, patched
 
@@ -28,12 +26,10 @@ def stock(tmp_path: Path) -> Iterator[Callable[..., StockLab]]:
 
 
 @pytest.fixture
-def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., GuardedLab]:
-    """`guarded(**settings)` makes and starts a cluster of ours; `append_limit_bytes` is a constant elsewhere."""
+def guarded(tmp_path: Path) -> Callable[..., GuardedLab]:
+    """`guarded(**settings)` makes and starts a cluster of ours."""
 
-    def make(append_limit_bytes: int | None = None, **settings: Any) -> GuardedLab:
-        if append_limit_bytes is not None:
-            monkeypatch.setattr(engine, "APPEND_LIMIT_BYTES", append_limit_bytes)
+    def make(**settings: Any) -> GuardedLab:
         lab = GuardedLab(tmp_path, **settings)
         lab.start(*lab.initial)
         return lab

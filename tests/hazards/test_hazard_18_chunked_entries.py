@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from raftcache.consensus.settings import APPEND_LIMIT_BYTES, ENTRY_LIMIT_BYTES
+from raftcache.consensus.settings import ENTRY_LIMIT_BYTES, ConsensusSettings
 from raftcache.errors import Overloaded
 
 from .stock import StockLab
@@ -39,7 +39,7 @@ def test_stock_takes_half_an_entry_for_the_whole(stock: Callable[..., StockLab])
 
 
 def test_guarded_the_bounds_leave_no_room_for_pieces() -> None:
-    assert ENTRY_LIMIT_BYTES + 1 < APPEND_LIMIT_BYTES
+    assert ConsensusSettings().append_limit_bytes > ENTRY_LIMIT_BYTES + 1
 
 
 def test_guarded_delivers_the_largest_entry_and_refuses_a_larger(guarded: Callable[..., Any]) -> None:

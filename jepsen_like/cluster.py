@@ -1,0 +1,240 @@
+"""A cluster of real processes: `raftcache up` as a child, reached as its users reach it. Blocking.
+
+Everything is done through the command line and the ready file. Only processes that were started here are ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from raftcache.cli.local import Local
+from raftcache.config import FrontendConfig, dump_config
+from raftcache.supervisor.cluster import PORTS_PER_NODE
+from raftcache.supervisor.layout import LOG_FILE, DataDir
+from raftcache.supervisor.views import leaders
+
+READY_PATIENCE_S = 60.0
+STOP_PATIENCE_S = 15.0
+POLL_S = 0.01
+PORT_RANGE = range(20_000, 32_000)
+"""Below the ports that systems hand out by themselves."""
+PORT_ATTEMPTS = 100
+PROGRAM = (sys.executable, "-m", "raftcache.cli.main")
+
+
+class DriverError(Exception):
+    """The drill cannot go on; the text says why."""
+
+
+class Fault(NamedTuple):
+    """What a `raftcache fault` command did, by node, and when (`time.monotonic()`)."""
+
+    at: float
+    done: list[dict[str, Any]]
+
+
+class RealCluster:
+    """`with RealCluster(folder) as cluster`: up and ready inside, gone afterwards; the folder stays."""
+
+    def __init__(self, folder: Path, nodes: int = 3, shards: int = 4) -> None:
+        self.folder, self.nodes, self.shards = folder, nodes, shards
+        self.base_port = free_base_port(nodes)
+        self.data_dir, self.ready_file = folder / "data", folder / "ready"
+        self.up: subprocess.Popen[bytes] | None = None
+        self._frontends: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> RealCluster:
+        try:
+            self.start()
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # -- processes -------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the supervisor, in a session of its own, so that a Ctrl-C is ours to handle."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        sizes = ["--nodes", self.nodes, "--shards", self.shards, "--base-port", self.base_port]
+        where = ["--data-dir", self.data_dir, "--ready-file", self.ready_file]
+        self.up = self._spawn("up.log", "up", *map(str, sizes), *map(str, where))
+
+    def start_frontend(self) -> str:
+        """Start a front end that stands alone; returns its `host:port` once it is ready."""
+        cluster, address = Local(self.data_dir).cluster, f"127.0.0.1:{free_port()}"
+        config = FrontendConfig(
+            cluster_id=cluster.cluster_id,
+            http=address,
+            cluster_secret_file=str(self.data_dir / cluster.secret_file),
+            nodes=tuple(node.rpc for node in cluster.nodes),
+        )
+        number = len(self._frontends)
+        path = self.folder / f"frontend{number}.toml"
+        path.write_text(dump_config(config))
+        process = self._spawn(f"frontend{number}.log", "frontend", "--config", str(path))
+        self._frontends.append(process)
+        wait_until(lambda: _answers_ready(address), "the front end to be ready", process, self.folder)
+        return address
+
+    def _spawn(self, log: str, *words: str) -> subprocess.Popen[bytes]:
+        with open(self.folder / log, "ab") as output:
+            return _popen([*PROGRAM, *words], output)
+
+    def stop(self) -> None:
+        """End everything that was started here: asked first, killed after `STOP_PATIENCE_S`."""
+        started = [*self._frontends, *([self.up] if self.up is not None else [])]
+        for process in started:
+            process.terminate()
+        for process in started:
+            try:
+                process.wait(STOP_PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    # -- what it says ----------------------------------------------------------------------------
+
+    def ready(self) -> dict[str, int] | None:
+        """The pid of each node while the ready file is there, else None."""
+        try:
+            document = json.loads(self.ready_file.read_bytes())
+        except FileNotFoundError:
+            return None
+        return {node["id"]: node["pid"] for node in document["nodes"]}
+
+    def wait_ready(self, patience_s: float = READY_PATIENCE_S) -> dict[str, int]:
+        """Wait for the ready file. Raises DriverError."""
+        assert self.up is not None
+        wait_until(lambda: self.ready() is not None, "the ready file", self.up, self.folder, patience_s)
+        return self.ready() or self.wait_ready(patience_s)
+
+    def http(self) -> dict[str, str]:
+        """The HTTP address of each node, in order."""
+        return {node.id: node.http for node in Local(self.data_dir).cluster.nodes}
+
+    def bodies(self) -> list[dict[str, Any]]:
+        """`/v1/cluster` as the nodes that answer see it."""
+        return list(Local(self.data_dir).bodies().values())
+
+    def leaders(self) -> dict[str, str | None]:
+        """Who leads which shard, and `meta`."""
+        return leaders(self.bodies())
+
+    def tracebacks(self) -> list[str]:
+        """The last line of each traceback in the logs of nodes and front ends: none belongs there."""
+        logs = [*self.data_dir.glob(f"*/{LOG_FILE}*"), *self.folder.glob("*.log")]
+        return [f"{log.parent.name}/{log.name}: {line}" for log in sorted(logs) for line in _tracebacks(log)]
+
+    # -- what is done to it ----------------------------------------------------------------------
+
+    def fault(self, *words: str) -> Fault:
+        """Run `raftcache fault WORDS`. Raises DriverError where it refuses.
+
+        The moment is that of the command's output, which it writes right after its last signal.
+        """
+        command = [*PROGRAM, "fault", *words, "--data-dir", str(self.data_dir), "-o", "json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            first = process.stdout.readline()
+            at = time.monotonic()
+            rest, complaint = process.communicate()
+        if process.returncode:
+            raise DriverError(f"fault {' '.join(words)}: {complaint.decode(errors='replace').strip()}")
+        return Fault(at, [json.loads(line) for line in (first + rest).splitlines()])
+
+    def pids(self) -> dict[str, int | None]:
+        """The process of each node just now."""
+        folder = DataDir(self.data_dir)
+        return {node_id: folder.pid(node_id) for node_id in self.http()}
+
+
+def wait_until(
+    condition: Callable[[], object],
+    what: str,
+    process: subprocess.Popen[bytes] | None = None,
+    folder: Path | None = None,
+    patience_s: float = READY_PATIENCE_S,
+) -> None:
+    """Poll until `condition` holds. Raises DriverError after `patience_s`, or once `process` has ended."""
+    give_up_at = time.monotonic() + patience_s
+    while not condition():
+        if process is not None and process.poll() is not None:
+            raise DriverError(f"the process ended with status {process.returncode} before {what}; see {folder}")
+        if time.monotonic() > give_up_at:
+            raise DriverError(f"waited {patience_s:.0f} s for {what} in vain" + (f"; see {folder}" if folder else ""))
+        time.sleep(POLL_S)
+
+
+def free_base_port(nodes: int) -> int:
+    """A base port with everything free that `raftcache up` will listen on. Raises DriverError."""
+    needed = [PORTS_PER_NODE * number + offset for number in range(nodes) for offset in range(3)]
+    for _ in range(PORT_ATTEMPTS):
+        base = random.choice(PORT_RANGE[:: PORTS_PER_NODE])
+        if all(_is_free(base + offset) for offset in needed):
+            return base
+    raise DriverError(f"no free ports from {PORT_RANGE.start} to {PORT_RANGE.stop}")
+
+
+def free_port() -> int:
+    """One free port."""
+    return free_base_port(1)
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of that id exists and is not a zombie."""
+    with suppress(OSError):
+        os.kill(pid, 0)
+        state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
+        return bool(state.strip()) and not state.startswith("Z")
+    return False
+
+
+def _popen(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+    )
+
+
+def _answers_ready(address: str) -> bool:
+    from raftcache.cli.api import Api
+    from raftcache.cli.output import Failed
+
+    with suppress(Failed):
+        return Api(f"http://{address}", timeout_seconds=2.0).call("GET", "/readyz").status == 200
+    return False
+
+
+def _tracebacks(log: Path) -> Iterator[str]:
+    """The line that names the exception of each traceback."""
+    inside = False
+    for line in log.read_text(errors="replace").splitlines():
+        if line.startswith("Traceback (most recent call last)"):
+            inside = True
+        elif inside and not line.startswith(" "):
+            inside = False
+            yield line
