@@ -181,6 +181,11 @@ class Host:
         peer = self._peers.get(member.node)
         return peer is not None and peer.incarnation == member.incarnation
 
+    def incarnation_of(self, node_id: str) -> str | None:
+        """Which incarnation of a node is at the other end, or None while no link is up."""
+        peer = self._peers.get(node_id)
+        return peer.incarnation if peer is not None else None
+
     def peer_ids(self) -> list[str]:
         """The nodes to which a link is up."""
         return sorted(self._peers)

@@ -20,6 +20,7 @@ import msgspec
 from raftcache.clock import Runtime
 from raftcache.consensus import ConsensusSettings, Group, Host, MemberId
 from raftcache.errors import RaftcacheError
+from raftcache.metadata.commands import PutNode
 from raftcache.metadata.controller import Controller, NodeReport
 from raftcache.metadata.decisions import Action, GroupReport, Propose, report_of
 from raftcache.metadata.replica import MetadataReplica
@@ -215,6 +216,15 @@ class NodeCore:
             if group.group_id != METADATA_GROUP:
                 self.view.update_leader(group.group_id, group.term, group.leader)
 
+    def _notice_incarnation(self, node_id: str) -> None:
+        """A node that came back with an empty disk is a new incarnation: at the metadata leader, register it, and the
+        controller swaps it in wherever the old one was a member (DESIGN, section 8)."""
+        node, seen = self.view.state.node(node_id), self.host.incarnation_of(node_id)
+        if not self.metadata.serving or node is None or seen is None or seen == node.incarnation:
+            return
+        log.warning("%s is a new incarnation, %s: it replaces %s", node_id, seen, node.incarnation)
+        self.metadata.submit(PutNode(node_id, seen, node.addresses, node.zone), lambda _result: None)
+
     def fresh_report(self, group_id: str) -> GroupReport | None:
         """What a group's leader last said, unless that was long ago or the leader is out of reach."""
         seen = self.reports.get(group_id)
@@ -257,6 +267,7 @@ class NodeCore:
             self.view.update_leader(note.shard, note.term, note.node)
         elif isinstance(note, notes.Report):
             self._take_report(note.report)
+            self._notice_incarnation(node_id)
         elif isinstance(note, notes.AmIRemoved):
             self._answer_removed(node_id, note)
         elif isinstance(note, notes.Removed):

@@ -153,8 +153,7 @@ class NodeServer:
             self.links.set_address(node_id, *parse_address(peer.peer))
         await self.links.start()
         self.core.start()
-        if METADATA_GROUP not in self.core.host.groups:
-            self.watch.start()
+        self.watch.start()  # Beside its own metadata replica, which may be empty and waiting to be added.
         await self.rpc.start()
         await self.http.start()
         took_ms = (self.runtime.now() - started) * 1000

@@ -62,14 +62,15 @@ class SimProcess:
             cluster.loop, f"{node_id}-{run}", cluster.drifts[node_id], cluster.wall_errors[node_id]
         )
         self.runtime.on_killed = lambda: cluster.kill(node_id)
-        self.links = cluster.network.join(Peer(node_id, "a", f"run{run}"), self.runtime)
+        incarnation = cluster.incarnations[node_id]
+        self.links = cluster.network.join(Peer(node_id, incarnation, f"run{run}"), self.runtime)
         settings = CoreSettings(cluster.settings.consensus, cluster.settings.memory_limit_bytes, cluster.first_members)
         storages = Storages(
             lambda group: cluster.storage(node_id, group),
             lambda group: cluster.wipe(node_id, group),
             lambda: cluster.held(node_id),
         )
-        identity = Identity("sim", node_id, "a", f"run{run}")
+        identity = Identity("sim", node_id, incarnation, f"run{run}")
         self.core = NodeCore(identity, self.runtime, self.links, storages, settings)
         self.core.host.observer = cluster.observer
         self.dispatcher = Dispatcher(
@@ -80,10 +81,9 @@ class SimProcess:
         self.watch = RemoteWatch(self.core.view, self.runtime, self._call(cluster), lambda: cluster.metadata_ids)
 
     def start(self, cluster: SimCluster) -> None:
-        """Start the node; one without a metadata replica follows those that have one."""
+        """Start the node. It also follows the metadata from outside: its own replica may be empty, or it has none."""
         self.core.start()
-        if self.node_id not in cluster.metadata_ids:
-            self.watch.start()
+        self.watch.start()
 
     def _remote(self, cluster: SimCluster) -> Callable[..., None]:
         """The dispatcher's `Remote`."""
@@ -187,6 +187,7 @@ class SimCluster:
         self.first_members: tuple[MemberId, ...] = metadata_members(self.nodes)
         self.metadata_ids = [member.node for member in self.first_members]
         self.processes: dict[str, SimProcess] = {}
+        self.incarnations = {node_id: "a" for node_id in self.ids}
         self._runs = 0
 
     # -- storage ---------------------------------------------------------------------------------
@@ -230,6 +231,31 @@ class SimCluster:
         """Start what is not running."""
         for node_id in self.ids:
             self.start(node_id)
+
+    def empty_disk(self, node_id: str) -> None:
+        """Kill a node and lose its disk: what starts next under that id is a new incarnation."""
+        self.kill(node_id)
+        self.files[node_id].remove_tree(DATA)
+        self.files[node_id].restart()
+        self.incarnations[node_id] += "a"
+
+    def whole(self) -> bool:
+        """Whether every group has its wanted members, all of them caught up: then one of them may be lost."""
+        reports = {
+            group_id: process.core.fresh_report(group_id)
+            for process in self.running()
+            for group_id in process.core.host.groups
+            if process.core.host.groups[group_id].leads_now()
+        }
+        states = [p.core.view.state for p in self.running()]
+        if len(states) < len(self.ids) or not self.ready():
+            return False
+        state = max(states, key=lambda each: each.epoch)
+        current = {node.id: node.incarnation for node in state.nodes} == self.incarnations
+        return current and all(
+            report is not None and set(report.healthy) == set(report.members) == set(state.wanted(group_id))
+            for group_id, report in reports.items()
+        )
 
     def running(self) -> list[SimProcess]:
         """The processes that are up and not paused, by node id."""

@@ -35,6 +35,7 @@ class Nemesis:
             "transfer": self._transfer,
             "snapshot": self._snapshot,
             "move": self._move,
+            "empty-disk": self._empty_disk,
             "heal": self.cluster.network.heal,
         }
 
@@ -54,6 +55,8 @@ class Nemesis:
     def repair(self) -> None:
         """Heal the network, end the pauses, start what is down."""
         self.cluster.network.heal()
+        for files in self.cluster.files.values():
+            files.spare()
         for process in self.cluster.processes.values():
             process.runtime.resume()
         self.cluster.start_all()
@@ -148,6 +151,14 @@ class Nemesis:
                 if group.leads_now():
                     process.runtime.deliver(partial(group.transfer_leadership))
 
+    def _empty_disk(self) -> None:
+        """Lose a node's disk, when all others have what it had."""
+        if self.cluster.whole():
+            node_id = self._any()
+            self.cluster.empty_disk(node_id)
+            self.done["emptied"] += 1
+            self._restart_later(node_id)
+
     def _move(self) -> None:
         """Want a shard on other nodes, where there are more nodes than a shard uses."""
         states = [p.core.view.state for p in self.cluster.running() if p.core.view.state.shards]
@@ -155,7 +166,7 @@ class Nemesis:
             return
         shard = self.random.choice(max(states, key=lambda state: state.epoch).shards)
         nodes = self.random.sample(self.cluster.ids, self.cluster.settings.replication)
-        replicas = tuple(MemberId(node_id, "a") for node_id in nodes)
+        replicas = tuple(MemberId(node_id, self.cluster.incarnations[node_id]) for node_id in nodes)
         self.cluster.submit_metadata(SetShard(shard.id, replicas, nodes[0]))
 
     def _snapshot(self) -> None:

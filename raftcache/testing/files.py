@@ -135,6 +135,10 @@ class FakeFiles(Files):
         """
         self._kill = (self.operations + operation, torn_bytes)
 
+    def spare(self) -> None:
+        """Take back a `kill_at` that has not come yet."""
+        self._kill = None
+
     def restart(self) -> None:
         """The process is gone and a new one starts: open files are dead, everything written is there."""
         self.process += 1

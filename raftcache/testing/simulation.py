@@ -27,6 +27,9 @@ CLIENTS = 6
 QUIET_S = 12.0
 """The last part of every run: everything is repaired, and the cluster has to serve and to agree again."""
 
+WHOLE_S = 20.0
+"""How long the controller may take to bring all memberships to what is wanted."""
+
 MIN_COMMITS = 200
 MIN_LEADER_CHANGES = 3
 
@@ -104,6 +107,7 @@ class Run:
         for client in self.clients:
             client.stopped = True
         self.cluster.loop.run_until(self.cluster.loop.time + 1.0)
+        self._become_whole()
         self._settle()
         checks.check_logs(self.cluster)
         checks.check_running(self.cluster)
@@ -111,6 +115,14 @@ class Run:
         checks.check_digests(self.cluster)
         checks.check_acknowledged(self.cluster, self.oracle)
         self._check_evidence()
+
+    def _become_whole(self) -> None:
+        """Every group gets back to its wanted members: lost disks are refilled, moved shards have arrived."""
+        end = self.cluster.loop.time + WHOLE_S
+        while not self.cluster.whole():
+            if self.cluster.loop.time > end:
+                raise Violation(f"the groups do not have their wanted members, {WHOLE_S} seconds after healing")
+            self.cluster.loop.run_until(self.cluster.loop.time + 0.1)
 
     def _settle(self) -> None:
         """Wait for a moment at which all replicas have applied equally much: keys still expire, which is an
