@@ -121,7 +121,7 @@ class RealCluster:
         """Wait for the ready file. Raises DriverError."""
         assert self.up is not None
         wait_until(lambda: self.ready() is not None, "the ready file", self.up, self.folder, patience_s)
-        return self.ready() or self.wait_ready(patience_s)
+        return self.ready() or self.wait_ready(patience_s)  # It may have been withdrawn in between.
 
     def http(self) -> dict[str, str]:
         """The HTTP address of each node, in order."""
@@ -184,7 +184,7 @@ def free_base_port(nodes: int) -> int:
     """A base port with everything free that `raftcache up` will listen on. Raises DriverError."""
     needed = [PORTS_PER_NODE * number + offset for number in range(nodes) for offset in range(3)]
     for _ in range(PORT_ATTEMPTS):
-        base = random.choice(PORT_RANGE[:: PORTS_PER_NODE])
+        base = random.choice(PORT_RANGE[::PORTS_PER_NODE])
         if all(_is_free(base + offset) for offset in needed):
             return base
     raise DriverError(f"no free ports from {PORT_RANGE.start} to {PORT_RANGE.stop}")
@@ -206,12 +206,14 @@ def _is_free(port: int) -> bool:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of that id exists and is not a zombie."""
-    with suppress(OSError):
+    """Whether a process of that id exists and has not ended; one that nobody collected yet has."""
+    try:
         os.kill(pid, 0)
-        state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout
-        return bool(state.strip()) and not state.startswith("Z")
-    return False
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return not Path("/proc/self").exists()  # Where there is no /proc, the signal has said it all.
 
 
 def _popen(command: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -19,6 +19,7 @@ from raftcache.frontends.http.server import HttpServer
 from raftcache.metadata.remote_watch import RemoteWatch
 from raftcache.metadata.submitting import MetadataSubmitter
 from raftcache.metadata.view import MetadataView
+from raftcache.net.protected import require_secret
 from raftcache.net.rpc_client import Done, RpcPool
 from raftcache.net.runtime import AsyncioRuntime
 from raftcache.node.backend import ViewBackend
@@ -66,6 +67,7 @@ class FrontendServer:
         self.config = config
         self.runtime = AsyncioRuntime(asyncio.get_running_loop())
         who = handshake.Identity("frontend", "", "", secrets.token_hex(8))
+        require_secret("http", parse_address(config.http)[0], config.secret())
         self.pool = RpcPool(config.secret(), config.cluster_id, who, self.runtime)
         self.view = MetadataView(self.runtime)
         self.remote = RemoteNodes(self.pool, self.view)

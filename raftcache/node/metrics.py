@@ -51,6 +51,7 @@ def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rp
     statuses = [group.status() for group in core.host.groups.values()]
     yield from _table(GaugeMetricFamily, GROUP_GAUGES, [((s.group_id,), s) for s in statuses])
     yield from _replica_lag(statuses)
+    yield _lag_in_writes(core, statuses)
     shards = [((shard_id,), replica) for shard_id, replica in core.shards.items()]
     yield from _table(GaugeMetricFamily, SHARD_GAUGES, shards)
     yield from _table(CounterMetricFamily, SHARD_COUNTERS, shards)
@@ -90,6 +91,16 @@ def _replica_lag(statuses: list[GroupStatus]) -> Iterable[Metric]:
             lag.add_metric(labels, peer.lag_ms)
             connected.add_metric(labels, float(peer.connected))
     return entries, lag, connected
+
+
+def _lag_in_writes(core: NodeCore, statuses: list[GroupStatus]) -> Metric:
+    lag = GaugeMetricFamily("raftcache_replica_lag_writes", "Writes it lacks (at least).", labels=("shard", "node"))
+    for status in statuses:
+        replica = core.shards.get(status.group_id)
+        for peer in status.peers if replica is not None else ():
+            assert replica is not None
+            lag.add_metric((status.group_id, peer.member.node), replica.pipeline.writes_behind(peer.match_index))
+    return lag
 
 
 def _by_cause(shards: dict[str, ShardReplica]) -> Iterable[Metric]:

@@ -21,6 +21,7 @@ from raftcache.metadata.submitting import MetadataSubmitter, serve_metadata
 from raftcache.metadata.watch import WatchHub
 from raftcache.net.api import Peer
 from raftcache.net.links import AsyncioLinks
+from raftcache.net.protected import require_secret
 from raftcache.net.rpc_client import Done, RpcPool
 from raftcache.net.rpc_server import RpcServer
 from raftcache.net.runtime import AsyncioRuntime
@@ -96,6 +97,7 @@ class NodeServer:
         self.runtime = AsyncioRuntime(asyncio.get_running_loop())
         self.run_id = secrets.token_hex(8)
         self.secret = config.secret()
+        require_secret("http", parse_address(config.http)[0], self.secret)
         peer = Peer(config.node_id, identity.incarnation, self.run_id)
         self.links = AsyncioLinks(
             self.runtime, peer, *parse_address(config.peer), self.secret, config.cluster_id, field="peer"

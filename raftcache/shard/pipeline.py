@@ -46,6 +46,8 @@ MAX_SPECULATIVE_BYTES = 64 << 20
 BACKGROUND_SPECULATIVE_BYTES = MAX_SPECULATIVE_BYTES // 2
 """Where the leader's own writes (expiry, reclaiming) leave the rest to clients."""
 MAX_WAITERS = 1 << 17
+REMEMBERED_BATCHES = 512
+"""Of so many of the newest batches the number of writes is kept, to tell how many a replica is behind."""
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +109,7 @@ class Pipeline:
         self._sealed: deque[PendingBatch] = deque()
         self._open = PendingBatch(1)
         self._scheduled = False
+        self._proposed: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_BATCHES)
         self.term = 0
         self.writes = 0
         self.held_bytes = 0
@@ -117,6 +120,12 @@ class Pipeline:
         assert not self.term, f"term {term} began within term {self.term}"
         self._group, self.term = group, term
         self._open = PendingBatch(first_seq)
+        self._proposed.clear()
+
+    def writes_behind(self, index: int) -> int:
+        """How many proposed effects a replica lacks that has the log up to `index`. Of a replica further behind than
+        `REMEMBERED_BATCHES`, those that are remembered: a lower bound."""
+        return sum(effects for at, effects in self._proposed if at > index)
 
     def admit(self) -> None:
         """Make ready for a command that may write or wait. Raises Overloaded, before anything was executed."""
@@ -242,6 +251,7 @@ class Pipeline:
             payload = encode_batch(Batch(term, batch.first_seq, batch.time_ms, batch.effects))
             batch.proposed = True
             batch.index = group.propose(payload)
+            self._proposed.append((batch.index, len(batch.effects)))
         except Exception as error:
             if isinstance(error, RaftcacheError) and error.definite:
                 batch.proposed = False

@@ -187,7 +187,7 @@ class SimCluster:
         self.first_members: tuple[MemberId, ...] = metadata_members(self.nodes)
         self.metadata_ids = [member.node for member in self.first_members]
         self.processes: dict[str, SimProcess] = {}
-        self.incarnations = {node_id: "a" for node_id in self.ids}
+        self.incarnations = dict.fromkeys(self.ids, "a")
         self._runs = 0
 
     # -- storage ---------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from raftcache.consensus.replication import Replication
 from raftcache.consensus.snapshots import SnapshotInbox
 from raftcache.shard.pipeline import Pipeline
 from raftcache.shard.replica import ShardReplica
-from raftcache.testing.cluster import SimCluster
+from raftcache.testing.cluster import DATA, SimCluster
 
 Patch = tuple[type, str, Any]
 
@@ -48,7 +48,8 @@ def _forget_log() -> list[Patch]:
 
     def start(self: SimCluster, node_id: str) -> None:
         if node_id not in self.processes:
-            self.files[node_id].remove_tree("/data")
+            self.files[node_id].restart()
+            self.files[node_id].remove_tree(DATA)
         stock(self, node_id)
 
     return [(SimCluster, "start", start)]

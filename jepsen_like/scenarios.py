@@ -1,0 +1,222 @@
+"""The scenarios: a cluster of its own, load on it, one fault after the other, and the check at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jepsen_like.client import Client
+from jepsen_like.cluster import DriverError, RealCluster
+from jepsen_like.ledger import Found
+from jepsen_like.load import NAMESPACE, POLICY_FIELD, Load, Target, policy_targets, shard_targets
+from jepsen_like.verdict import Result, Round
+
+NODES, SHARDS = 3, 4
+SETTLE_S = 1.0
+"""Quiet load between the end of one round and the next fault."""
+PAUSE_S = 2.0
+WAIT_S = 30.0
+"""How long a round waits for what it measures, and for a leader to hit."""
+POLL_S = 0.01
+
+META = "meta"
+Progress = Callable[[str, Load], None]
+
+
+@dataclass(slots=True)
+class Drill:
+    """One scenario on its way."""
+
+    cluster: RealCluster
+    load: Load
+    rounds: list[Round] = field(default_factory=list)
+
+    async def next_victim(self) -> tuple[str, str]:
+        """The node killed least so far, and a shard that it leads. Raises DriverError where it leads none in time."""
+        kills = Counter(node for each in self.rounds for node in each.nodes)
+        victim = min(self.cluster.http(), key=lambda node: kills[node])
+
+        async def led() -> str | None:
+            known = await asyncio.to_thread(self.cluster.leaders)
+            return next((group for group, node in known.items() if node == victim and group != META), None)
+
+        group = await _eventually(led)
+        if group is None:
+            raise DriverError(f"{victim} leads no shard {WAIT_S:.0f} s after it was back")
+        return victim, group
+
+    async def kill_leader(self, group: str) -> Round:
+        """Kill the leader of `group`, and measure until service and the node are back."""
+        before = await asyncio.to_thread(self.cluster.pids)
+        fault = await asyncio.to_thread(self.cluster.fault, "kill-leader", group)
+        node = str(fault.done[0]["node"])
+
+        async def acknowledged() -> float | None:
+            return self.load.first_ack_after(group, fault.at)
+
+        async def full_voter() -> float | None:
+            pid = (self.cluster.ready() or {}).get(node)
+            return None if pid is None or pid == before[node] else time.monotonic()
+
+        service, voter = await asyncio.gather(_eventually(acknowledged), _eventually(full_voter))
+        return Round((node,), group, _ms(fault.at, service), _ms(fault.at, voter))
+
+    async def pause_all(self) -> Round:
+        """Pause every node for `PAUSE_S`, and measure from the end of the pause until every group is in service."""
+        await asyncio.to_thread(self.cluster.fault, "pause", "--all")
+        await asyncio.sleep(PAUSE_S)
+        fault = await asyncio.to_thread(self.cluster.fault, "resume", "--all")
+
+        async def acknowledged() -> float | None:
+            times = [self.load.first_ack_after(group, fault.at) for group in self.load.groups]
+            arrived = [at for at in times if at is not None]
+            return max(arrived) if len(arrived) == len(times) else None
+
+        nodes = tuple(str(each["node"]) for each in fault.done)
+        return Round(nodes, "all", _ms(fault.at, await _eventually(acknowledged)), kills=False)
+
+
+async def _eventually(look: Callable[[], Awaitable[Any]]) -> Any:
+    """What `look` gives, asked until it is not None or `WAIT_S` is over."""
+    give_up_at = time.monotonic() + WAIT_S
+    while (seen := await look()) is None and time.monotonic() < give_up_at:
+        await asyncio.sleep(POLL_S)
+    return seen
+
+
+def _ms(start: float, end: float | None) -> float | None:
+    return None if end is None else (end - start) * 1000
+
+
+async def shard_round(drill: Drill) -> Round:
+    """Kill a leader of a shard, the nodes in turn."""
+    _, group = await drill.next_victim()
+    return await drill.kill_leader(group)
+
+
+async def metadata_round(drill: Drill) -> Round:
+    """Kill the leader of the metadata group, whoever that is."""
+    return await drill.kill_leader(META)
+
+
+async def pause_round(drill: Drill) -> Round:
+    """Pause the whole cluster."""
+    return await drill.pause_all()
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What is done `rounds` times, under which load, and how often each node has to be killed in ten rounds."""
+
+    name: str
+    act: Callable[[Drill], Awaitable[Round]]
+    kills_in_turn: bool = True
+    policies: bool = False
+    frontend: bool = False
+
+
+SCENARIOS = {
+    scenario.name: scenario
+    for scenario in (
+        Scenario("shard", shard_round),
+        Scenario("metadata", metadata_round, kills_in_turn=False, policies=True),
+        Scenario("frontend", shard_round, frontend=True),
+        Scenario("pause", pause_round, kills_in_turn=False),
+    )
+}
+
+
+async def run(scenario: Scenario, rounds: int, progress: Progress) -> Result:
+    """Run one scenario on a cluster of its own. Raises DriverError; the folder is kept then, too."""
+    folder = Path(tempfile.mkdtemp(prefix=f"raftcache-drill-{scenario.name}-"))
+    cluster = RealCluster(folder, NODES, SHARDS)
+    try:
+        await asyncio.to_thread(_start, cluster)
+        result = await _run_on(cluster, scenario, rounds, progress)
+    except DriverError as error:
+        raise DriverError(f"{error}; logs are kept in {folder}") from error
+    finally:
+        await asyncio.shield(asyncio.to_thread(cluster.stop))
+    result.defects += [f"a traceback in {line}" for line in cluster.tracebacks()]
+    if result.complaints():
+        result.kept = str(folder)
+    else:
+        shutil.rmtree(folder)
+    return result
+
+
+def _start(cluster: RealCluster) -> None:
+    cluster.start()
+    cluster.wait_ready()
+
+
+async def _run_on(cluster: RealCluster, scenario: Scenario, rounds: int, progress: Progress) -> Result:
+    nodes = list(cluster.http().values())
+    addresses = [await asyncio.to_thread(cluster.start_frontend)] if scenario.frontend else nodes
+    async with Load(await _targets(scenario, nodes), addresses) as load:
+        drill = Drill(cluster, load)
+        for number in range(rounds):
+            await asyncio.sleep(SETTLE_S)
+            drill.rounds.append(await scenario.act(drill))
+            progress(f"{scenario.name} {number + 1}/{rounds}", load)
+        await asyncio.sleep(SETTLE_S)
+    await asyncio.to_thread(cluster.wait_ready)
+    result = Result(scenario.name, drill.rounds, load.ledger.counts(), dict(load.refusals))
+    result.defects = [f"{count} writes were answered {code}" for code, count in load.unexpected.items()]
+    result.violations = load.ledger.check(await _read_everywhere(cluster, scenario, load, addresses))
+    if scenario.kills_in_turn:
+        result.node_ids, result.kills_each = tuple(cluster.http()), rounds // NODES
+    return result
+
+
+async def _targets(scenario: Scenario, nodes: list[str]) -> list[Target]:
+    if scenario.policies:
+        return policy_targets()
+    client = Client(nodes)
+    try:
+        return shard_targets(await client.cluster())
+    finally:
+        client.close()
+
+
+async def _read_everywhere(
+    cluster: RealCluster, scenario: Scenario, load: Load, addresses: list[str]
+) -> dict[str, dict[str, Found]]:
+    """The final state as every node shows it, and the front end where there is one."""
+    readers = {**cluster.http(), **({"front end": addresses[0]} if scenario.frontend else {})}
+    if scenario.policies:
+        await _same_epoch(list(readers.values()))
+    reads = {}
+    for name, address in readers.items():
+        client = Client([address])
+        try:
+            reads[name] = await (client.policies(POLICY_FIELD) if scenario.policies else _all_keys(client, load))
+        finally:
+            client.close()
+    return reads
+
+
+async def _all_keys(client: Client, load: Load) -> dict[str, Found]:
+    return await client.read(NAMESPACE, load.ledger.keys)
+
+
+async def _same_epoch(addresses: list[str]) -> None:
+    """Wait until every node has followed the metadata group to one epoch: policies are read from a node's own view."""
+    clients = [Client([address]) for address in addresses]
+
+    async def level() -> bool | None:
+        bodies = [await client.cluster() for client in clients]
+        return True if len({body["epoch"] for body in bodies}) == 1 else None
+
+    try:
+        await _eventually(level)
+    finally:
+        for client in clients:
+            client.close()
