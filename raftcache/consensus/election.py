@@ -97,7 +97,7 @@ class Election:
 
     def on_pre_vote_reply(self, node: PeerNode, term: int, granted: bool, number: int, wall_ms: int) -> None:
         """Count it; a majority of the members opens the way for the campaign at the next tick."""
-        self._g.note_wall(node, wall_ms)
+        self._g.vitals.note_wall(node, wall_ms)
         if term > self._g.engine.term():
             self._g.engine.adopt_term(term)
         elif granted and number == self._round and node.member in self._g.members:
@@ -135,7 +135,7 @@ class Election:
 
     def on_vote(self, node: PeerNode, term: int, wall_ms: int) -> None:
         """One vote a member and term."""
-        self._g.note_wall(node, wall_ms)
+        self._g.vitals.note_wall(node, wall_ms)
         if term != self._votes_term:
             self._votes, self._votes_term = set(), term
         if node.member in self._g.members and node.member not in self._votes:

@@ -13,16 +13,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from raftcache.consensus import seams
-from raftcache.consensus.api import GroupStatus, MemberId, PeerStatus, StateMachine
+from raftcache.consensus.api import GroupStatus, MemberId, StateMachine
 from raftcache.consensus.election import Election
 from raftcache.consensus.engine import LEADER, Engine, PeerNode
 from raftcache.consensus.journal import NO_OP, REGULAR, Journal
 from raftcache.consensus.membership import Membership
-from raftcache.consensus.messages import TIMEOUT_NOW, Message
+from raftcache.consensus.messages import Message
 from raftcache.consensus.replication import Replication
 from raftcache.consensus.settings import APPLY_TURN_BYTES, ENTRY_LIMIT_BYTES
 from raftcache.consensus.snapshots import Compaction, SnapshotInbox, SnapshotSends
+from raftcache.consensus.transfer import Transfer
 from raftcache.consensus.transport import GroupTransport
+from raftcache.consensus.vitals import Vitals
 from raftcache.errors import NotLeader, OutcomeUnknown, Overloaded, RaftcacheError
 from raftcache.net.api import Peer
 from raftcache.wal.api import GroupStorage, SnapshotMeta
@@ -31,10 +33,6 @@ if TYPE_CHECKING:
     from raftcache.consensus.host import Host
 
 log = logging.getLogger("raftcache.consensus")
-
-LAG_SAMPLES = 512
-"""How many (index, time) marks a leader keeps to turn a follower's lag in entries into milliseconds."""
-
 
 BARRIER_LIMIT = 10_000
 """Barriers waiting at one leader."""
@@ -66,9 +64,7 @@ class Group:
         self._leading_term: int | None = None
         self._gained = self._send_soon = False
         self._barriers: deque[tuple[int, Callable[[bool], None]]] = deque()
-        self._transfer: tuple[PeerNode, float, bool] | None = None
-        self._wall_offsets: dict[MemberId, float] = {}
-        self._marks: deque[tuple[int, float]] = deque(maxlen=LAG_SAMPLES)
+        self.vitals, self.transfer = Vitals(self), Transfer(self)
         self._build()
 
     def _build(self) -> None:
@@ -133,7 +129,7 @@ class Group:
 
         To be asked at every command: a process that was paused finds out here, before it reads its sockets.
         """
-        if self._leading_term is None or self._transfer is not None:
+        if self._leading_term is None or self.transfer.active:
             return False
         return not self.voters or self.runtime.now() - self.replication.quorum_at < self.settings.fallback
 
@@ -143,59 +139,11 @@ class Group:
 
     def median_wall_ms(self) -> int:
         """The median of the voters' wall clocks, as far as they have been heard of."""
-        now_ms = self.runtime.now() * 1000
-        clocks = [float(self.runtime.wall_ms())]
-        clocks += [now_ms + self._wall_offsets[m] for m in self.members if m in self._wall_offsets]
-        clocks.sort()
-        return int(clocks[(len(clocks) - 1) // 2])
-
-    @property
-    def transferring(self) -> bool:
-        """Whether leadership is being handed over."""
-        return self._transfer is not None
-
-    def retain_walls(self, members: set[MemberId]) -> None:
-        """Forget the clocks of all others."""
-        self._wall_offsets = {member: offset for member, offset in self._wall_offsets.items() if member in members}
-
-    def note_wall(self, node: PeerNode, wall_ms: int) -> None:
-        """A peer said what its wall clock shows."""
-        self._wall_offsets[node.member] = wall_ms - self.runtime.now() * 1000
+        return self.vitals.median_wall_ms()
 
     def status(self) -> GroupStatus:
         """A picture of this replica for people and metrics."""
-        return GroupStatus(
-            group_id=self.group_id,
-            member=self.member,
-            members=self.members,
-            is_leader=self.is_leader,
-            leader=self.leader,
-            term=self.term,
-            commit_index=self.commit_index,
-            applied_index=self.applied_index,
-            last_index=self.last_index,
-            first_index=self.journal[0].index + 1,
-            log_bytes=self.journal.size_bytes(),
-            snapshot_index=self.journal.start_index,
-            peers=[self._peer_status(node) for node in self.voters] if self.is_leader else [],
-        )
-
-    def _peer_status(self, node: PeerNode) -> PeerStatus:
-        match = self.engine.match_index(node)
-        return PeerStatus(
-            member=node.member,
-            match_index=match,
-            lag_entries=max(0, self.last_index - match),
-            lag_ms=self._lag_ms(match),
-            connected=self.host.reaches(node.member),
-            snapshot_sending=self.sends.sending_to(node),
-        )
-
-    def _lag_ms(self, match: int) -> float:
-        for index, at in self._marks:
-            if index > match:
-                return max(0.0, (self.runtime.now() - at) * 1000)
-        return 0.0
+        return self.vitals.status()
 
     # -- acting ----------------------------------------------------------------------------------
 
@@ -225,7 +173,7 @@ class Group:
         self._append(payload, kind)
 
     def _append(self, payload: bytes, kind: int) -> int:
-        if not self.engine.is_leader() or self.halted or (self._transfer is not None and self._transfer[2]):
+        if not self.engine.is_leader() or self.halted or self.transfer.asked:
             raise NotLeader(
                 f"{self.member.node} does not lead {self.group_id}", leader=self.leader, term=self.term
             )
@@ -244,12 +192,7 @@ class Group:
     def transfer_leadership(self, node_id: str | None = None) -> bool:
         """Hand over to `node_id`, or to whoever has come furthest. Serves no commands while it is under way, and
         gives up after one election timeout. False where it cannot even start."""
-        candidates = [n for n in self.voters if node_id in (None, n.member.node) and self.host.reaches(n.member)]
-        if not self.engine.is_leader() or self._transfer is not None or not candidates:
-            return False
-        target = max(candidates, key=lambda node: (self.engine.match_index(node), node.id))
-        self._transfer = (target, self.runtime.now() + self.settings.election_min, False)
-        return True
+        return self.transfer.start(node_id)
 
     def add_member(self, member: MemberId) -> None:
         """Let `member` catch up, then make it a voter. Raises NotLeader or ChangeInProgress."""
@@ -312,21 +255,10 @@ class Group:
             self.engine.send_appends()
             self.replication.sent_commit = self.engine.commit_index()
         if timed:
-            self._poll_transfer()
+            self.transfer.poll()
             self.membership.poll()
             self.sends.poll()
-            if not self._marks or self._marks[-1][0] < self.last_index:
-                self._marks.append((self.last_index, self.runtime.now()))
-
-    def _poll_transfer(self) -> None:
-        if self._transfer is None:
-            return
-        target, deadline, asked = self._transfer
-        if self.runtime.now() > deadline:
-            self._transfer = None
-        elif not asked and self.engine.match_index(target) == self.last_index == self.commit_index:
-            self._transfer = (target, deadline, True)
-            self.post(target, TIMEOUT_NOW, self.term)
+            self.vitals.mark()
 
     def link_changed(self, node_id: str, incarnation: str, up: bool, same_run: bool) -> None:
         """The link to a node came up or went down."""
@@ -416,7 +348,7 @@ class Group:
         lost, before anything else is applied, and later when it is gained."""
         if new == LEADER:
             self._gained = True
-            self._marks.clear()
+            self.vitals.leadership_gained()
             self.elections_won += 1
             if self.host.observer is not None:
                 self.host.observer.led(self.group_id, self.member.node, self.engine.term())
@@ -427,7 +359,7 @@ class Group:
     def _lost(self) -> None:
         term, self._leading_term = self._leading_term, None
         self._gained = False
-        self._transfer = None
+        self.transfer.stop()
         self.sends.clear()
         self.membership.stop_adding()
         if term is not None:

@@ -60,7 +60,7 @@ class Membership:
         learners = set(peers) - set(self.voters)
         self._g.engine.set_peers(set(self.voters), learners)
         self._g.replication.retain({node.member for node in peers})
-        self._g.retain_walls(set(self.members))
+        self._g.vitals.retain(set(self.members))
         for node in peers:
             if node not in fed and self._g.host.reaches(node.member):
                 self._g.transport.connected(node)
@@ -101,7 +101,7 @@ class Membership:
 
     def poll(self) -> None:
         """Make the learner a voter once it has caught up."""
-        if self._adding is None or self._g.transferring:
+        if self._adding is None or self._g.transfer.active:
             return
         node = self.node(self._adding)
         behind = self._g.last_index - self._g.engine.match_index(node)

@@ -121,7 +121,7 @@ class Replication:
     ) -> None:
         """A follower's answer; the arguments are the fields of ACK."""
         engine, progress = self._g.engine, self.progress(node.member)
-        self._g.note_wall(node, wall_ms)
+        self._g.vitals.note_wall(node, wall_ms)
         if term > engine.term():
             engine.adopt_term(term)
         if term != engine.term() or not engine.is_leader() or not engine.feeds(node):

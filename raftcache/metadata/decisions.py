@@ -6,8 +6,8 @@ nothing else. One change a group and look, in this order:
 
 1. *Renew.* A wanted member whose node has come back with an empty disk (a new incarnation) is replaced, in what is
    wanted, by the node's new self.
-2. *Clear.* A member that is the dead incarnation of a node which is wanted under its new one goes first: it can
-   never answer again, and as long as it counts, it weakens the quorum.
+2. *Clear.* A member that is the dead incarnation of a node goes first: it can never answer again, and as long as it
+   counts, it weakens the quorum.
 3. *Add.* A wanted member that is missing joins.
 4. *Remove.* Members that are not wanted go, once all wanted ones are in and caught up; where one of them leads, it
    first hands over.
@@ -110,7 +110,7 @@ def _next_action(state: MetadataState, group: str, report: GroupReport | None, u
         return renewal
     wanted = state.wanted(group)
     return (
-        _clear(wanted, report)
+        _clear(state, report)
         or _add(wanted, report, up)
         or _remove(state, wanted, report)
         or _balance(state.shard(group), wanted, report)
@@ -132,11 +132,11 @@ def _renew(state: MetadataState, group: str) -> Propose | None:
     return Propose(group, SetShard(group, replicas=renewed))
 
 
-def _clear(wanted: tuple[MemberId, ...], report: GroupReport) -> RemoveMember | None:
-    wanted_nodes = {member.node for member in wanted}
+def _clear(state: MetadataState, report: GroupReport) -> RemoveMember | None:
+    current = {node.id: node.incarnation for node in state.nodes}
     for member in report.members:
-        replaced = member not in wanted and member.node in wanted_nodes
-        if replaced and member not in report.healthy and _removable(member, report):
+        dead = current.get(member.node, member.incarnation) != member.incarnation
+        if dead and member not in report.healthy and _removable(member, report):
             return RemoveMember(report.group_id, report.leader, member)
     return None
 
@@ -185,8 +185,8 @@ def _removable(member: MemberId, report: GroupReport) -> bool:
 
 
 def _has_room(report: GroupReport) -> bool:
-    """Whether the group keeps its quorum while a newcomer, who has nothing yet, already counts as a member."""
-    return _is_quorum(_count(report.members, report.healthy), len(report.members) + 1) or len(report.members) == 1
+    """Whether the group has a quorum with a newcomer, who counts as a member only once it has caught up."""
+    return _is_quorum(_count(report.members, report.healthy) + 1, len(report.members) + 1)
 
 
 def _is_quorum(count: int, members: int) -> bool:

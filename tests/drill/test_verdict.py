@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from jepsen_like.ledger import Violation
@@ -11,7 +13,7 @@ NODES = ("n0", "n1", "n2")
 
 
 def result(
-    service_ms: list[float | None], voter_ms: float | None = 900.0, kills: bool = True, acknowledged: int = 1000
+    service_ms: Sequence[float | None], voter_ms: float | None = 900.0, kills: bool = True, acknowledged: int = 1000
 ) -> Result:
     """Rounds with these service-back times, which kill the nodes in turn."""
     rounds = [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-import random
 from collections.abc import Callable
 
 from raftcache.commands.policy import DEFAULT, Namespace
@@ -14,56 +12,6 @@ from raftcache.metadata.applying import apply
 from raftcache.metadata.commands import InitCluster
 from raftcache.metadata.replica import MetadataReplica
 from raftcache.metadata.state import EMPTY, Addresses, MetadataState, Node, Shard
-
-
-class _Timer:
-    def __init__(self, callback: Callable[[], None]) -> None:
-        self.callback: Callable[[], None] | None = callback
-
-    def cancel(self) -> None:
-        self.callback = None
-
-
-class VirtualRuntime:
-    """A `Runtime` whose time moves only when a test says so."""
-
-    def __init__(self, seed: int = 1) -> None:
-        self.random = random.Random(seed)
-        self._now = 0.0
-        self._heap: list[tuple[float, int, _Timer]] = []
-        self._number = 0
-
-    def now(self) -> float:
-        return self._now
-
-    def wall_ms(self) -> int:
-        return int(self._now * 1000)
-
-    def call_soon(self, callback: Callable[[], None]) -> _Timer:
-        return self.call_later(0.0, callback)
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> _Timer:
-        timer = _Timer(callback)
-        self._number += 1
-        heapq.heappush(self._heap, (self._now + max(0.0, delay), self._number, timer))
-        return timer
-
-    def offload(self, work, done) -> None:
-        self.call_soon(lambda: done(work()))
-
-    def advance(self, seconds: float) -> None:
-        """Run everything that falls due within `seconds`, in order."""
-        until = self._now + seconds
-        while self._heap and self._heap[0][0] <= until:
-            self._now, _, timer = heapq.heappop(self._heap)
-            callback, timer.callback = timer.callback, None
-            if callback is not None:
-                callback()
-        self._now = until
-
-    def turn(self) -> None:
-        """Run what is due now."""
-        self.advance(0.0)
 
 
 class OneMemberGroup:

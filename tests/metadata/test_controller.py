@@ -6,7 +6,7 @@ import itertools
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metadata_world import OneMemberGroup, VirtualRuntime, a_cluster, init_cluster, member
+from metadata_world import OneMemberGroup, a_cluster, init_cluster, member
 
 from raftcache.consensus.api import GroupStatus, MemberId, PeerStatus
 from raftcache.metadata import controller as controller_module
@@ -24,6 +24,7 @@ from raftcache.metadata.decisions import (
 )
 from raftcache.metadata.replica import MetadataReplica
 from raftcache.metadata.state import MetadataState, Node
+from raftcache.testing.virtual import VirtualRuntime
 
 GROUPS = ("meta", "7c1f", "02ab")
 A = {name: member(name) for name in ("n0", "n1", "n2", "n3")}
@@ -167,8 +168,21 @@ def test_no_member_is_added_that_is_not_there_or_that_would_cost_the_quorum():
     fleet.leader["02ab"] = "n1"
     assert decide(fleet.state, fleet.reports(), {"n0", "n1"}) == []
     assert decide(fleet.state, fleet.reports(), {"n0", "n1", "n2"}) == [AddMember("7c1f", "n0", A["n2"])]
-    report = GroupReport("7c1f", 1, "n0", (A["n0"], A["n1"]), (A["n0"],))
-    assert decide(fleet.state, {"7c1f": report}, {"n0", "n1", "n2"}) == []
+    weak = GroupReport("7c1f", 1, "n0", (A["n0"], A["n1"]), (A["n0"],))
+    assert decide(fleet.state, {"7c1f": weak}, {"n0", "n1", "n2"}) == [AddMember("7c1f", "n0", A["n2"])]
+    weaker = GroupReport("7c1f", 1, "n0", (A["n0"], A["n1"], A["n3"]), (A["n0"],))
+    assert decide(fleet.state, {"7c1f": weaker}, {"n0", "n1", "n2"}) == []
+
+
+def test_a_dead_incarnation_goes_even_where_its_node_is_not_wanted_any_more():
+    """Otherwise it weakens the quorum for ever: the members that are wanted instead could not be added."""
+    fleet = Fleet(a_cluster())
+    fleet.state, _ = apply(fleet.state, PutNode("n3", "a", fleet.state.nodes[0].addresses))
+    fleet.renew("n0", "b")
+    fleet.state, _ = apply(fleet.state, SetShard("7c1f", (A["n3"], A["n1"], A["n2"]), "n1"))
+    report = GroupReport("7c1f", 1, "n2", (A["n0"], A["n1"], A["n2"]), (A["n1"], A["n2"]))
+    removal = RemoveMember("7c1f", "n2", A["n0"])
+    assert removal in decide(fleet.state, {"7c1f": report}, {"n0", "n1", "n2", "n3"})
 
 
 def test_no_member_goes_whose_going_would_cost_the_quorum():

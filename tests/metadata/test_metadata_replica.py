@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from metadata_world import OneMemberGroup, VirtualRuntime, init_cluster
+from metadata_world import OneMemberGroup, init_cluster
 
 from raftcache.commands.policy import Namespace
 from raftcache.errors import BadRequest, InternalError, NotLeader, OutcomeUnknown, Overloaded
 from raftcache.metadata import replica as module
 from raftcache.metadata.commands import Applied, PutNamespace
 from raftcache.metadata.replica import MetadataReplica
+from raftcache.testing.virtual import VirtualRuntime
 
 
 def _replica(name: str = "n0") -> tuple[MetadataReplica, OneMemberGroup]:

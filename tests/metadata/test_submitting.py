@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from metadata_world import OneMemberGroup, VirtualRuntime, init_cluster
+from metadata_world import OneMemberGroup, init_cluster
 
 from raftcache.errors import BadRequest, InternalError, NoLeader, NotLeader, OutcomeUnknown, Unavailable
 from raftcache.metadata.commands import Applied
 from raftcache.metadata.replica import MetadataReplica
 from raftcache.metadata.submitting import MetadataSubmitter, serve_metadata
+from raftcache.testing.virtual import VirtualRuntime
 
 
 class _Nodes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from metadata_world import VirtualRuntime, a_cluster
+from metadata_world import a_cluster
 
 from raftcache.commands.policy import Namespace
 from raftcache.errors import BadRequest, Overloaded, Unavailable
@@ -14,6 +14,7 @@ from raftcache.metadata.remote_watch import PAUSE_MAX_SECONDS, POLL_SECONDS, Rem
 from raftcache.metadata.state import decode_state
 from raftcache.metadata.view import Leader, MetadataView
 from raftcache.metadata.watch import WatchHub, WatchRequest, decode_watch_answer, encode_watch
+from raftcache.testing.virtual import VirtualRuntime
 
 
 def _served() -> tuple[VirtualRuntime, MetadataView, WatchHub]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,52 +25,7 @@ from raftcache.metadata.view import MetadataView
 from raftcache.routing.bootstrap import plan_cluster
 from raftcache.routing.dispatcher import Dispatcher
 from raftcache.routing.retry import RetrySettings
-
-
-class _Timer:
-    def __init__(self, callback: Callable[[], None]) -> None:
-        self.callback: Callable[[], None] | None = callback
-
-    def cancel(self) -> None:
-        self.callback = None
-
-
-class VirtualRuntime:
-    """A `Runtime` whose time moves only when a test says so."""
-
-    def __init__(self, seed: int = 1) -> None:
-        self.random = random.Random(seed)
-        self._now = 0.0
-        self._heap: list[tuple[float, int, _Timer]] = []
-        self._number = 0
-
-    def now(self) -> float:
-        return self._now
-
-    def wall_ms(self) -> int:
-        return int(self._now * 1000)
-
-    def call_soon(self, callback: Callable[[], None]) -> _Timer:
-        return self.call_later(0.0, callback)
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> _Timer:
-        timer = _Timer(callback)
-        self._number += 1
-        heapq.heappush(self._heap, (self._now + max(0.0, delay), self._number, timer))
-        return timer
-
-    def offload(self, work, done) -> None:
-        self.call_soon(lambda: done(work()))
-
-    def advance(self, seconds: float) -> None:
-        """Run everything that falls due within `seconds`, in order."""
-        until = self._now + seconds
-        while self._heap and self._heap[0][0] <= until:
-            self._now, _, timer = heapq.heappop(self._heap)
-            callback, timer.callback = timer.callback, None
-            if callback is not None:
-                callback()
-        self._now = until
+from raftcache.testing.virtual import VirtualRuntime
 
 
 def planned(shards: int = 4, nodes: int = 3) -> MetadataState:

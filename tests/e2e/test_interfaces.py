@@ -1,0 +1,67 @@
+"""What a real node shows of itself: the documented interface, and the promised metrics."""
+
+from __future__ import annotations
+
+import msgspec
+
+from e2e.support import addresses, samples, write
+from jepsen_like.cluster import RealCluster, wait_until
+from raftcache.cli.api import Api
+from raftcache.frontends.http.app import OPENAPI
+
+NAMES = (
+    "raftcache_http_requests_total",
+    "raftcache_http_request_seconds_bucket",
+    "raftcache_keyspace_hits_total",
+    "raftcache_keyspace_misses_total",
+    "raftcache_is_leader",
+    "raftcache_commit_index",
+    "raftcache_speculative_writes",
+    "raftcache_replica_lag_ms",
+    "raftcache_replica_lag_writes",
+)
+
+
+def test_the_interface_is_the_documented_one(whole: RealCluster) -> None:
+    for address in addresses(whole, "http").values():
+        assert Api(f"http://{address}").send("GET", "/v1/openapi.json") == msgspec.json.decode(OPENAPI)
+
+
+def test_every_promised_metric_is_there(whole: RealCluster) -> None:
+    http = addresses(whole, "http")
+    for name in NAMES:
+        assert any(name in samples(address) for address in http.values()), name
+
+
+def test_metrics_count_what_happened(whole: RealCluster) -> None:
+    address = addresses(whole, "http")["n0"]
+    before = _totals(whole)
+    write(address, "counted", 1)
+    api = Api(f"http://{address}")
+    assert [api.call("GET", f"/v1/cache/safe/{key}").status for key in ("counted", "not-there")] == [200, 404]
+    after = _totals(whole)
+    assert {name: after[name] - before[name] for name in after} == {"hits": 1, "misses": 1, "sets": 1, "puts": 1}
+
+
+def _totals(cluster: RealCluster) -> dict[str, float]:
+    """The counters that a write and two reads change, over all nodes."""
+    totals = dict.fromkeys(("hits", "misses", "sets", "puts"), 0.0)
+    for address in addresses(cluster, "http").values():
+        seen = samples(address)
+        for name in ("hits", "misses"):
+            totals[name] += sum(seen[f"raftcache_keyspace_{name}_total"].values())
+        totals["sets"] += sum(seen["raftcache_sets_total"].values())
+        requests = seen["raftcache_http_requests_total"]
+        totals["puts"] += requests.get(("PUT", "/v1/cache/{namespace}/{key}", "201"), 0.0)
+    return totals
+
+
+def test_each_shard_has_one_leader_and_two_replicas_that_keep_up(whole: RealCluster) -> None:
+    def settled() -> bool:
+        seen = [samples(address) for address in addresses(whole, "http").values()]
+        led = [labels for each in seen for labels, value in each["raftcache_is_leader"].items() if value]
+        lags = [lag for each in seen for lag in each.get("raftcache_replica_lag_writes", {}).values()]
+        led_once = len(led) == len(set(led)) == whole.shards + 1
+        return led_once and len(lags) == 2 * whole.shards and not any(lags)
+
+    wait_until(settled, "every group to be led once and every shard to be replicated twice")
