@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import socket
 import subprocess
 import sys
 import time
@@ -17,18 +15,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from jepsen_like.ports import Ports
 from raftcache.cli.local import Local
 from raftcache.config import FrontendConfig, dump_config
-from raftcache.supervisor.cluster import PORTS_PER_NODE
 from raftcache.supervisor.layout import LOG_FILE, DataDir
 from raftcache.supervisor.views import leaders
 
 READY_PATIENCE_S = 60.0
 STOP_PATIENCE_S = 15.0
 POLL_S = 0.01
-PORT_RANGE = range(20_000, 32_000)
-"""Below the ports that systems hand out by themselves."""
-PORT_ATTEMPTS = 100
 PROGRAM = (sys.executable, "-m", "raftcache.cli.main")
 
 
@@ -48,7 +43,8 @@ class RealCluster:
 
     def __init__(self, folder: Path, nodes: int = 3, shards: int = 4) -> None:
         self.folder, self.nodes, self.shards = folder, nodes, shards
-        self.base_port = free_base_port(nodes)
+        self._ports = [Ports(nodes)]
+        self.base_port = self._ports[0].base
         self.data_dir, self.ready_file = folder / "data", folder / "ready"
         self.up: subprocess.Popen[bytes] | None = None
         self._frontends: list[subprocess.Popen[bytes]] = []
@@ -58,12 +54,18 @@ class RealCluster:
             self.start()
             self.wait_ready()
         except BaseException:
-            self.stop()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self.release()
+
+    def release(self) -> None:
+        """Give the ports back; the cluster must have been stopped."""
+        for ports in self._ports:
+            ports.close()
 
     # -- processes -------------------------------------------------------------------------------
 
@@ -76,7 +78,8 @@ class RealCluster:
 
     def start_frontend(self) -> str:
         """Start a front end that stands alone; returns its `host:port` once it is ready."""
-        cluster, address = Local(self.data_dir).cluster, f"127.0.0.1:{free_port()}"
+        self._ports.append(Ports(1))
+        cluster, address = Local(self.data_dir).cluster, f"127.0.0.1:{self._ports[-1].base}"
         config = FrontendConfig(
             cluster_id=cluster.cluster_id,
             http=address,
@@ -178,31 +181,6 @@ def wait_until(
         if time.monotonic() > give_up_at:
             raise DriverError(f"waited {patience_s:.0f} s for {what} in vain" + (f"; see {folder}" if folder else ""))
         time.sleep(POLL_S)
-
-
-def free_base_port(nodes: int) -> int:
-    """A base port with everything free that `raftcache up` will listen on. Raises DriverError."""
-    needed = [PORTS_PER_NODE * number + offset for number in range(nodes) for offset in range(3)]
-    for _ in range(PORT_ATTEMPTS):
-        base = random.choice(PORT_RANGE[::PORTS_PER_NODE])
-        if all(_is_free(base + offset) for offset in needed):
-            return base
-    raise DriverError(f"no free ports from {PORT_RANGE.start} to {PORT_RANGE.stop}")
-
-
-def free_port() -> int:
-    """One free port."""
-    return free_base_port(1)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def is_alive(pid: int) -> bool:

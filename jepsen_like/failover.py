@@ -11,8 +11,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from jepsen_like.client import ReadFailed
 from jepsen_like.cluster import DriverError
+from jepsen_like.ports import NoPorts
 from jepsen_like.report import Bar, show
 from jepsen_like.scenarios import SCENARIOS, run
 from jepsen_like.verdict import Result
@@ -48,7 +48,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 async def drill(args: argparse.Namespace) -> list[Result]:
-    """Run what was asked for. Raises DriverError, ReadFailed; cancelled by SIGINT, SIGTERM and SIGHUP."""
+    """Run what was asked for. Raises DriverError; cancelled by SIGINT, SIGTERM and SIGHUP."""
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     try:
         results = asyncio.run(drill(args))
-    except (DriverError, ReadFailed) as error:
+    except (DriverError, NoPorts) as error:
         print(f"drill: {error}", file=sys.stderr)
         return 1
     except asyncio.CancelledError:

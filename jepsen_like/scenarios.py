@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jepsen_like.client import Client
+from jepsen_like.client import Client, ReadFailed
 from jepsen_like.cluster import DriverError, RealCluster
 from jepsen_like.ledger import Found
 from jepsen_like.load import NAMESPACE, POLICY_FIELD, Load, Target, policy_targets, shard_targets
@@ -153,16 +153,22 @@ def kills_each(rounds: int) -> int:
 
 
 async def run(scenario: Scenario, rounds: int, progress: Progress) -> Result:
-    """Run one scenario on a cluster of its own. Raises DriverError; the folder is kept then, too."""
+    """Run one scenario on a cluster of its own. The folder is kept where that fails. Raises DriverError."""
     folder = Path(tempfile.mkdtemp(prefix=f"raftcache-drill-{scenario.name}-"))
-    cluster = RealCluster(folder, NODES, SHARDS)
+    cluster, interrupted = RealCluster(folder, NODES, SHARDS), False
     try:
         await asyncio.to_thread(_start, cluster)
         result = await _run_on(cluster, scenario, rounds, progress)
-    except DriverError as error:
+    except (DriverError, ReadFailed) as error:
         raise DriverError(f"{error}; logs are kept in {folder}") from error
+    except asyncio.CancelledError:
+        interrupted = True
+        raise
     finally:
         await asyncio.shield(asyncio.to_thread(cluster.stop))
+        cluster.release()
+        if interrupted:
+            shutil.rmtree(folder)
     result.defects += [f"a traceback in {line}" for line in cluster.tracebacks()]
     if result.complaints():
         result.kept = str(folder)

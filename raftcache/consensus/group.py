@@ -240,8 +240,11 @@ class Group:
 
     def _tick(self, timed: bool) -> None:
         self.engine.tick()
-        if self.engine.is_leader():
-            self._tick_leader(timed)
+        try:
+            if self.engine.is_leader():
+                self._tick_leader(timed)
+        except RaftcacheError as error:
+            log.info("%s: a step of the leader is put off: %s", self.group_id, error)
         if timed:
             self.compaction.poll()
 

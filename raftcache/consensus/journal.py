@@ -106,8 +106,8 @@ class Journal(list[Entry]):
 
     def _drop_suffix(self, offset: int) -> None:
         first = self[offset].index
-        self.held_bytes -= sum(len(entry.data) for entry in self[offset:])
         assert first > self.applied_index(), "an applied entry would be taken back"
+        self.held_bytes -= sum(len(entry.data) for entry in self[offset:])
         del self[offset:]
         self._log.truncate_suffix(first)
         kept = [change for change in self._changes if change[0] < first]
@@ -198,7 +198,7 @@ class Journal(list[Entry]):
         """A leader's snapshot was installed: the log starts over behind it."""
         self._log.reset(snapshot.index, snapshot.term)
         self[:] = [Entry(NO_OP_DATA, snapshot.index, snapshot.term)]
-        self.held_bytes = 0
+        self.held_bytes = len(NO_OP_DATA)
         self._unflushed = False
         self._changes = []
         self._base_members = tuple(MemberId.parse(text) for text in snapshot.members)

@@ -40,10 +40,10 @@ FIELDS = {APPEND: 7, ACK: 7, FILLER: 2, REQUEST_VOTE: 4, VOTE: 2, PRE_VOTE: 4, P
 
 
 def well_formed(message: Message) -> bool:
-    """Whether a message has a known kind and as many fields as that has."""
-    kind = message[1] if len(message) >= 4 else None
-    if kind not in FIELDS:
+    """Whether a message names a group and two replicas, and has a known kind and as many fields as that has."""
+    if len(message) < 4 or [type(part) for part in message[:4]] != [str, int, int, int] or message[1] not in FIELDS:
         return False
+    kind = message[1]
     count = len(message) - 4
     return count >= FIELDS[kind] if kind == APPEND else count == FIELDS[kind]
 

@@ -51,6 +51,8 @@ def test_regression_a_handlers_exception_stops_that_replica_alone(guarded: Calla
         [GROUP, 99, 0, 0, 1],
         [GROUP, "append", 0, 0, 1],
         ["", b"a note", b"and more"],
+        [GROUP, [1], 0, 0],
+        [["x"], FILLER, 0, 0, 1, 2.0],
     ],
     ids=str,
 )
@@ -140,7 +142,7 @@ def test_regression_the_ack_of_a_removed_member_is_ignored(guarded: Callable[...
     lab.group("n0").remove_member(lab.member("n2"))
     lab.run(0.3)
     term, index = lab.term("n0"), lab.last_index("n0")
-    fields = {ACK: [term, index + 1, False, True, 0, lab.now, 0], SNAPSHOT_ACK: [term, index, 10, False]}[kind]
+    fields = {ACK: [term, index + 1, False, True, 0, lab.now, 0], SNAPSHOT_ACK: [term, index, 10, True]}[kind]
     lab._receive("n2", "n0", frame_of([GROUP, kind, 0, 0, *fields]))
     assert lab.group("n0").halted == ""
     lab.propose("n0", b"goes on")

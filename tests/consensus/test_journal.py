@@ -268,15 +268,15 @@ class JournalMachine(RuleBasedStateMachine):
         assert self.journal.members() == self.journal.members_at(len(self.entries))
 
 
-JournalMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+JournalMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
 TestJournalAgainstAList = JournalMachine.TestCase
 
 
 @given(sizes=st.lists(st.integers(0, 40), max_size=12))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, derandomize=True)
 def test_after_starting_over_the_bytes_of_the_new_entries_are_counted(sizes: list[int]) -> None:
     journal = filled(1, 1, 1)
     journal.restart_at(meta_of(9, 2))
     for index, size in enumerate(sizes, 10):
         journal.add(bytes([REGULAR]) + b"x" * size, index, 2)
-    assert journal.held_bytes == sum(len(entry.data) for entry in journal[1:])
+    assert journal.held_bytes == sum(len(entry.data) for entry in journal)

@@ -46,7 +46,8 @@ def come_back_slowly(lab: GuardedLab, name: str) -> list[int]:
 def test_regression_a_transfer_slower_than_two_compactions_arrives(guarded: Callable[..., GuardedLab]) -> None:
     """The log was compacted on while a snapshot was being sent. The last two files are kept, so a transfer that took
     longer than two compactions lost its file and began again with a newer one, for ever."""
-    lab = guarded(log_tail_bytes=1, snapshot_chunk_bytes=CHUNK_BYTES, snapshot_log_bytes=1000, snapshot_growth_percent=0)
+    often = {"snapshot_log_bytes": 1000, "snapshot_growth_percent": 0}
+    lab = guarded(log_tail_bytes=1, snapshot_chunk_bytes=CHUNK_BYTES, **often)
     left_behind(lab, "n1", [noise(i) for i in range(100)])
     sent = come_back_slowly(lab, "n1")
     journal = lab.group("n0").journal
@@ -148,7 +149,8 @@ def test_regression_a_chunk_of_a_higher_term_makes_its_receiver_adopt_it(guarded
     assert lab.term("n3") == 0
     meta, snapshots = lab.snapshot("n0"), lab.nodes["n0"].storage.snapshots
     file = snapshots.read(meta, 0, snapshots.size(meta))
-    lab._receive("n0", "n3", frame_of([GROUP, SNAPSHOT, 0, 0, lab.term("n0"), meta.index, meta.term, len(file), 0, file]))
+    whole = [lab.term("n0"), meta.index, meta.term, len(file), 0, file]
+    lab._receive("n0", "n3", frame_of([GROUP, SNAPSHOT, 0, 0, *whole]))
     lab.run(0.1)
     assert lab.snapshots_installed("n3") == 1
     assert lab.term("n3") == lab.term("n0")

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from e2e.support import addresses, is_ready, program, put, read, shards, write
-from jepsen_like.cluster import RealCluster, free_base_port, free_port, is_alive, wait_until
+from jepsen_like.cluster import RealCluster, is_alive, wait_until
+from jepsen_like.ports import Ports
 from raftcache.cli.api import Api
 
 STOP_LIMIT_S = 10.0
@@ -81,10 +82,9 @@ def test_nodes_die_with_their_supervisor(cluster: RealCluster) -> None:
 
 
 def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
-    base = free_base_port(3)
-    taken = base + 11
-    with socket.create_server(("127.0.0.1", taken)):
-        done = program("up", "--nodes", "3", "--base-port", str(base), "--data-dir", tmp_path / "data")
+    with Ports(3) as ports, socket.create_server(("127.0.0.1", ports.base + 11)) as server:
+        taken = server.getsockname()[1]
+        done = program("up", "--nodes", "3", "--base-port", str(ports.base), "--data-dir", tmp_path / "data")
     assert done.returncode == 1
     assert done.stderr == f"raftcache: n1.rpc = 127.0.0.1:{taken}: cannot listen there: the port is already in use\n"
     assert not (tmp_path / "data" / "n0").exists()
@@ -92,12 +92,13 @@ def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("exposed", ["peer", "rpc", "http"])
 def test_without_a_secret_a_node_listens_on_loopback_only(tmp_path: Path, exposed: str) -> None:
-    listen = {kind: f"127.0.0.1:{free_port()}" for kind in ("http", "rpc", "peer")}
-    listen[exposed] = f"0.0.0.0:{free_port()}"
-    fields = {"node_id": "n0", "cluster_id": "c", "data_dir": "data", **listen}
     config = tmp_path / "node.toml"
-    config.write_text("".join(f'{name} = "{value}"\n' for name, value in fields.items()))
-    done = program("node", "--config", config)
+    with Ports(1) as ports:
+        listen = {kind: f"127.0.0.1:{ports.base + offset}" for offset, kind in enumerate(("http", "rpc", "peer"))}
+        listen[exposed] = listen[exposed].replace("127.0.0.1", "0.0.0.0")
+        fields = {"node_id": "n0", "cluster_id": "c", "data_dir": "data", **listen}
+        config.write_text("".join(f'{name} = "{value}"\n' for name, value in fields.items()))
+        done = program("node", "--config", config)
     assert done.returncode == 1
     message = done.stderr.splitlines()[-1]
     assert message.startswith(f"raftcache: protected mode: {exposed} = '0.0.0.0'"), done.stderr
