@@ -154,11 +154,19 @@ def _tree(cls: type[RaftcacheError]) -> list[type[RaftcacheError]]:
 
 
 BY_CODE: dict[str, type[RaftcacheError]] = {cls.code: cls for cls in reversed(_tree(RaftcacheError))}
+"""The errors of this module, which are those that interfaces document."""
+
+
+def class_of(code: str) -> type[RaftcacheError]:
+    """The error with that code, here or in a module that derives its own; `InternalError` where there is none."""
+    found = BY_CODE.get(code)
+    if found is None:
+        found = next((cls for cls in _tree(RaftcacheError) if cls.code == code), InternalError)
+    return found
 
 
 def from_wire(body: dict[str, Any]) -> RaftcacheError:
     """The error that `to_wire` wrote; an unknown code becomes an `InternalError` that keeps the text."""
-    cls = BY_CODE.get(body.get("code", ""), InternalError)
-    error = cls(str(body.get("message", "")))
+    error = class_of(body.get("code", ""))(str(body.get("message", "")))
     error.details = dict(body.get("details", {}))
     return error

@@ -206,7 +206,8 @@ class Connection(asyncio.Protocol):
         return self._handshake.trailing
 
     def _handshake_late(self) -> None:
-        self.close(Unauthenticated(f"no handshake within {HANDSHAKE_TIMEOUT_MS} ms", reason="timeout"))
+        # The other end is slow, paused or cut off: that is no refusal, and whoever waits for it may try elsewhere.
+        self.close(Unavailable(f"no handshake within {HANDSHAKE_TIMEOUT_MS} ms", reason="timeout"))
 
     def _end(self, error: Exception | None, last_words: bytes) -> None:
         if self.closing:

@@ -230,8 +230,10 @@ class NodeCore:
         seen = self.reports.get(group_id)
         if seen is None or self.runtime.now() - seen.at > REPORT_FRESH_S:
             return None
-        reachable = seen.report.leader == self.identity.node_id or seen.report.leader in self.host.peer_ids()
-        return seen.report if reachable else None
+        if seen.report.leader == self.identity.node_id:
+            group = self.host.groups.get(group_id)
+            return seen.report if group is not None and group.leads_now() else None
+        return seen.report if seen.report.leader in self.host.peer_ids() else None
 
     def _ask_whether_removed(self) -> None:
         for shard_id in list(self.shards):

@@ -9,7 +9,7 @@ import msgspec
 
 from raftcache.commands.types import Command, Failure, Reply, decode_reply
 from raftcache.config import parse_address
-from raftcache.errors import OutcomeUnknown, RaftcacheError, Unavailable
+from raftcache.errors import OutcomeUnknown, RaftcacheError, Unauthenticated, Unavailable
 from raftcache.metadata.view import MetadataView
 from raftcache.net.rpc_client import Done, RpcPool
 from raftcache.node.rpc_methods import encode_execute
@@ -32,7 +32,7 @@ class RemoteNodes:
         if address is None:
             done(Unavailable(f"the address of node {node_id} is not known"))
         else:
-            self._pool.call(address, method, body, deadline, done)
+            self._pool.call(address, method, body, deadline, lambda answer: done(_own_trouble(answer)))
 
     def call_address(self, address: str, method: str, body: bytes, deadline: float, done: Done) -> None:
         """One RPC to a `host:port`, for whoever does not know node ids yet."""
@@ -59,6 +59,14 @@ class RemoteNodes:
         if found is None and node_id in self._configured:
             found = address_of(self._configured[node_id])
         return found
+
+
+def _own_trouble(answer: bytes | RaftcacheError) -> bytes | RaftcacheError:
+    """A handshake between nodes that fails is this cluster's trouble: nothing was sent, and no client's credentials
+    are at fault."""
+    if isinstance(answer, Unauthenticated):
+        return Unavailable(f"another node refuses this one: {answer.message}")
+    return answer
 
 
 def _reply_of(answer: bytes | RaftcacheError) -> Reply:

@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from raftcache.commands.types import Failure, Version
-from raftcache.errors import BY_CODE, BadRequest, InternalError, RaftcacheError
+from raftcache.errors import BadRequest, RaftcacheError, class_of
 from raftcache.frontends.http.types import CHOICES
 
 T = TypeVar("T")
@@ -52,7 +52,7 @@ def error_detail(code: str, message: str, details: dict[str, Any]) -> dict[str, 
 
 def failure_error(failure: Failure) -> RaftcacheError:
     """The error that a `Failure` reply carries."""
-    error = BY_CODE.get(failure.code, InternalError)(failure.message)
+    error = class_of(failure.code)(failure.message)
     error.details = failure.details
     return error
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import logging
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from raftcache.frontends.backend import Backend
 from raftcache.frontends.http.app import build_app
@@ -15,6 +17,24 @@ KEEPALIVE_SECONDS = 75.0
 STOP_SECONDS = 2.0
 """How long requests under way may still take once the server stops."""
 BACKLOG = 1024
+
+
+def _protocol_log() -> logging.Logger:
+    """What aiohttp logs of a connection. Bytes that are no HTTP get their 400 and one line, and no traceback: anybody
+    can send them."""
+    log = logging.getLogger("raftcache.http")
+    log.filters.clear()
+    log.addFilter(_without_strangers)
+    return log
+
+
+def _without_strangers(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, HttpProcessingError):
+        record.exc_info, record.exc_text = None, None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg, record.args = "what arrived is no HTTP request: %.200s", (error.message,)
+    return True
 
 
 class ListenError(OSError):
@@ -34,6 +54,7 @@ class HttpServer:
         runner = web.AppRunner(
             self._app,
             access_log=None,
+            logger=_protocol_log(),
             handler_cancellation=False,
             keepalive_timeout=KEEPALIVE_SECONDS,
             shutdown_timeout=STOP_SECONDS,
