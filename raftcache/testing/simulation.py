@@ -24,6 +24,7 @@ from raftcache.testing.plants import PLANTS, planted
 from raftcache.testing.workload import Client
 
 CLIENTS = 6
+SLOW_DELAY_S = 0.04
 QUIET_S = 12.0
 """The last part of every run: everything is repaired, and the cluster has to serve and to agree again."""
 
@@ -57,7 +58,9 @@ class Run:
         self.oracle = Oracle()
         self.cluster = SimCluster(seed, settings, self.oracle)
         self.oracle.digest_of = self.cluster.digest_of
-        self.clients = [Client(number, self.cluster, self.oracle) for number in range(CLIENTS)]
+        slow = self.cluster.settings.network.delay[0] >= SLOW_DELAY_S
+        clients = 3 * CLIENTS if slow else CLIENTS  # Each waits for its answers: on a slow network it asks less.
+        self.clients = [Client(number, self.cluster, self.oracle) for number in range(clients)]
         self.nemesis = Nemesis(self.cluster, seconds - QUIET_S)
 
     def execute(self) -> RunResult:
@@ -143,7 +146,7 @@ def shape_of(seed: int) -> ClusterSettings:
     """Seeds differ in the shape of their cluster too: three nodes or four (of which a shard uses three, so that
     shards move), a quick network or one as slow as between continents, appends whole or in small pieces."""
     consensus = replace(sim_consensus(), append_limit_bytes=(8 << 20, 20_000)[seed % 2])
-    slow = NetworkSettings(delay=(0.04, 0.14))
+    slow = NetworkSettings(delay=(SLOW_DELAY_S, 0.14))
     return ClusterSettings(
         nodes=4 if seed % 4 == 1 else 3,
         consensus=consensus,
