@@ -180,7 +180,7 @@ def wait_until(
             raise DriverError(f"the process ended with status {process.returncode} before {what}; see {folder}")
         if time.monotonic() > give_up_at:
             raise DriverError(f"waited {patience_s:.0f} s for {what} in vain" + (f"; see {folder}" if folder else ""))
-        time.sleep(POLL_S)
+        time.sleep(POLL_S)  # Real processes say nothing when they are ready: they are looked at until they are.
 
 
 def is_alive(pid: int) -> bool:

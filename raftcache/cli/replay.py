@@ -74,7 +74,7 @@ def _require_namespace(urls: list[str], name: str) -> None:
         while (status := api.call("GET", path).status) != 200:
             if time.monotonic() > give_up_at:
                 raise Failed(f"{api.url} does not know namespace {name!r}: it answers {status}")
-            time.sleep(0.05)
+            time.sleep(0.05)  # Between two looks at another process; the patience above bounds them.
 
 
 async def _replay(args: argparse.Namespace, target: Target) -> tuple[dict[str, float], str]:

@@ -102,7 +102,7 @@ def _require_free_ports(cluster: LocalCluster) -> None:
             except BindRefused:
                 if time.monotonic() >= give_up_at:
                     raise
-                time.sleep(0.05)
+                time.sleep(0.05)  # A port just left is looked at again until it is free; the patience bounds it.
 
 
 def _supervise(data_dir: DataDir, cluster: LocalCluster, ready_file: Path | None, fresh: bool) -> int:

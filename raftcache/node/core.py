@@ -63,11 +63,12 @@ class CoreSettings:
 
 class Storages(NamedTuple):
     """How a group's storage is opened, and removed once its replica is not wanted any more; `held` names the groups
-    that this node keeps something of."""
+    that this node keeps something of, and `removed` tells whether this incarnation has ever removed one."""
 
     open: Callable[[str], GroupStorage]
     remove: Callable[[str], None]
     held: Callable[[], frozenset[str]]
+    removed: Callable[[str], bool]
 
 
 class SeenReport(NamedTuple):
@@ -155,9 +156,10 @@ class NodeCore:
             owns=lambda key: slot_of(key) in slots,
             on_serving=lambda term: self._announce(shard.id, term),
         )
+        first = () if self._storages.removed(shard.id) else shard.initial
         try:
             storage = self._storages.open(shard.id)
-            group = self.host.open_group(shard.id, storage, replica, member.replica, shard.initial)
+            group = self.host.open_group(shard.id, storage, replica, member.replica, first)
         except (OSError, Damaged) as error:
             log.error("%s: this node's replica is not started: %s", shard.id, error)
             self.refused[shard.id] = str(error)
@@ -172,6 +174,7 @@ class NodeCore:
         if replica is not None:
             replica.close()
         self._storages.remove(shard_id)
+        self._held -= {shard_id}  # Or the next change of the state would open an empty replica that nobody wants.
 
     def shard(self, shard_id: str) -> ShardReplica | None:
         """This node's replica of a shard."""
@@ -232,7 +235,7 @@ class NodeCore:
             return None
         if seen.report.leader == self.identity.node_id:
             group = self.host.groups.get(group_id)
-            return seen.report if group is not None and group.leads_now() else None
+            return seen.report if group is not None and group.is_leader else None
         return seen.report if seen.report.leader in self.host.peer_ids() else None
 
     def _ask_whether_removed(self) -> None:

@@ -31,10 +31,9 @@ from raftcache.node.metrics import node_metrics
 from raftcache.node.remote import RemoteNodes
 from raftcache.node.rpc_methods import NodeMethods
 from raftcache.node.status import cluster_document, readiness
+from raftcache.node.storage import storages_in, storages_in_memory
 from raftcache.routing.dispatcher import Dispatcher
-from raftcache.wal.api import GroupStorage
 from raftcache.wal.files import OsFiles
-from raftcache.wal.storage import memory_storage, open_storage
 from raftcache.wire import handshake
 
 log = logging.getLogger("raftcache.node")
@@ -56,17 +55,8 @@ def consensus_settings(config: NodeConfig) -> ConsensusSettings:
 def storages_of(config: NodeConfig) -> Storages:
     """Groups under `data_dir/groups`, or in memory where there is no data directory."""
     if not config.data_dir:
-        return Storages(memory_storage, lambda _group: None, frozenset)
-    files = OsFiles()
-    root = Path(config.data_dir) / "groups"
-
-    def opened(group_id: str) -> GroupStorage:
-        return open_storage(files, str(root / group_id), group_id, segment_bytes=config.segment_bytes)
-
-    def held() -> frozenset[str]:
-        return frozenset(files.listdir(str(root))) if files.exists(str(root)) else frozenset()
-
-    return Storages(opened, lambda group_id: files.remove_tree(str(root / group_id)), held)
+        return storages_in_memory()
+    return storages_in(OsFiles(), str(Path(config.data_dir) / "groups"), config.segment_bytes)
 
 
 class NodeBackend(ViewBackend):

@@ -21,14 +21,13 @@ from raftcache.metadata.remote_watch import RemoteWatch
 from raftcache.metadata.state import Addresses, Node
 from raftcache.metadata.watch import WatchHub
 from raftcache.net.api import Peer
-from raftcache.node.core import CoreSettings, Identity, NodeCore, Storages
+from raftcache.node.core import CoreSettings, Identity, NodeCore
+from raftcache.node.storage import storages_in
 from raftcache.routing.bootstrap import metadata_members, plan_cluster
 from raftcache.routing.dispatcher import Dispatcher
 from raftcache.testing.files import FakeFiles
 from raftcache.testing.loop import SimLoop, SimRuntime
 from raftcache.testing.network import NetworkSettings, SimNetwork
-from raftcache.wal.api import GroupStorage
-from raftcache.wal.storage import open_storage
 
 DATA = "/data"
 
@@ -65,11 +64,7 @@ class SimProcess:
         incarnation = cluster.incarnations[node_id]
         self.links = cluster.network.join(Peer(node_id, incarnation, f"run{run}"), self.runtime)
         settings = CoreSettings(cluster.settings.consensus, cluster.settings.memory_limit_bytes, cluster.first_members)
-        storages = Storages(
-            lambda group: cluster.storage(node_id, group),
-            lambda group: cluster.wipe(node_id, group),
-            lambda: cluster.held(node_id),
-        )
+        storages = storages_in(cluster.files[node_id], DATA, cluster.settings.segment_bytes)
         identity = Identity("sim", node_id, incarnation, f"run{run}")
         self.core = NodeCore(identity, self.runtime, self.links, storages, settings)
         self.core.host.observer = cluster.observer
@@ -189,23 +184,6 @@ class SimCluster:
         self.processes: dict[str, SimProcess] = {}
         self.incarnations = dict.fromkeys(self.ids, "a")
         self._runs = 0
-
-    # -- storage ---------------------------------------------------------------------------------
-
-    def storage(self, node_id: str, group_id: str) -> GroupStorage:
-        """A group's files on one node."""
-        return open_storage(
-            self.files[node_id], f"{DATA}/{group_id}", group_id, segment_bytes=self.settings.segment_bytes
-        )
-
-    def wipe(self, node_id: str, group_id: str) -> None:
-        """Remove them."""
-        self.files[node_id].remove_tree(f"{DATA}/{group_id}")
-
-    def held(self, node_id: str) -> frozenset[str]:
-        """The groups that a node has files of."""
-        files = self.files[node_id]
-        return frozenset(files.listdir(DATA)) if files.exists(DATA) else frozenset()
 
     # -- processes -------------------------------------------------------------------------------
 

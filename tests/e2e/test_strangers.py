@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import msgspec
 import pytest
 
 from e2e.support import Stranger, addresses, is_ready, put, secret_of, write
-from jepsen_like.cluster import RealCluster
+from jepsen_like.cluster import RealCluster, wait_until
 from raftcache.commands.types import KEY_LIMIT_BYTES, VALUE_LIMIT_BYTES
 from raftcache.errors import RaftcacheError
 from raftcache.node import admin
@@ -22,12 +23,12 @@ HTTP_REQUEST = b"GET /v1/cluster HTTP/1.1\r\nHost: cache\r\n\r\n"
 
 @pytest.fixture(autouse=True)
 def lives_on(whole: RealCluster) -> Iterator[None]:
-    """After each test the same processes serve."""
+    """After each test the same processes serve; a leadership that is being moved just then has a moment's grace."""
     before = whole.wait_ready()
     yield
     assert whole.pids() == before
     for number, address in enumerate(addresses(whole, "http").values()):
-        assert is_ready(address)
+        wait_until(partial(is_ready, address), f"{address} to be ready")
         assert write(address, f"alive-{number}", number).value == number
 
 

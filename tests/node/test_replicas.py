@@ -28,6 +28,32 @@ def test_a_moved_shard_has_exactly_the_wanted_members_and_the_old_files_are_wipe
     assert c.succeeded(c.read(cluster, old, b"key")), "and the old node still finds it"
 
 
+def test_regression_a_removed_replica_never_starts_its_group_again() -> None:
+    """Wanted again, it started the group from nothing, as one of its first members; two such replicas would have been
+    a majority that knew nothing of the log. (A node that replays the metadata's log meets such a state, too.)"""
+    cluster = c.created(nodes=4)
+    shard = c.the_shard(cluster)
+    old = next(node for node in cluster.metadata_ids if node in shard.nodes and node != shard.preferred)
+    new = next(node for node in cluster.ids if node not in shard.nodes)
+    kept = [node for node in shard.nodes if node != old]
+    c.move(cluster, shard, *kept, new)
+    assert c.run_until(cluster, lambda: not c.holds_files(cluster, old, shard.id), 30)
+    cluster.kill(old)
+    cluster.start(old)
+    founded: list[str] = []
+
+    def back() -> bool:
+        group = c.core(cluster, old).host.groups.get(shard.id)
+        if group is not None and group.last_index == 0 and group.journal.start_index == 0:
+            founded.extend(str(member) for member in group.members)
+        return sorted(c.members_of(cluster, shard.id)) == sorted([*kept, old])
+
+    assert not c.run_until(cluster, back, 3), "it is not wanted yet"
+    c.move(cluster, shard, *kept, old)
+    assert c.run_until(cluster, back, 30)
+    assert not founded
+
+
 def test_a_shard_can_move_away_from_its_leader() -> None:
     cluster = c.created(nodes=4)
     shard = c.the_shard(cluster)
