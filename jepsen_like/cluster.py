@@ -24,6 +24,7 @@ from raftcache.supervisor.views import leaders
 READY_PATIENCE_S = 60.0
 STOP_PATIENCE_S = 15.0
 POLL_S = 0.01
+UP_LOG = "up.log"
 PROGRAM = (sys.executable, "-m", "raftcache.cli.main")
 
 
@@ -41,8 +42,8 @@ class Fault(NamedTuple):
 class RealCluster:
     """`with RealCluster(folder) as cluster`: up and ready inside, gone afterwards; the folder stays."""
 
-    def __init__(self, folder: Path, nodes: int = 3, shards: int = 4) -> None:
-        self.folder, self.nodes, self.shards = folder, nodes, shards
+    def __init__(self, folder: Path, nodes: int = 3, shards: int = 4, memory: bool = False) -> None:
+        self.folder, self.nodes, self.shards, self.memory = folder, nodes, shards, memory
         self._ports = [Ports(nodes)]
         self.base_port = self._ports[0].base
         self.data_dir, self.ready_file = folder / "data", folder / "ready"
@@ -74,7 +75,8 @@ class RealCluster:
         self.folder.mkdir(parents=True, exist_ok=True)
         sizes = ["--nodes", self.nodes, "--shards", self.shards, "--base-port", self.base_port]
         where = ["--data-dir", self.data_dir, "--ready-file", self.ready_file]
-        self.up = self._spawn("up.log", "up", *map(str, sizes), *map(str, where))
+        kind = ["--memory"] if self.memory else []
+        self.up = self._spawn(UP_LOG, "up", *map(str, sizes), *map(str, where), *kind)
 
     def start_frontend(self) -> str:
         """Start a front end that stands alone; returns its `host:port` once it is ready."""
@@ -142,6 +144,11 @@ class RealCluster:
         """The last line of each traceback in the logs of nodes and front ends: none belongs there."""
         logs = [*self.data_dir.glob(f"*/{LOG_FILE}*"), *self.folder.glob("*.log")]
         return [f"{log.parent.name}/{log.name}: {line}" for log in sorted(logs) for line in _tracebacks(log)]
+
+    def own_ends(self) -> list[str]:
+        """What the supervisor said of nodes that ended without having been killed."""
+        lines = (self.folder / UP_LOG).read_text(errors="replace").splitlines()
+        return [line for line in lines if " died (" in line and " died (SIGKILL)" not in line]
 
     # -- what is done to it ----------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""The fail-over drill: `scripts/drill [SCENARIO]`.
+"""The drill: `scripts/drill [SCENARIO]`.
 
 Exit codes: 0 everything held; 1 it did not, or the drill could not be run; 2 it was called wrongly.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import secrets
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,20 +15,30 @@ from collections.abc import Sequence
 from jepsen_like.cluster import DriverError
 from jepsen_like.ports import NoPorts
 from jepsen_like.report import Bar, show
-from jepsen_like.scenarios import SCENARIOS, run
+from jepsen_like.scenarios import SCENARIOS, Options, Scenario, run
 from jepsen_like.verdict import Result
 
 ALL = "all"
-ROUNDS_LIMIT = 1000
+ROUNDS, CRASH_ROUNDS, ROUNDS_LIMIT = 10, 200, 1000
+
+SEED_LIMIT = 2**32
+KEYS, KEYS_IN_ALL = 100_000, 10_000
+KEYS_LIMIT = 1_000_000
+ACKS = ("quorum", "durable")
 
 EPILOG = """\
 scenarios:
-  shard      the leader of a shard is killed, every node in turn, while quorum writes go on
-  metadata   the leader of the metadata group is killed while policies of namespaces are written
-  frontend   as shard, with a front end of its own between clients and nodes
-  pause      the whole cluster is paused and goes on
-  all        one after the other
-Each runs on a cluster of its own, on free ports and in a temporary folder, which is kept if it fails."""
+  shard       the leader of a shard is killed, every node in turn, while quorum writes go on
+  metadata    the leader of the metadata group is killed while policies of namespaces are written
+  frontend    as shard, with a front end of its own between clients and nodes
+  pause       the whole cluster is paused and goes on
+  crash       one node, a leader, two nodes or all are killed at random moments; everything is read back at times
+  empty-disk  the data of one node is removed, then that of the metadata leader; each must be refilled by itself
+  damage      one byte of a log, then of a snapshot, is flipped; that replica alone must be refilled
+  disk-full   the disk of a shard's leader is full for a while, then that of the metadata leader; both must go on
+  all         one after the other
+Each runs on a cluster of its own, on free ports and in a temporary folder, which is kept if it fails.
+Exit codes: 0 everything held; 1 it did not, or the drill could not be run; 2 it was called wrongly."""
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -39,11 +50,29 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("scenario", nargs="?", choices=(*SCENARIOS, ALL), default=ALL, help=f"default: {ALL}")
-    parser.add_argument("--rounds", type=int, default=10, metavar="N", help="faults a scenario (default: 10)")
+    parser.add_argument(
+        "--rounds", type=int, metavar="N", help=f"faults a scenario (default: {ROUNDS}; crash alone: {CRASH_ROUNDS})"
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="what crash kills and when (default: a new one)")
+    parser.add_argument(
+        "--keys", type=int, metavar="N", help=f"keys of the drills on disks (default: {KEYS}; all: {KEYS_IN_ALL})"
+    )
+    parser.add_argument("--ack", choices=ACKS, default=ACKS[0], help="level of crash's writes (default: quorum)")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: text")
     args = parser.parse_args(argv)
-    if not 1 <= args.rounds <= ROUNDS_LIMIT:
-        parser.error(f"--rounds must be from 1 to {ROUNDS_LIMIT}, got {args.rounds}")
+    if args.rounds is None:
+        args.rounds = CRASH_ROUNDS if args.scenario == "crash" else ROUNDS
+    if args.seed is None:
+        args.seed = secrets.randbelow(SEED_LIMIT)
+    if args.keys is None:
+        args.keys = KEYS_IN_ALL if args.scenario == ALL else KEYS
+    for field, value, least, limit in (
+        ("--rounds", args.rounds, 1, ROUNDS_LIMIT),
+        ("--seed", args.seed, 0, SEED_LIMIT - 1),
+        ("--keys", args.keys, 1, KEYS_LIMIT),
+    ):
+        if not least <= value <= limit:
+            parser.error(f"{field} must be from {least} to {limit}, got {value}")
     return args
 
 
@@ -54,8 +83,16 @@ async def drill(args: argparse.Namespace) -> list[Result]:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     names = list(SCENARIOS) if args.scenario == ALL else [args.scenario]
-    with Bar(len(names) * args.rounds) as bar:
-        return [await run(SCENARIOS[name], args.rounds, bar.round_done) for name in names]
+    chosen = [SCENARIOS[name] for name in names]
+    options = Options(args.rounds, args.seed, args.ack, args.keys)
+    if "crash" in names:
+        print(f"drill: crash runs with --seed {args.seed}", file=sys.stderr)
+    with Bar(sum(_rounds(scenario, options) for scenario in chosen)) as bar:
+        return [await run(scenario, options, bar.round_done) for scenario in chosen]
+
+
+def _rounds(scenario: Scenario, options: Options) -> int:
+    return options.rounds if scenario.rounds is None else scenario.rounds
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,6 +17,9 @@ from jepsen_like.load import Load
 from jepsen_like.verdict import Result
 from raftcache.supervisor.report import make_console, new_table
 
+ROUNDS_SHOWN = 40
+"""Rows of one scenario, its last rounds; JSON has all of them."""
+
 
 class Bar:
     """A progress bar of `rounds` rounds on standard error."""
@@ -54,6 +57,7 @@ def document(result: Result) -> dict[str, Any]:
         "full_voter_max_ms": _rounded(max(result.voter_times_ms, default=None)),
         "attempts": result.attempts,
         "refusals": result.refusals,
+        "figures": result.figures,
         "rounds": [
             {
                 "nodes": each.nodes,
@@ -83,6 +87,8 @@ def show(results: list[Result], as_json: bool) -> None:
     console.print(_rounds_table(console, results))
     console.print(_summary_table(console, results))
     for result in results:
+        for name, figure in result.figures.items():
+            console.print(f"{result.scenario}: {name}: {_plain(figure)}", markup=False, soft_wrap=True)
         for line in _troubles(result):
             console.print(line, markup=False, soft_wrap=True)
 
@@ -90,7 +96,7 @@ def show(results: list[Result], as_json: bool) -> None:
 def _rounds_table(console: Console, results: list[Result]) -> Table:
     table = new_table(console, "scenario", "round", "node", "group", "service back", "full voter")
     for result in results:
-        for number, each in enumerate(result.rounds, start=1):
+        for number, each in list(enumerate(result.rounds, start=1))[-ROUNDS_SHOWN:]:
             nodes, times = " ".join(each.nodes), (each.service_back_ms, each.full_voter_ms)
             table.add_row(result.scenario, str(number), nodes, each.group, *map(_shown, times))
     return table
@@ -110,6 +116,12 @@ def _summary_table(console: Console, results: list[Result]) -> Table:
 
 def _shown(time_ms: float | None) -> str:
     return "-" if time_ms is None else f"{time_ms:,.0f} ms"
+
+
+def _plain(figure: Any) -> str:
+    if isinstance(figure, dict):
+        return ", ".join(f"{name} {_plain(each)}" for name, each in figure.items())
+    return f"{figure:,}" if isinstance(figure, int) and figure >= 10_000 else str(figure)
 
 
 def _troubles(result: Result) -> list[str]:

@@ -1,164 +1,73 @@
-"""The scenarios: a cluster of its own, load on it, one fault after the other, and the check at the end."""
+"""All scenarios by name, each on a cluster of its own, whose folder is kept where it fails."""
 
 from __future__ import annotations
 
 import asyncio
 import shutil
 import tempfile
-import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from jepsen_like.client import Client, ReadFailed
+from jepsen_like.client import ReadFailed
 from jepsen_like.cluster import DriverError, RealCluster
-from jepsen_like.ledger import Found
-from jepsen_like.load import NAMESPACE, POLICY_FIELD, Load, Target, policy_targets, shard_targets
-from jepsen_like.verdict import Result, Round
-
-NODES, SHARDS = 3, 4
-SETTLE_S = 1.0
-"""Quiet load between the end of one round and the next fault."""
-PAUSE_S = 2.0
-WAIT_S = 30.0
-"""How long a round waits for what it measures, and for a leader to hit."""
-POLL_S = 0.01
-LUCKLESS = 3
-"""At most so many times the rounds asked for are run until every node was killed often enough."""
-
-META = "meta"
-Progress = Callable[[str, Load], None]
+from jepsen_like.crash import crash
+from jepsen_like.damage import damage
+from jepsen_like.disk import ROUNDS_ON_DISKS
+from jepsen_like.disk_full import disk_full
+from jepsen_like.empty_disk import empty_disk
+from jepsen_like.repeated import NODES, REPEATED, SHARDS, Repeated, repeat
+from jepsen_like.verdict import Result
+from jepsen_like.waiting import Progress
 
 
-@dataclass(slots=True)
-class Drill:
-    """One scenario on its way."""
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asks for. `ack` is the level that is promised to be kept."""
 
-    cluster: RealCluster
-    load: Load
-    rounds: list[Round] = field(default_factory=list)
-
-    @property
-    def kills(self) -> Counter[str]:
-        """How often each node was killed."""
-        return Counter(node for each in self.rounds for node in each.nodes if each.kills)
-
-    def wants_more(self, scenario: Scenario, rounds: int) -> bool:
-        """Whether rounds are missing, or kills of a node that luck spared: elections choose the metadata's leader."""
-        if len(self.rounds) < rounds:
-            return True
-        spared = any(self.kills[node] < kills_each(rounds) for node in self.cluster.http())
-        return scenario.kills_all and spared and len(self.rounds) < LUCKLESS * rounds
-
-    async def next_victim(self) -> tuple[str, str]:
-        """The node killed least so far, and a shard that it leads. Raises DriverError where it leads none in time."""
-        kills = self.kills
-        victim = min(self.cluster.http(), key=lambda node: kills[node])
-
-        async def led() -> str | None:
-            known = await asyncio.to_thread(self.cluster.leaders)
-            return next((group for group, node in known.items() if node == victim and group != META), None)
-
-        group = await _eventually(led)
-        if group is None:
-            raise DriverError(f"{victim} leads no shard {WAIT_S:.0f} s after it was back")
-        return victim, group
-
-    async def kill_leader(self, group: str) -> Round:
-        """Kill the leader of `group`, and measure until service and the node are back."""
-        before = await asyncio.to_thread(self.cluster.pids)
-        fault = await asyncio.to_thread(self.cluster.fault, "kill-leader", group)
-        node = str(fault.done[0]["node"])
-
-        async def acknowledged() -> float | None:
-            return self.load.first_ack_after(group, fault.at)
-
-        async def full_voter() -> float | None:
-            pid = (self.cluster.ready() or {}).get(node)
-            return None if pid is None or pid == before[node] else time.monotonic()
-
-        service, voter = await asyncio.gather(_eventually(acknowledged), _eventually(full_voter))
-        return Round((node,), group, _ms(fault.at, service), _ms(fault.at, voter))
-
-    async def pause_all(self) -> Round:
-        """Pause every node for `PAUSE_S`, and measure from the end of the pause until every group is in service."""
-        await asyncio.to_thread(self.cluster.fault, "pause", "--all")
-        await asyncio.sleep(PAUSE_S)
-        fault = await asyncio.to_thread(self.cluster.fault, "resume", "--all")
-
-        async def acknowledged() -> float | None:
-            times = [self.load.first_ack_after(group, fault.at) for group in self.load.groups]
-            arrived = [at for at in times if at is not None]
-            return max(arrived) if len(arrived) == len(times) else None
-
-        nodes = tuple(str(each["node"]) for each in fault.done)
-        return Round(nodes, "all", _ms(fault.at, await _eventually(acknowledged)), kills=False)
+    rounds: int
+    seed: int
+    ack: str
+    keys: int
 
 
-async def _eventually(look: Callable[[], Awaitable[Any]]) -> Any:
-    """What `look` gives, asked until it is not None or `WAIT_S` is over."""
-    give_up_at = time.monotonic() + WAIT_S
-    while (seen := await look()) is None and time.monotonic() < give_up_at:
-        await asyncio.sleep(POLL_S)
-    return seen
-
-
-def _ms(start: float, end: float | None) -> float | None:
-    return None if end is None else (end - start) * 1000
-
-
-async def shard_round(drill: Drill) -> Round:
-    """Kill a leader of a shard, the nodes in turn."""
-    _, group = await drill.next_victim()
-    return await drill.kill_leader(group)
-
-
-async def metadata_round(drill: Drill) -> Round:
-    """Kill the leader of the metadata group, whoever that is."""
-    return await drill.kill_leader(META)
-
-
-async def pause_round(drill: Drill) -> Round:
-    """Pause the whole cluster."""
-    return await drill.pause_all()
+Play = Callable[[RealCluster, Options, Progress], Awaitable[Result]]
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """What is done round by round and under which load. `kills_all`: every node has to be killed its share."""
+    """A name, how it runs, and how many rounds that takes; None: as many as are asked for."""
 
     name: str
-    act: Callable[[Drill], Awaitable[Round]]
-    kills_all: bool = True
-    policies: bool = False
-    frontend: bool = False
+    play: Play
+    rounds: int | None = None
+
+
+def _repeated(scenario: Repeated) -> Scenario:
+    return Scenario(
+        scenario.name, lambda cluster, options, progress: repeat(cluster, scenario, options.rounds, progress)
+    )
 
 
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        Scenario("shard", shard_round),
-        Scenario("metadata", metadata_round, policies=True),
-        Scenario("frontend", shard_round, frontend=True),
-        Scenario("pause", pause_round, kills_all=False),
+        *map(_repeated, REPEATED),
+        Scenario("crash", lambda cluster, o, progress: crash(cluster, o.rounds, o.seed, o.ack, progress)),
+        Scenario("empty-disk", lambda cluster, o, progress: empty_disk(cluster, o.keys, progress), ROUNDS_ON_DISKS),
+        Scenario("damage", lambda cluster, o, progress: damage(cluster, o.keys, progress), ROUNDS_ON_DISKS),
+        Scenario("disk-full", lambda cluster, o, progress: disk_full(cluster, o.keys, progress), ROUNDS_ON_DISKS),
     )
 }
 
 
-def kills_each(rounds: int) -> int:
-    """How often each node must be killed in so many rounds: three times in ten."""
-    return rounds // NODES
-
-
-async def run(scenario: Scenario, rounds: int, progress: Progress) -> Result:
+async def run(scenario: Scenario, options: Options, progress: Progress) -> Result:
     """Run one scenario on a cluster of its own. The folder is kept where that fails. Raises DriverError."""
     folder = Path(tempfile.mkdtemp(prefix=f"raftcache-drill-{scenario.name}-"))
     cluster, interrupted = RealCluster(folder, NODES, SHARDS), False
     try:
         await asyncio.to_thread(_start, cluster)
-        result = await _run_on(cluster, scenario, rounds, progress)
+        result = await scenario.play(cluster, options, progress)
     except (DriverError, ReadFailed) as error:
         raise DriverError(f"{error}; logs are kept in {folder}") from error
     except asyncio.CancelledError:
@@ -170,6 +79,7 @@ async def run(scenario: Scenario, rounds: int, progress: Progress) -> Result:
         if interrupted:
             shutil.rmtree(folder)
     result.defects += [f"a traceback in {line}" for line in cluster.tracebacks()]
+    result.defects += [f"a node ended by itself: {line}" for line in cluster.own_ends()]
     if result.complaints():
         result.kept = str(folder)
     else:
@@ -180,68 +90,3 @@ async def run(scenario: Scenario, rounds: int, progress: Progress) -> Result:
 def _start(cluster: RealCluster) -> None:
     cluster.start()
     cluster.wait_ready()
-
-
-async def _run_on(cluster: RealCluster, scenario: Scenario, rounds: int, progress: Progress) -> Result:
-    nodes = list(cluster.http().values())
-    addresses = [await asyncio.to_thread(cluster.start_frontend)] if scenario.frontend else nodes
-    async with Load(await _targets(scenario, nodes), addresses) as load:
-        drill = Drill(cluster, load)
-        while drill.wants_more(scenario, rounds):
-            await asyncio.sleep(SETTLE_S)
-            drill.rounds.append(await scenario.act(drill))
-            progress(f"{scenario.name} {len(drill.rounds)}", load)
-        await asyncio.sleep(SETTLE_S)
-    await asyncio.to_thread(cluster.wait_ready)
-    result = Result(scenario.name, drill.rounds, load.ledger.counts(), dict(load.refusals))
-    result.defects = [f"{count} writes were answered {code}" for code, count in load.unexpected.items()]
-    result.violations = load.ledger.check(await _read_everywhere(cluster, scenario, load, addresses))
-    if scenario.kills_all:
-        result.node_ids, result.kills_each = tuple(cluster.http()), kills_each(rounds)
-    return result
-
-
-async def _targets(scenario: Scenario, nodes: list[str]) -> list[Target]:
-    if scenario.policies:
-        return policy_targets()
-    client = Client(nodes)
-    try:
-        return shard_targets(await client.cluster())
-    finally:
-        client.close()
-
-
-async def _read_everywhere(
-    cluster: RealCluster, scenario: Scenario, load: Load, addresses: list[str]
-) -> dict[str, dict[str, Found]]:
-    """The final state as every node shows it, and the front end where there is one."""
-    readers = {**cluster.http(), **({"front end": addresses[0]} if scenario.frontend else {})}
-    if scenario.policies:
-        await _same_epoch(list(readers.values()))
-    reads = {}
-    for name, address in readers.items():
-        client = Client([address])
-        try:
-            reads[name] = await (client.policies(POLICY_FIELD) if scenario.policies else _all_keys(client, load))
-        finally:
-            client.close()
-    return reads
-
-
-async def _all_keys(client: Client, load: Load) -> dict[str, Found]:
-    return await client.read(NAMESPACE, load.ledger.keys)
-
-
-async def _same_epoch(addresses: list[str]) -> None:
-    """Wait until every node has followed the metadata group to one epoch: policies are read from a node's own view."""
-    clients = [Client([address]) for address in addresses]
-
-    async def level() -> bool | None:
-        bodies = [await client.cluster() for client in clients]
-        return True if len({body["epoch"] for body in bodies}) == 1 else None
-
-    try:
-        await _eventually(level)
-    finally:
-        for client in clients:
-            client.close()

@@ -12,27 +12,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from statistics import median
+from typing import Any
 
 from jepsen_like.ledger import Violation
 
-SERVICE_MEDIAN_MS = 1000.0
-SERVICE_MOST_MS = 2000.0
 MOST = 0.9
-"""At least this part of the rounds must be back within `SERVICE_MOST_MS`."""
-FULL_VOTER_MS = 5000.0
+"""At least this part of the rounds must be back within `Limits.service_most_ms`."""
 ACKNOWLEDGED_PER_ROUND = 20
 """A scenario that hardly wrote shows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How quick is quick enough; None where only coming back at all counts, or (full voter) was not looked for."""
+
+    service_median_ms: float | None = 1000.0
+    service_most_ms: float | None = 2000.0
+    full_voter_ms: float | None = 5000.0
+
+
+@dataclass(frozen=True, slots=True)
 class Round:
-    """One fault. Times are None where that did not happen while the drill waited. `nodes` are those that it hit."""
+    """One fault. Times are None where that did not happen while the drill waited. `nodes` are those that it hit.
+
+    `awaited` is false where the next fault came before service was asked for.
+    """
 
     nodes: tuple[str, ...]
     group: str
     service_back_ms: float | None
     full_voter_ms: float | None = None
     kills: bool = True
+    awaited: bool = True
 
 
 @dataclass(slots=True)
@@ -48,6 +59,9 @@ class Result:
     """What must not be seen on the way: answers that no client should get, tracebacks in logs."""
     node_ids: tuple[str, ...] = ()
     kills_each: int = 0
+    limits: Limits = Limits()
+    figures: dict[str, Any] = field(default_factory=dict)
+    """What else is worth telling; not judged."""
     kept: str = ""
     """Where the cluster's logs are, if they were kept."""
 
@@ -64,8 +78,8 @@ class Result:
     def complaints(self) -> list[str]:
         """Why the scenario did not pass; empty for a pass."""
         return [
-            *_about_service(self.rounds, self.service_times_ms),
-            *_about_voters(self.rounds),
+            *_about_service([each for each in self.rounds if each.awaited], self.service_times_ms, self.limits),
+            *_about_voters(self.rounds, self.limits.full_voter_ms),
             *_about_kills(self.rounds, self.node_ids, self.kills_each),
             *_about_load(self.attempts, len(self.rounds)),
             *(f"{count} times {kind}" for kind, count in Counter(v.kind for v in self.violations).items()),
@@ -73,31 +87,33 @@ class Result:
         ]
 
 
-def _about_service(rounds: Sequence[Round], times_ms: Sequence[float]) -> list[str]:
+def _about_service(rounds: Sequence[Round], times_ms: Sequence[float], limits: Limits) -> list[str]:
     if not rounds:
         return ["not one round was run"]
-    complaints = []
+    complaints, middle_ms, most_ms = [], limits.service_median_ms, limits.service_most_ms
     if len(times_ms) < len(rounds):
         complaints.append(f"service did not come back in {len(rounds) - len(times_ms)} of {len(rounds)} rounds")
-    if times_ms and median(times_ms) >= SERVICE_MEDIAN_MS:
-        complaints.append(f"service back after {median(times_ms):.0f} ms (median), limit {SERVICE_MEDIAN_MS:.0f} ms")
-    quick = sum(time_ms < SERVICE_MOST_MS for time_ms in times_ms)
-    if quick < ceil(MOST * len(rounds)):
-        complaints.append(f"service back within {SERVICE_MOST_MS:.0f} ms in only {quick} of {len(rounds)} rounds")
+    if middle_ms is not None and times_ms and median(times_ms) >= middle_ms:
+        complaints.append(f"service back after {median(times_ms):.0f} ms (median), limit {middle_ms:.0f} ms")
+    quick = sum(most_ms is None or time_ms < most_ms for time_ms in times_ms)
+    if most_ms is not None and quick < ceil(MOST * len(rounds)):
+        complaints.append(f"service back within {most_ms:.0f} ms in only {quick} of {len(rounds)} rounds")
     return complaints
 
 
-def _about_voters(rounds: Sequence[Round]) -> list[str]:
-    late = [each for each in rounds if each.kills and not _voter_in_time(each)]
-    return [f"{'/'.join(each.nodes)} was a full voter {_after(each.full_voter_ms)}" for each in late]
+def _about_voters(rounds: Sequence[Round], limit_ms: float | None) -> list[str]:
+    if limit_ms is None:
+        return []
+    late = [each for each in rounds if each.kills and not _voter_in_time(each, limit_ms)]
+    return [f"{'/'.join(each.nodes)} was a full voter {_after(each.full_voter_ms, limit_ms)}" for each in late]
 
 
-def _voter_in_time(each: Round) -> bool:
-    return each.full_voter_ms is not None and each.full_voter_ms <= FULL_VOTER_MS
+def _voter_in_time(each: Round, limit_ms: float) -> bool:
+    return each.full_voter_ms is not None and each.full_voter_ms <= limit_ms
 
 
-def _after(time_ms: float | None) -> str:
-    limit = f"limit {FULL_VOTER_MS:.0f} ms"
+def _after(time_ms: float | None, limit_ms: float) -> str:
+    limit = f"limit {limit_ms:.0f} ms"
     return f"not at all, {limit}" if time_ms is None else f"after {time_ms:.0f} ms, {limit}"
 
 

@@ -46,6 +46,16 @@ class Runtime(Clock, Protocol):
         """Run `work` off the event loop, then `done` on it with the result or the exception raised."""
 
 
+def boot_id() -> str:
+    """What the kernel calls this boot of the machine; "" where it does not say. Another id than before means that the
+    machine may have lost power in between. Source: proc_sys_kernel(5), `random/boot_id`."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
 def boottime() -> float:
     """Seconds on CLOCK_BOOTTIME."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +22,10 @@ Name = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
 """A node id, a cluster id or an incarnation."""
 Milliseconds = Annotated[int, Meta(ge=1, le=600_000)]
 Bytes = Annotated[int, Meta(ge=4096, le=1 << 50)]
+BytesPerSecond = Annotated[int, Meta(ge=0, le=1 << 50)]
+"""0: no limit."""
+
+Fsync = Literal["interval", "always", "never"]
 
 SECRET_MIN_BYTES = 16
 """A shorter cluster secret could be guessed from one recorded handshake."""
@@ -95,8 +99,11 @@ class NodeConfig(_Process, frozen=True, kw_only=True):
     election_max_ms: Milliseconds = 800
     fallback_ms: Milliseconds = 1000
     tick_ms: Milliseconds = 20
+    fsync: Fsync = "interval"
+    fsync_interval_ms: Milliseconds = 1000
     snapshot_log_bytes: Bytes = 32 << 20
     log_tail_bytes: Bytes = 16 << 20
+    snapshot_rate_bytes_per_s: BytesPerSecond = 64 << 20
     segment_bytes: Bytes = 16 << 20
     metadata_nodes: tuple[Name, ...] = ()
     bootstrap: BootstrapConfig = BootstrapConfig()

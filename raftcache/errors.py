@@ -65,6 +65,12 @@ class LevelTooLow(BadRequest):
     code = "level_too_low"
 
 
+class NoDisk(BadRequest):
+    """`durable` asked of replicas that keep nothing on disk. Not executed."""
+
+    code = "no_disk"
+
+
 class TooManyKeys(BadRequest):
     """A multi-key command over the limit."""
 

@@ -12,7 +12,7 @@ import msgspec
 from raftcache.cli.api import JSON_TYPE, OCTETS, Answer, Api, checked, key_path
 from raftcache.cli.output import Failed, add_command, add_output, add_url, print_json
 
-DURABILITIES, CONSISTENCIES = ("primary", "quorum"), ("latest", "linearizable")
+DURABILITIES, CONSISTENCIES = ("primary", "quorum", "durable"), ("latest", "linearizable")
 
 SET_EXAMPLES = """\
   raftcache kv set greeting '"hello"'

@@ -12,11 +12,12 @@ import sys
 from collections.abc import Sequence
 
 from raftcache import __version__
-from raftcache.cli import fault, kv, namespace, node, replay, status, up
+from raftcache.cli import fault, kv, namespace, node, replay, shard, snapshot, status, up, wal
 from raftcache.cli.output import Failed
 from raftcache.errors import RaftcacheError
+from raftcache.wal.errors import Damaged
 
-GROUPS = (up, node, status, kv, namespace, replay, fault)
+GROUPS = (up, node, status, kv, namespace, shard, snapshot, wal, replay, fault)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(str(failure))
     except RaftcacheError as error:
         return _complain(error.message)
+    except Damaged as damage:
+        return _complain(str(damage))
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -15,6 +15,7 @@ def add_commands(commands: Any) -> None:
     node = add_command(commands, "node", "run one node", "  raftcache node --config configs/node.toml")
     _add_config(node, "configs/node.toml")
     node.add_argument("--supervised-by", type=_supervisor, metavar="PID:FD", help=argparse.SUPPRESS)
+    node.add_argument("--first-incarnation", default="", metavar="NAME", help=argparse.SUPPRESS)
     node.set_defaults(run=run_node)
     frontend = add_command(
         commands,
@@ -46,7 +47,7 @@ def run_node(args: argparse.Namespace) -> int:
     from raftcache.node import main
 
     _log_to_stderr()
-    main.run_node(load_config(NodeConfig, args.config))
+    main.run_node(load_config(NodeConfig, args.config), args.first_incarnation)
     return 0
 
 

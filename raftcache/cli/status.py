@@ -68,4 +68,7 @@ def _print_tables(bodies: list[dict[str, Any]], rows: Sequence[tuple[str, ...]],
         nodes.add_row(*row, " ".join(led_by(row[0], known)) or "-")
     console.print(nodes)
     console.print(shard_table(console, bodies[0], known))
+    for shard in bodies[0]["shards"]:
+        if shard.get("state") == "lost":
+            console.print(f"shard {shard['id']} is lost; see raftcache shard list", markup=False)
     console.print(f"epoch {bodies[0]['epoch']}", markup=False)

@@ -24,7 +24,13 @@ PORT_PATIENCE_SECONDS = 1.0
 EXAMPLES = """\
   raftcache up
   raftcache up --nodes 5 --shards 8 --data-dir /tmp/cache --ready-file /tmp/cache.ready
-A folder that holds a cluster already is started as it was created; options that say otherwise are refused."""
+  raftcache up --memory --data-dir /tmp/cache
+A folder that holds a cluster already is started as it was created; options that say otherwise are refused. One that
+was created with --memory has ended with its nodes, and a new, empty one of the same shape takes its place."""
+MEMORY_ONLY = (
+    "nothing is kept on disk: a node that restarts comes back empty, as a new member; data is lost once a majority "
+    "of a shard's nodes are down at once, and all of it when this command ends"
+)
 
 
 def add_commands(commands: Any) -> None:
@@ -44,6 +50,12 @@ def add_commands(commands: Any) -> None:
         metavar="DIR",
         help=f"where the cluster keeps everything (default: ./{DEFAULT_DATA_DIR})",
     )
+    parser.add_argument(
+        "--memory",
+        action="store_true",
+        default=None,
+        help=f"{MEMORY_ONLY}. Without it, a killed node, or all of them, restart with everything",
+    )
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="exists while the whole cluster serves")
     parser.set_defaults(run=run)
 
@@ -56,23 +68,27 @@ def run(args: argparse.Namespace) -> int:
         raise Failed(f"--ready-file {args.ready_file}: its folder does not exist")
     data_dir = DataDir(args.data_dir)
     with data_dir.locked():
-        cluster = data_dir.load()
-        fresh = cluster is None
-        cluster = chosen_cluster(cluster, args)
+        existing = data_dir.load()
+        cluster = chosen_cluster(existing, args)
         _require_free_ports(cluster)
-        if fresh:
+        if existing is None:
             data_dir.create(cluster)
-        return _supervise(data_dir, cluster, args.ready_file, fresh)
+        elif cluster.memory:
+            data_dir.renew(cluster)
+        return _supervise(data_dir, cluster, args.ready_file, fresh=existing is None or cluster.memory)
 
 
 def chosen_cluster(existing: LocalCluster | None, args: argparse.Namespace) -> LocalCluster:
-    """The cluster kept in the folder, or a new one. Raises Failed where the options contradict the folder."""
+    """The cluster kept in the folder, or a new one; also a new one in the place of a memory-only one, which has ended.
+
+    Raises Failed where the options contradict the folder.
+    """
     from raftcache.supervisor.cluster import plan_cluster
 
     if existing is None:
         nodes, shards = _given(args.nodes, DEFAULT_NODES), _given(args.shards, DEFAULT_SHARDS)
         replicas = _given(args.replicas, min(DEFAULT_REPLICAS, max(nodes, 1)))
-        return plan_cluster(nodes, shards, replicas, _given(args.base_port, DEFAULT_BASE_PORT))
+        return plan_cluster(nodes, shards, replicas, _given(args.base_port, DEFAULT_BASE_PORT), bool(args.memory))
     for field, asked, kept in (
         ("--nodes", args.nodes, len(existing.nodes)),
         ("--shards", args.shards, existing.shards),
@@ -81,6 +97,10 @@ def chosen_cluster(existing: LocalCluster | None, args: argparse.Namespace) -> L
     ):
         if asked is not None and asked != kept:
             raise Failed(f"{field} {asked}: the cluster in {args.data_dir} was created with {kept}; use another folder")
+    if args.memory and not existing.memory:
+        raise Failed(f"--memory: the cluster in {args.data_dir} was created with a disk; use another folder")
+    if existing.memory:
+        return plan_cluster(len(existing.nodes), existing.shards, existing.replicas, existing.base_port, memory=True)
     return existing
 
 
@@ -114,6 +134,8 @@ def _supervise(data_dir: DataDir, cluster: LocalCluster, ready_file: Path | None
 
     report = Report(make_console())
     report.event(f"{'new cluster' if fresh else 'cluster'} {cluster.cluster_id} in {data_dir.path}")
+    if cluster.memory:
+        report.event(MEMORY_ONLY)
     paste = lines_to_paste(cluster, data_dir.path, _program(), _from_here(SAMPLE_TRACE))
 
     async def supervise() -> None:

@@ -12,6 +12,7 @@ import re
 import msgspec
 
 from raftcache.commands.types import VALUE_LIMIT_BYTES, AckLevel, ReadLevel
+from raftcache.errors import NoLeader, RaftcacheError, UnknownNamespace
 
 DEFAULT = "default"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
@@ -48,6 +49,14 @@ class Namespaces:
         """The namespace that `key` belongs to."""
         prefix, colon, _ = key.partition(b":")
         return self._by_prefix.get(prefix, self.default) if colon else self.default
+
+
+def missing_namespace(namespaces: Namespaces, name: str) -> RaftcacheError:
+    """The error for a name that is not among them. A process that has just started knows no state of the cluster, and
+    must not say of any namespace that it does not exist."""
+    if namespaces.epoch == 0:
+        return NoLeader("this process has not heard yet which namespaces there are: it has just started")
+    return UnknownNamespace(f"namespace {name!r} does not exist", namespace=name)
 
 
 def full_key(namespace: str, key: bytes) -> bytes:

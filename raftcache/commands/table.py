@@ -18,9 +18,8 @@ from raftcache.commands.policy import Namespace, Namespaces
 from raftcache.commands.types import AckLevel, ReadLevel
 from raftcache.errors import BadRequest, InvalidKey, LevelTooLow, TooManyKeys, ValueTooLarge
 
-BUILT_ACKS = (AckLevel.PRIMARY, AckLevel.QUORUM)
 BUILT_READS = (ReadLevel.LATEST, ReadLevel.LINEARIZABLE)
-"""The levels that this version serves."""
+"""The read levels that this version serves."""
 
 SHOWN_BYTES = 64
 """How much of a key an error message repeats."""
@@ -49,7 +48,7 @@ def check_get(command: t.Get, namespace: Namespace) -> ReadLevel:
     if level < policy:
         raise _too_low("consistency", level, "reads", policy, namespace)
     if level not in BUILT_READS:
-        raise _not_built("consistency", level, BUILT_READS)
+        raise _not_built(level)
     return level
 
 
@@ -126,8 +125,6 @@ def _ack_level(asked: AckLevel | None, namespace: Namespace) -> AckLevel:
     level = namespace.ack if asked is None else asked
     if level < namespace.ack:
         raise _too_low("durability", level, "acknowledges", namespace.ack, namespace)
-    if level not in BUILT_ACKS:
-        raise _not_built("durability", level, BUILT_ACKS)
     return level
 
 
@@ -140,9 +137,9 @@ def _too_low(
     )
 
 
-def _not_built(field: str, level: AckLevel | ReadLevel, built: tuple[AckLevel | ReadLevel, ...]) -> BadRequest:
-    names = ", ".join(known.name.lower() for known in built)
-    return BadRequest(f"{field}: {level.name.lower()} is not built yet; one of: {names}")
+def _not_built(level: ReadLevel) -> BadRequest:
+    names = ", ".join(known.name.lower() for known in BUILT_READS)
+    return BadRequest(f"consistency: {level.name.lower()} is not built yet; one of: {names}")
 
 
 def _one_key(command: Any) -> tuple[bytes, ...]:

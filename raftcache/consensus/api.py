@@ -33,7 +33,7 @@ class MemberId(NamedTuple):
 class StateMachine(Protocol):
     """The replicated state behind a group. All methods run on the loop, but for `prepare_restore`.
 
-    `apply`, `leadership_gained` and `leadership_lost` must not raise: an error there is a defect of ours that
+    `apply`, `synced`, `leadership_gained` and `leadership_lost` must not raise: an error there is a defect of ours that
     no replica survives. The order is: `leadership_gained(term)`, any number of `apply`, `leadership_lost(term)`.
     """
 
@@ -46,11 +46,16 @@ class StateMachine(Protocol):
     def leadership_lost(self, term: int) -> None:
         """This replica leads no more. Called before anything of a later term is applied."""
 
+    def synced(self, index: int) -> None:
+        """At the leader, after applying: everything up to `index` is committed, and synced on a quorum. Told only as
+        far as somebody proposed with `sync`."""
+
     def snapshot_blocks(self) -> Iterator[bytes]:
         """The committed state as of the last `apply`, in blocks of at most about 256 KiB.
 
         The cut is made when this is called; the iterator is pulled over many loop turns while service goes on,
-        each step doing bounded work. Closing the iterator early abandons the snapshot.
+        each step doing bounded work. Closing the iterator early abandons the snapshot. Where it has an attribute
+        `keys`, that is how many keys it will hold.
         """
 
     def prepare_restore(self, blocks: Iterable[bytes]) -> Any:
@@ -58,6 +63,9 @@ class StateMachine(Protocol):
 
         Raises ValueError where the blocks make no sense.
         """
+
+    def discard(self, prepared: Any) -> None:
+        """Let go of what `prepare_restore` built and nobody will install; of a large one in steps."""
 
     def install(self, prepared: Any, index: int, term: int) -> None:
         """Replace the live state by what `prepare_restore` built, which is the state as of `index`."""
@@ -91,4 +99,7 @@ class GroupStatus:
     first_index: int
     log_bytes: int
     snapshot_index: int
+    synced_index: int = 0
+    durable_index: int = 0
+    suspect: bool = False
     peers: list[PeerStatus] = field(default_factory=list)

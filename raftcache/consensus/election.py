@@ -11,6 +11,20 @@ paused, or cut off one way, does so again and again (hazard 14). Two rules from 
 
 A replica counts its own start as having heard a leader, so a node that restarts keeps quiet for one timeout.
 
+A replica that lost power, and was not synced always, may have forgotten entries that it acknowledged (`suspect`,
+DESIGN section 7). A candidate without them could win with its vote. So who counts the votes of n members wants n - n//2
+from *trusted* ones, its own included: as many as have one in common with every majority that acknowledged something,
+whichever of them are suspect. With an odd number of members that is a majority, so the votes of suspects are worth
+nothing; with an even number they may fill up what is lacking to a majority, without which two members of which one is
+suspect could never elect anybody. Terms and votes are always synced, so a suspect still votes once a term.
+
+It is trusted again when it holds a commit index that a leader sent after its start. One thing more than DESIGN says:
+that leader must have committed an entry of its *own* term, for a new leader's commit index may still be below what its
+predecessor acknowledged. Where a majority is suspect at once, a majority has lost power; nobody would ever lead then,
+so ordinary rules apply. Members whose disk is gone for good (`Host.is_gone`) count with the suspects: one of each among
+three is a majority that may have forgotten, and waiting for it would be waiting for ever. A suspect counts as one by
+what it says in its vote, and not by what was heard of it before, for meanwhile it may have caught up.
+
 A vote is an answer to a request addressed to one identity (node, incarnation, replica number), so a node that
 lost its disk cannot vote again under its old name (hazard 4): the old name gets no messages any more. Votes are
 counted once a member and term (hazard 26).
@@ -18,6 +32,7 @@ counted once a member and term (hazard 26).
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from raftcache.consensus.api import MemberId
@@ -26,6 +41,9 @@ from raftcache.consensus.messages import PRE_VOTE, PRE_VOTE_REPLY, REQUEST_VOTE,
 if TYPE_CHECKING:
     from raftcache.consensus.engine import PeerNode
     from raftcache.consensus.group import Group
+
+
+log = logging.getLogger("raftcache.consensus")
 
 
 class Election:
@@ -37,10 +55,12 @@ class Election:
         self._transfer_term = -1
         self._round = 0
         self._round_ends = self._ask_again_at = 0.0
-        self._granted: set[MemberId] = set()
+        self._granted: dict[MemberId, bool] = {}
         self._passed_term = -1
-        self._votes: set[MemberId] = set()
+        self._votes: dict[MemberId, bool] = {}
+        self._counted: set[MemberId] = set()
         self._votes_term = -1
+        self._told_majority = False
         self.campaign_at = 0.0
         """When the newest campaign's requests were sent: the leader's first sign of a quorum."""
 
@@ -60,10 +80,11 @@ class Election:
 
     def may_campaign(self) -> bool:
         """The election timeout has passed. True lets the engine raise its term and ask for votes."""
-        if self._g.member not in self._g.members or self._g.halted:
+        if self._g.member not in self._g.members or self._g.stopped:
             return False
         term, now = self._g.engine.term(), self._g.runtime.now()
-        if term in (self._passed_term, self._transfer_term) or len(self._g.members) == 1:
+        ready = term in (self._passed_term, self._transfer_term) or len(self._g.members) == 1
+        if ready:
             self._passed_term = -1
             self.campaign_at = now
             return True
@@ -78,7 +99,7 @@ class Election:
         Within it, whoever has not granted is asked again every heartbeat or two, for a refusal wears off."""
         self._round += 1
         self._round_ends = now + self._g.settings.election_min * (1 + self._g.runtime.random.random())
-        self._granted = {self._g.member}
+        self._granted = {}
         self._ask(now)
 
     def _ask(self, now: float) -> None:
@@ -86,23 +107,27 @@ class Election:
         last = self._g.journal[-1]
         for node in self._g.voters:
             if node.member not in self._granted:
-                self._g.post(node, PRE_VOTE, self._g.engine.term() + 1, last.index, last.term, self._round)
+                term = self._g.engine.term() + 1
+                self._g.post(node, PRE_VOTE, term, last.index, last.term, self._round)
 
     def on_pre_vote(self, node: PeerNode, term: int, last_index: int, last_term: int, number: int) -> None:
         """Would we vote for `node` in `term`? Our own term goes along: a lower one can never win."""
         last = self._g.journal[-1]
         up_to_date = (last_term, last_index) >= (last.term, last.index)
         granted = term > self._g.engine.term() and up_to_date and not self._sticks_to_leader()
-        self._g.post(node, PRE_VOTE_REPLY, self._g.engine.term(), granted, number, self._g.runtime.wall_ms())
+        wall_ms = self._g.runtime.wall_ms()
+        self._g.post(node, PRE_VOTE_REPLY, self._g.engine.term(), granted, number, wall_ms, self.suspect)
 
-    def on_pre_vote_reply(self, node: PeerNode, term: int, granted: bool, number: int, wall_ms: int) -> None:
-        """Count it; a majority of the members opens the way for the campaign at the next tick."""
+    def on_pre_vote_reply(
+        self, node: PeerNode, term: int, granted: bool, number: int, wall_ms: int, suspect: bool
+    ) -> None:
+        """Count it; enough of them open the way for the campaign at the next tick."""
         self._g.vitals.note_wall(node, wall_ms)
         if term > self._g.engine.term():
             self._g.engine.adopt_term(term)
         elif granted and number == self._round and node.member in self._g.members:
-            self._granted.add(node.member)
-            if self._g.is_majority(self._granted):
+            self._granted[node.member] = suspect
+            if self._are_enough(self._granted):
                 self._passed_term = self._g.engine.term()
 
     # -- voting ----------------------------------------------------------------------------------
@@ -131,16 +156,59 @@ class Election:
 
     def send_vote(self, node: PeerNode, term: int) -> None:
         """The engine voted for `node`."""
-        self._g.post(node, VOTE, term, self._g.runtime.wall_ms())
+        self._g.post(node, VOTE, term, self._g.runtime.wall_ms(), self.suspect)
 
-    def on_vote(self, node: PeerNode, term: int, wall_ms: int) -> None:
-        """One vote a member and term."""
+    def on_vote(self, node: PeerNode, term: int, wall_ms: int, suspect: bool) -> None:
+        """One vote a member and term. The engine gets them once they are enough."""
         self._g.vitals.note_wall(node, wall_ms)
         if term != self._votes_term:
-            self._votes, self._votes_term = set(), term
-        if node.member in self._g.members and node.member not in self._votes:
-            self._votes.add(node.member)
-            self._g.engine.deliver(node, {"type": "response_vote", "term": term})
+            self._votes, self._counted, self._votes_term = {}, set(), term
+        if node.member in self._g.members:
+            self._votes[node.member] = suspect
+        if self._are_enough(self._votes):
+            for voter in self._g.voters:
+                if voter.member in self._votes.keys() - self._counted:
+                    self._counted.add(voter.member)
+                    self._g.engine.deliver(voter, {"type": "response_vote", "term": term})
+
+    # -- replicas that may have forgotten --------------------------------------------------------
+
+    @property
+    def suspect(self) -> bool:
+        """Whether this replica may have forgotten what it acknowledged."""
+        return self._g.storage.suspicion.active
+
+    def _are_enough(self, votes: dict[MemberId, bool]) -> bool:
+        """Whether these votes with this replica's own elect a leader that has everything acknowledged. The values say
+        whether the voter is suspect."""
+        members = self._g.members
+        votes = {self._g.member: self.suspect} | {each: votes[each] for each in members if each in votes}
+        if not self._g.is_majority(set(votes)):
+            return False
+        suspects = {each for each, suspect in votes.items() if suspect}
+        if len(votes) - len(suspects) >= len(members) - len(members) // 2:
+            return True
+        forgetful = suspects | {each for each in members if self._g.host.is_gone(self._g.group_id, each)}
+        if not self._g.is_majority(forgetful):
+            return False
+        self._tell_majority(forgetful)
+        return True
+
+    def _tell_majority(self, forgetful: set[MemberId]) -> None:
+        """Once a start: what follows may cost writes that a quorum had acknowledged."""
+        if not self._told_majority:
+            self._told_majority = True
+            names = ", ".join(sorted(each.node for each in forgetful))
+            text = "%s: a majority may have forgotten what it acknowledged (%s); it elects a leader all the same"
+            log.error(text, self._g.group_id, names)
+
+    def heard_commit(self, term: int, commit: int) -> None:
+        """A leader of `term` says that everything up to `commit` is committed; trust this replica again where it
+        holds that, and it is an entry of that very term."""
+        if self.suspect and self._g.journal.holds(commit, term):
+            name = self._g.member.node
+            log.warning("%s: %s has caught up with all that it may have forgotten", self._g.group_id, name)
+            self._g.storage.suspicion.lift()
 
     # -- transfer and stale leaders --------------------------------------------------------------
 

@@ -1,33 +1,38 @@
 """One replica of one Raft group: what the rest of raftcache holds in its hands.
 
 A group is entered from outside (a frame, a tick, a proposal), runs the engine, and is left again; leaving hands
-the log to the operating system *before* the messages that speak of it go to the links. Everything happens on the
-loop, in callbacks; nothing here waits.
+the log to the operating system *before* the messages that speak of it go to the links, and those that reflect what must
+be on disk first wait for that (`gate`). Everything happens on the loop, in callbacks; nothing here blocks.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from raftcache.consensus import seams
 from raftcache.consensus.api import GroupStatus, MemberId, StateMachine
+from raftcache.consensus.compaction import Compaction, TakenDone
 from raftcache.consensus.election import Election
 from raftcache.consensus.engine import LEADER, Engine, PeerNode
-from raftcache.consensus.journal import NO_OP, REGULAR, Journal
+from raftcache.consensus.gate import Gate
+from raftcache.consensus.journal import NO_OP, REGULAR, Journal, TakenBack
 from raftcache.consensus.membership import Membership
+from raftcache.consensus.mending import Mending
 from raftcache.consensus.messages import Message
 from raftcache.consensus.replication import Replication
 from raftcache.consensus.settings import APPLY_TURN_BYTES, ENTRY_LIMIT_BYTES
-from raftcache.consensus.snapshots import Compaction, SnapshotInbox, SnapshotSends
+from raftcache.consensus.snapshots import SnapshotInbox, SnapshotSends
+from raftcache.consensus.syncing import Syncing
 from raftcache.consensus.transfer import Transfer
 from raftcache.consensus.transport import GroupTransport
 from raftcache.consensus.vitals import Vitals
 from raftcache.errors import NotLeader, OutcomeUnknown, Overloaded, RaftcacheError
 from raftcache.net.api import Peer
 from raftcache.wal.api import GroupStorage, SnapshotMeta
+from raftcache.wal.errors import WalDamaged
 
 if TYPE_CHECKING:
     from raftcache.consensus.host import Host
@@ -49,15 +54,30 @@ class Group:
     compaction: Compaction
     sends: SnapshotSends
     inbox: SnapshotInbox
+    gate: Gate
+    syncing: Syncing
+    mending: Mending
 
     def __init__(
-        self, host: Host, group_id: str, member: MemberId, storage: GroupStorage, machine: StateMachine
+        self,
+        host: Host,
+        group_id: str,
+        member: MemberId,
+        storage: GroupStorage,
+        machine: StateMachine,
+        always: bool = False,
     ) -> None:
+        """`always`: sync the log before anything that speaks of it is sent, whatever the settings say."""
         self.group_id, self.member = group_id, member
         self.host, self.runtime, self.settings = host, host.runtime, host.settings
         self.storage, self.machine = storage, machine
         self.halted = ""
+        """Why this replica stopped for good; empty while it runs."""
+        self.on_lost: Callable[[str], None] = lambda _reason: None
+        """Told, on the loop, that this replica's state is not the group's any more and has to go."""
         self.elections_won = 0
+        self.gate = Gate(self, always or self.settings.fsync == "always")
+        self.syncing, self.mending = Syncing(self), Mending(self)
         self._depth = 0
         self._clock_before: Any = None
         self._outbox: list[tuple[str, Message]] = []
@@ -79,6 +99,7 @@ class Group:
             self.election, self.membership = Election(self), Membership(self)
             self.journal.applied_index = self.engine.applied_index
             self.journal.on_members = self.membership.refresh
+            self.journal.on_cut = self.syncing.cut
             self.membership.refresh()
 
     # -- status ----------------------------------------------------------------------------------
@@ -124,6 +145,31 @@ class Group:
         """The other members."""
         return self.membership.voters
 
+    @property
+    def disk_error(self) -> str:
+        """Why this replica cannot write its log just now; it goes on by itself when it can. Empty while it can."""
+        return self.mending.reason
+
+    @property
+    def stopped(self) -> bool:
+        """Whether this replica takes no part in its group, for good or for now."""
+        return bool(self.halted or self.mending.reason)
+
+    @property
+    def suspect(self) -> bool:
+        """Whether this replica may have forgotten what it acknowledged; it does not vote then."""
+        return self.election.suspect
+
+    @property
+    def durable_index(self) -> int:
+        """At the leader: everything up to it is committed and synced on a quorum, as far as anybody asked for that."""
+        return self.syncing.durable_index
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether a quorum of this group can keep anything over a loss of power."""
+        return self.syncing.has_disk()
+
     def leads_now(self) -> bool:
         """Whether this replica leads and a quorum has answered something that it sent within the fallback time.
 
@@ -147,14 +193,17 @@ class Group:
 
     # -- acting ----------------------------------------------------------------------------------
 
-    def propose(self, payload: bytes) -> int:
-        """Append `payload` to the log and send it; returns its index. It may still be lost until it is applied.
+    def propose(self, payload: bytes, sync: bool = False) -> int:
+        """Append `payload` to the log and send it; returns its index. It may still be lost until it is applied. With
+        `sync`, every member syncs it as soon as it can, and the machine is told once a quorum has.
 
         Raises NotLeader, or Overloaded where it is over `ENTRY_LIMIT_BYTES`; nothing was appended then. Raises
         OutcomeUnknown where the log failed; this replica has stopped then.
         """
         if len(payload) > ENTRY_LIMIT_BYTES:
             raise Overloaded(f"an entry of {len(payload)} bytes is over the limit of {ENTRY_LIMIT_BYTES}")
+        if sync and self.engine.is_leader():
+            self.syncing.want(self.last_index + 1)
         return self._append(payload, REGULAR)
 
     def barrier(self, done: Callable[[bool], None]) -> None:
@@ -170,17 +219,18 @@ class Group:
 
     def append_membership(self, payload: bytes, kind: int) -> None:
         """A membership entry, from `membership`."""
+        self.syncing.want(self.last_index + 1)
         self._append(payload, kind)
 
     def _append(self, payload: bytes, kind: int) -> int:
-        if not self.engine.is_leader() or self.halted or self.transfer.asked:
+        if not self.engine.is_leader() or self.stopped or self.transfer.asked:
             raise NotLeader(
                 f"{self.member.node} does not lead {self.group_id}", leader=self.leader, term=self.term
             )
         self.run(self.engine.append_command, payload, kind)
-        if self.halted:
-            # What a failed write left in the file may come back with a restart, so this is not a definite failure.
-            raise OutcomeUnknown(f"{self.member.node} cannot write the log of {self.group_id}: {self.halted}")
+        if self.stopped:
+            # The entry stays in the journal, to be written once the disk works, so this is not a definite failure.
+            raise OutcomeUnknown(f"{self.member.node} stopped in {self.group_id}: {self.halted or self.disk_error}")
         return self.last_index
 
     def step_down(self, reason: str) -> None:
@@ -202,11 +252,12 @@ class Group:
         """Take a voter out. Raises NotLeader, ChangeInProgress, or BadRequest for this leader itself."""
         self.run(self.membership.remove, member)
 
-    def take_snapshot(self) -> bool:
-        """Start a snapshot now; False where one is under way or nothing is new."""
-        started: list[bool] = []
-        self.run(lambda: started.append(self.compaction.start()))
-        return started == [True]
+    def take_snapshot(self, done: TakenDone | None = None) -> bool:
+        """Take a snapshot now; False where one is under way or nothing is new. `done` is told once what came of it,
+        or of the one under way."""
+        running, taken = self.compaction.running, self.compaction.taken
+        self.run(self.compaction.take, done or (lambda _outcome: None))
+        return not running and (self.compaction.running or self.compaction.taken > taken)
 
     # -- driven by the host ----------------------------------------------------------------------
 
@@ -218,6 +269,8 @@ class Group:
             work(*arguments)
         except OSError as error:
             self._log_failed(error)
+        except (TakenBack, WalDamaged) as error:
+            self.lose(str(error))
         except RaftcacheError:
             raise
         except Exception as error:
@@ -229,13 +282,13 @@ class Group:
 
     def receive(self, peer: Peer, message: Message) -> None:
         """One message from a link."""
-        if not self.halted and message[2] == self.member.replica:
+        if not self.stopped and message[2] == self.member.replica:
             node = self.membership.node(MemberId(peer.node_id, peer.incarnation, message[3]))
             self.run(self.host.handler(self, message[1]), node, *message[4:])
 
     def tick(self, timed: bool) -> None:
         """One step. `timed` ones come by the clock, the others after messages and proposals."""
-        if not self.halted:
+        if not self.stopped:
             self.run(self._tick, timed)
 
     def _tick(self, timed: bool) -> None:
@@ -258,6 +311,7 @@ class Group:
             self.engine.send_appends()
             self.replication.sent_commit = self.engine.commit_index()
         if timed:
+            self.election.heard_commit(self.term, self.commit_index)
             self.transfer.poll()
             self.membership.poll()
             self.sends.poll()
@@ -265,20 +319,36 @@ class Group:
 
     def link_changed(self, node_id: str, incarnation: str, up: bool, same_run: bool) -> None:
         """The link to a node came up or went down."""
+        self.gate.forget(node_id)
         for node in self.membership.peers():
             if node.member.node == node_id and node.member.incarnation == incarnation:
-                self.sends.forget(node)
+                self.sends.pause(node)
                 self.replication.link_changed(node, same_run)
                 (self.transport.connected if up else self.transport.disconnected)(node)
 
-    def close(self) -> None:
-        """Stop and let go of the files; the machine is told if it led."""
+    def sync_soon(self) -> None:
+        """Sync what nobody waits for; for the timer of `fsync: interval`."""
+        self.syncing.sync()
+
+    def close(self) -> bool:
+        """Stop, sync, and let go of the files; the machine is told if it led. False where the disk did not take all."""
         self.compaction.abandon()
         self.inbox.abort()
-        if not self.halted:
+        if not self.stopped:
             self.run(self.engine.step_down)
+        whole = not self.stopped
         self.halted = self.halted or "closed"
-        self.journal.close()
+        self.gate.clear()
+        try:
+            if whole:
+                self.journal.flush()
+                self.syncing.sync_now()
+            if not self.mending.running:
+                self.journal.close()
+        except OSError as error:
+            log.error("%s: the log is not whole on disk: %s", self.group_id, error)
+            return False
+        return whole
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -313,32 +383,61 @@ class Group:
                 seams.enter(self._clock_before)
 
     def _announce(self) -> None:
-        if self._gained and self.engine.is_leader():
+        if self._gained and self.engine.is_leader() and self.journal.vote_synced():
             self._gained = False
             self._leading_term = self.engine.term()
             self.machine.leadership_gained(self._leading_term)
 
     def _settle(self) -> None:
-        """The log first, then what speaks of it."""
+        """The log first, then what speaks of it. A replica that has stopped says nothing, and leaves its log alone: a
+        thread may be mending it."""
+        if self.stopped:
+            self._outbox.clear()
+            return
         try:
             self.journal.flush()
+            if self.gate.always and not self.voters:
+                self.syncing.sync_now()  # Nobody is sent anything, so nothing else would wait for the disk.
         except OSError as error:
             self._log_failed(error)
+        if self.stopped:
+            return
+        if not self.journal.vote_synced():
+            self.host.sync_votes()
+        self.syncing.poll()
+        self.gate.release()
         if self._outbox:
             outbox, self._outbox = self._outbox, []
-            self.host.enqueue(outbox)
+            self.gate.pass_on(outbox)
         if self.engine.is_leader() or self.engine.commit_index() > self.engine.applied_index():
             self.host.mark_if_due(self)
 
     def _log_failed(self, error: OSError) -> None:
-        self._outbox.clear()
-        self._halt(f"the log cannot be written: {error}")
+        self.mending.failed(error)
+        self._fall_silent()
 
     def _halt(self, reason: str) -> None:
         log.error("%s: this replica stops: %s", self.group_id, reason)
         self.halted = reason
+        self._fall_silent()
+
+    def _fall_silent(self) -> None:
+        """A snapshot under way is given up as well: it would cut the log when it is done."""
+        self._outbox.clear()
+        self.gate.clear()
+        self.compaction.abandon()
         if self.engine.is_leader():
             self.engine.step_down()
+
+    def lose(self, reason: str) -> None:
+        """This replica's state is not the group's any more: stop, and have it wiped."""
+        self._halt(reason)
+        self.runtime.call_soon(lambda: self.on_lost(reason))
+
+    def resumed(self) -> None:
+        """The disk works again."""
+        self.engine.postpone_election()
+        self.host.mark(self)
 
     # -- hooks of the engine ---------------------------------------------------------------------
 
@@ -352,6 +451,7 @@ class Group:
         if new == LEADER:
             self._gained = True
             self.vitals.leadership_gained()
+            self.syncing.leadership_gained()
             self.elections_won += 1
             if self.host.observer is not None:
                 self.host.observer.led(self.group_id, self.member.node, self.engine.term())
@@ -378,7 +478,7 @@ class Group:
             return
         first = self.journal[0].index
         budget = APPLY_TURN_BYTES
-        while applied < commit and budget > 0 and not self.halted:
+        while applied < commit and budget > 0 and not self.stopped:
             applied += 1
             entry = self.journal[applied - first]
             self.engine.set_applied(applied)
@@ -387,6 +487,8 @@ class Group:
                 self._apply(entry.index, entry.term, entry.data[1:])
         while self._barriers and self._barriers[0][0] <= applied:
             self._barriers.popleft()[1](True)
+        if self.engine.is_leader():
+            self.syncing.count()
 
     def _apply(self, index: int, term: int, payload: bytes) -> None:
         if self.host.observer is not None:
@@ -400,18 +502,41 @@ class Group:
     def install(self, meta: SnapshotMeta, prepared: Any) -> None:
         """Swap in a received snapshot that is in place on disk."""
         self.compaction.abandon()
-        self.machine.install(prepared, meta.index, meta.term)
         if self.journal.holds(meta.index, meta.term):
             self.journal.covered_by(meta)
             self.membership.refresh()
         else:
-            self.journal.restart_at(meta)
+            self.journal.restart_at(meta)  # First, for it may fail, and then the machine must be as it was.
+        self.machine.install(prepared, meta.index, meta.term)
         self.engine.jump_to(max(meta.index, self.engine.applied_index()))
 
-    def restore(self) -> None:
-        """At start: bring the machine to the newest snapshot. Raises `SnapshotDamaged`."""
-        meta = self.storage.snapshots.latest()
-        if meta is not None and meta.index > 0:
-            blocks = self.compaction.restored(self.storage.snapshots.blocks(meta))
-            prepared = self.machine.prepare_restore(blocks)
-            self.machine.install(prepared, meta.index, meta.term)
+    def restore(self, prepared: Prepared) -> None:
+        """At start: bring the machine to the newest snapshot."""
+        if prepared.meta is not None:
+            self.compaction.state_bytes = prepared.state_bytes
+            self.machine.install(prepared.state, prepared.meta.index, prepared.meta.term)
+
+
+class Prepared(NamedTuple):
+    """What a replica starts from: its newest snapshot, decoded. `meta` is None where there is none to start from."""
+
+    meta: SnapshotMeta | None
+    state: Any
+    state_bytes: int
+
+
+def prepare_group(storage: GroupStorage, machine: StateMachine) -> Prepared:
+    """Decode the newest snapshot of a group that is to be opened. Belongs off the loop. Raises `SnapshotDamaged`."""
+    meta = storage.snapshots.latest()
+    if meta is None or meta.index == 0:
+        return Prepared(None, None, 0)
+    size = 0
+
+    def measured() -> Iterator[bytes]:
+        nonlocal size
+        for block in storage.snapshots.blocks(meta):
+            size += len(block)
+            yield block
+
+    state = machine.prepare_restore(measured())
+    return Prepared(meta, state, size)

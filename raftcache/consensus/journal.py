@@ -39,6 +39,11 @@ def unpack_members(data: bytes) -> tuple[MemberId, ...]:
     return tuple(MemberId.parse(text) for text in msgpack.unpackb(data[1:]))
 
 
+class TakenBack(Exception):
+    """The leader's log contradicts what this replica has applied: only a majority that lost power can do that. The
+    replica's state is not the group's any more, and no undo goes back that far."""
+
+
 class Journal(list[Entry]):
     """What the engine calls `raftLog`. The camel-case methods are the engine's names."""
 
@@ -51,6 +56,7 @@ class Journal(list[Entry]):
         self._changes: list[tuple[int, tuple[MemberId, ...]]] = []
         self.start_index = log.base_index
         self.on_members: Callable[[], None] = lambda: None
+        self.on_cut: Callable[[int], None] = lambda _first_dropped: None
         self.applied_index: Callable[[], int] = lambda: 0
         self._unflushed = False
         self.appended_bytes = log.size_bytes
@@ -106,20 +112,22 @@ class Journal(list[Entry]):
 
     def _drop_suffix(self, offset: int) -> None:
         first = self[offset].index
-        assert first > self.applied_index(), "an applied entry would be taken back"
+        if first <= self.applied_index():
+            raise TakenBack(f"entry {first} would be taken back, and up to {self.applied_index()} all are applied")
         self.held_bytes -= sum(len(entry.data) for entry in self[offset:])
         del self[offset:]
-        self._log.truncate_suffix(first)
+        self.on_cut(first)
         kept = [change for change in self._changes if change[0] < first]
         if len(kept) != len(self._changes):
             self._changes = kept
             self.on_members()
+        self._log.truncate_suffix(first)  # Last, for it may fail, and what is in memory must be of one piece then.
 
     def deleteEntriesFrom(self, _offset: int) -> None:
         """Nothing: `add` decides what conflicts."""
 
     def setCurrentTerm(self, term: int, voted_for: str | None) -> None:
-        """Keep term and vote before any message can reflect them."""
+        """Keep term and vote. They are put on disk off the loop; what reflects them waits (`gate`)."""
         self._votes.save(term, voted_for)
         self.term, self.voted_for = term, voted_for
 
@@ -150,6 +158,15 @@ class Journal(list[Entry]):
             self._log.flush()
             self._unflushed = False
 
+    def vote_synced(self) -> bool:
+        """Whether the newest term and vote are on disk."""
+        return self._votes.synced()
+
+    @property
+    def synced_index(self) -> int:
+        """Everything up to it is on disk."""
+        return self._log.synced_index
+
     def term_at(self, index: int) -> int:
         """The term of the entry at `index`, which must be kept."""
         return self[index - self[0].index].term
@@ -178,9 +195,12 @@ class Journal(list[Entry]):
         self._changes = [change for change in self._changes if change[0] > snapshot.index]
         self.start_index = snapshot.index
 
-    def drop_prefix(self, last_dropped: int) -> None:
-        """Forget whole segments up to `last_dropped`, which a snapshot covers."""
-        self._let_go(self._log.truncate_prefix(min(last_dropped, self.start_index)))
+    def drop_oldest(self, last_dropped: int) -> Callable[[], None] | None:
+        """Forget a whole segment up to `last_dropped`, which a snapshot covers. Returns the rest of the work, for off
+        the loop, or None where there is no such segment any more."""
+        work = self._log.drop_oldest(min(last_dropped, self.start_index))
+        self._let_go(self._log.base_index)
+        return work
 
     def trim(self, last_dropped: int, tail_bytes: int) -> None:
         """Hold entries up to `last_dropped`, all of them applied, in memory no longer than it takes to keep about
@@ -198,6 +218,7 @@ class Journal(list[Entry]):
         """A leader's snapshot was installed: the log starts over behind it."""
         self._log.reset(snapshot.index, snapshot.term)
         self[:] = [Entry(NO_OP_DATA, snapshot.index, snapshot.term)]
+        self.on_cut(snapshot.index + 1)
         self.held_bytes = len(NO_OP_DATA)
         self._unflushed = False
         self._changes = []

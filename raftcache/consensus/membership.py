@@ -1,8 +1,9 @@
 """Membership: who votes in a group, and how that changes, one member at a time.
 
 The voters are what the journal says (see `journal.py`), from the moment an entry is appended. A change is
-proposed only when the last one is committed and an entry of the leader's own term is: otherwise two disjoint
-majorities could decide (hazard 5; and the correction to Raft's thesis of 2015 on single-server changes).
+proposed only when the last one is committed, applied and synced by a quorum of the new members, and an entry of the
+leader's own term is committed: otherwise two disjoint majorities could decide (hazard 5; and the correction to Raft's
+thesis of 2015 on single-server changes).
 
 A new member starts as a *learner*: the leader sends it everything and does not count it. It becomes a voter once
 it has caught up, so that adding an empty replica never takes the quorum away from the others.
@@ -75,11 +76,25 @@ class Membership:
         own_term = group.journal.term_at(group.commit_index) == group.term
         if self._adding is not None or group.journal.change_index > group.commit_index or not own_term:
             raise ChangeInProgress(f"{group.group_id}: a membership change is not yet committed; one at a time")
+        if not self._last_change_synced():
+            raise ChangeInProgress(f"{group.group_id}: a membership change is not yet synced by a quorum")
+
+    def _last_change_synced(self) -> bool:
+        """A majority that loses power must not forget one change while the next counts on it. A leader asks for that
+        also where the change is an earlier leader's."""
+        group = self._g
+        change = group.journal.change_index
+        group.syncing.want(change)
+        group.syncing.count()
+        return group.durable_index >= change
 
     def add(self, member: MemberId) -> None:
-        """Start to feed a learner; nothing to do where it is a voter or is being fed already."""
+        """Start to feed a learner; nothing to do where it is a voter or is being fed already. A node that has lost
+        what it held while it was being fed is fed anew, under the identity that it has now."""
         if member in self.members or member == self._adding:
             return
+        if self._adding is not None and self._adding.node == member.node:
+            self.stop_adding()
         self._require_settled()
         self._adding = member
         self.refresh()

@@ -7,17 +7,23 @@ frame is an array of messages: all that one loop turn had for one peer.
 
 | kind | fields | |
 |---|---|---|
-| APPEND | term, commit index, prev index, prev term, generation, sent at, terms, data… | `terms`: one if all alike |
+| APPEND | term, commit index, prev index, prev term, generation, sent at, sync index, terms, data… | see below |
 | ACK | term, next index, reset, success, generation, sent at (echoed), wall clock | |
 | FILLER | term, sent at | a heartbeat to a replica that needs a snapshot |
 | REQUEST_VOTE | term, last index, last term, transfer | `transfer`: the leader itself asked for it |
-| VOTE | term, wall clock | |
+| VOTE | term, wall clock, suspect | `suspect`: see `election` |
 | PRE_VOTE | term asked for, last index, last term, round | |
-| PRE_VOTE_REPLY | own term, granted, round, wall clock | |
+| PRE_VOTE_REPLY | own term, granted, round, wall clock, suspect | |
 | TIMEOUT_NOW | term | leadership transfer |
 | STALE_TERM | own term | the answer to a leader of a lower term |
 | SNAPSHOT | term, index, snapshot's term, size, offset, data | a chunk of a snapshot file |
 | SNAPSHOT_ACK | term, index, received, installed | |
+| SNAPSHOT_REFUSED | term, index, snapshot's term, reason | what was received is damaged |
+| SYNCED | term, index, the entry's term, on disk | the newest entry that is synced and matches |
+
+An APPEND's `sync index` is how far its receiver is to sync its log, 0 for no such wish; its `terms` is one number where
+all entries are of one term. SYNCED names `UNKNOWN_TERM` where its sender holds the entry in memory no more, and says
+`on disk` false where that keeps its log in memory only.
 """
 
 from __future__ import annotations
@@ -30,12 +36,13 @@ import msgpack
 from raftcache.wal.api import Entry
 
 APPEND, ACK, FILLER, REQUEST_VOTE, VOTE, PRE_VOTE, PRE_VOTE_REPLY = range(1, 8)
-TIMEOUT_NOW, STALE_TERM, SNAPSHOT, SNAPSHOT_ACK = range(8, 12)
+TIMEOUT_NOW, STALE_TERM, SNAPSHOT, SNAPSHOT_ACK, SYNCED, SNAPSHOT_REFUSED = range(8, 14)
 
 Message = list[Any]
 
-FIELDS = {APPEND: 7, ACK: 7, FILLER: 2, REQUEST_VOTE: 4, VOTE: 2, PRE_VOTE: 4, PRE_VOTE_REPLY: 4,
-          TIMEOUT_NOW: 1, STALE_TERM: 1, SNAPSHOT: 6, SNAPSHOT_ACK: 4}  # fmt: skip
+FIELDS = {APPEND: 8, ACK: 7, FILLER: 2, REQUEST_VOTE: 4, VOTE: 3, PRE_VOTE: 4, PRE_VOTE_REPLY: 5,
+          TIMEOUT_NOW: 1, STALE_TERM: 1, SNAPSHOT: 6, SNAPSHOT_ACK: 4, SYNCED: 4,
+          SNAPSHOT_REFUSED: 4}  # fmt: skip
 """How many fields follow the first four; an APPEND has these or more."""
 
 
@@ -49,6 +56,9 @@ def well_formed(message: Message) -> bool:
 
 NOTE_GROUP = ""
 """The group id of node-level notes: `["", payload]`."""
+
+UNKNOWN_TERM = -1
+"""The entry's term in a SYNCED, where its sender does not hold the entry in memory any more."""
 
 FRAME_TARGET_BYTES = 16 << 20
 """Messages of a turn beyond this much go into another frame: links refuse frames of 64 MiB, and the largest

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from raftcache.consensus.api import MemberId
+from raftcache.consensus.journal import TakenBack
 from raftcache.consensus.messages import ACK, APPEND, FILLER, STALE_TERM, Message, pack_entries, unpack_entries
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Replication:
             message["prevLogTerm"],
             progress.generation,
             now,
+            self._g.syncing.wish(),
             *pack_entries(entries),
         )
 
@@ -190,14 +192,16 @@ class Replication:
         prev_term: int,
         generation: int,
         sent_at: float,
+        sync_index: int,
         *tail: Any,
     ) -> None:
-        """A leader's append; the arguments are the fields of APPEND."""
+        """A leader's append; the arguments are the fields of APPEND. Raises TakenBack."""
         if not self._accepts(node, term):
             return
         entries = unpack_entries(prev_index, list(tail))
         self._answering = (generation, sent_at)
         self._mismatch = self._conflicts(prev_index, prev_term)
+        self._require_kept(prev_index, ends_there=not entries)
         try:
             self._g.engine.deliver(
                 node,
@@ -212,6 +216,17 @@ class Replication:
             )
         finally:
             self._answering = None
+        self._g.syncing.asked(node, sync_index, heartbeat=not entries)
+        self._g.election.heard_commit(term, commit)
+
+    def _require_kept(self, prev_index: int, ends_there: bool) -> None:
+        """A leader has everything that was ever committed, so its log neither differs from ours at an entry that we
+        know to be committed, nor ends before it (`ends_there`: with nothing to send, it sends from its end). Raises
+        TakenBack where it does: then a majority has forgotten what it had acknowledged."""
+        commit = self._g.engine.commit_index()
+        differs = self._mismatch and self._g.journal[0].index <= prev_index <= commit
+        if differs or (ends_there and prev_index < commit):
+            raise TakenBack(f"the leader's log contradicts this one at {prev_index}, committed here up to {commit}")
 
     def _conflicts(self, prev_index: int, prev_term: int) -> bool:
         journal = self._g.journal

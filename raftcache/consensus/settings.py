@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from raftcache.config import Fsync
+
 ENTRY_LIMIT_BYTES = 7 << 20
 """The largest payload that may be proposed. Below `append_limit_bytes`, so that no entry is ever cut in pieces
 (hazard 18)."""
@@ -23,6 +25,12 @@ class ConsensusSettings:
     replaced by a snapshot; the last `log_tail_bytes` of entries are kept for replicas that lag a little. At most twice
     that is held in memory, whatever the log on disk has grown to. One append carries entries of up to
     `append_limit_bytes`.
+
+    Snapshots go out in chunks, a window of them in flight to a peer, all of a node together at
+    `snapshot_rate_bytes_per_s`; 0 means no limit.
+
+    `fsync` says when logs are synced that nobody waits for: every `fsync_interval_ms`, `always` before anything that
+    speaks of an entry is sent, or `never`.
     """
 
     heartbeat_ms: int = 100
@@ -36,11 +44,19 @@ class ConsensusSettings:
     append_limit_bytes: int = 8 << 20
     snapshot_chunk_bytes: int = 256 << 10
     snapshot_window_chunks: int = 4
+    snapshot_rate_bytes_per_s: int = 64 << 20
+    fsync: Fsync = "interval"
+    fsync_interval_ms: int = 1000
 
     @property
     def election_min(self) -> float:
         """Seconds."""
         return self.election_min_ms / 1000
+
+    @property
+    def snapshot_burst_bytes(self) -> int:
+        """What may be sent of snapshots at once after a rest: a tick's worth of the rate and one chunk."""
+        return self.snapshot_rate_bytes_per_s * self.tick_ms // 1000 + self.snapshot_chunk_bytes
 
     @property
     def fallback(self) -> float:

@@ -1,28 +1,33 @@
-"""Snapshots of a group: taken off the loop, sent to a replica that lags behind the log, installed there.
-
-*Taking.* The state machine cuts its state at one index and hands it out in blocks, one a loop turn; a thread
-compresses and writes each; the rename puts it in place. Then the log is cut behind it, keeping a tail, so that a
-replica that lags a little is not sent everything (hazard 21).
+"""Snapshots on their way: sent to a replica that lags behind the log, installed there.
 
 *Sending.* A peer that needs what the log in memory no longer has gets the newest snapshot's file in chunks, a bounded
-number in flight, each answered with how much the peer has. A transfer that broke off goes on from there. The
-engine's own transfer is never used: it raises commit indexes unseen, gives no answers, and installs old states
-over new ones (hazards 1, 16, 17, 19).
+number in flight, each answered with how much the peer has. A transfer begins with an empty chunk, which asks the peer
+what it has of that file, and so it goes on after a broken link or lost messages where it was. The leader keeps the
+place of a peer that is out of reach for RESUME_S. All transfers of a node share one rate. The engine's own transfer is
+never used: it raises commit indexes unseen, gives no answers, and installs old states over new ones (hazards 1, 16,
+17, 19).
 
 *Installing.* The file is verified and decoded off the loop, then swapped in, if it is still newer than what was
 applied meanwhile. Where the log holds the snapshot's last entry, the log is kept: what follows may have been
 acknowledged (Raft, figure 13, step 6). Otherwise it starts over behind the snapshot. The snapshot is in place
 before the log is touched, so a process killed in between finds a log that is older than its snapshot, no worse.
+
+*Damage.* A peer refuses a file whose checksums do not match, and says so. The leader then reads its own one. If that
+is whole, the fault was on the way, and it is sent again after a pause. If not, it is never sent again, and this
+leader's disk is not trusted: its replica is wiped and refilled like any damaged one, provided that the others are a
+quorum without it and hold all that is committed. Where they are not, the state in memory is the best copy there is: it
+would be folly to throw that away for the sake of a file, and a new snapshot of it replaces the damaged one.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from raftcache.consensus.messages import SNAPSHOT, SNAPSHOT_ACK, STALE_TERM
-from raftcache.wal.api import SnapshotMeta, SnapshotReceiver, SnapshotWriter
+from raftcache.consensus.messages import SNAPSHOT, SNAPSHOT_ACK, SNAPSHOT_REFUSED, STALE_TERM
+from raftcache.wal.api import SnapshotMeta, SnapshotReceiver, SnapshotStore
+from raftcache.wal.errors import Damaged
 
 if TYPE_CHECKING:
     from raftcache.consensus.engine import PeerNode
@@ -30,118 +35,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("raftcache.consensus")
 
-SENDING_PATIENCE = 8
-"""While a snapshot is being sent, the log may grow this many times further before the next one is taken: only the
-last two are kept, and a transfer must not lose its file."""
-
 STALL_S = 0.5
-"""A transfer that has not moved for this long starts again from what the peer has."""
+"""A transfer that has not moved for this long asks the peer again what it has."""
 
+RESUME_S = 60.0
+"""For so long the place of a peer that is out of reach is kept, and with it its snapshot and the log behind that."""
 
-class Compaction:
-    """Takes snapshots and cuts the log."""
-
-    def __init__(self, group: Group) -> None:
-        self._g = group
-        self._counted_from = 0
-        self._blocks: Iterator[bytes] | None = None
-        self._writer: SnapshotWriter | None = None
-        self._meta: SnapshotMeta | None = None
-        self._written_bytes = 0
-        self.state_bytes = 0
-        """What the newest snapshot holds, before compression."""
-        self.taken = 0
-
-    @property
-    def running(self) -> bool:
-        """Whether a snapshot is being taken."""
-        return self._blocks is not None
-
-    def poll(self) -> None:
-        """Start one where the log has grown enough: in proportion to the state, or a large state would be written
-        again for every few megabytes of log."""
-        settings = self._g.settings
-        due_bytes = max(settings.snapshot_log_bytes, self.state_bytes * settings.snapshot_growth_percent // 100)
-        grown_bytes = self._g.journal.appended_bytes - self._counted_from
-        if grown_bytes > due_bytes * (SENDING_PATIENCE if self._g.sends.active else 1):
-            self.start()
-        applied = self._g.applied_index
-        self._g.journal.trim(min(applied, self._g.sends.lowest_index(applied)), settings.log_tail_bytes)
-
-    def restored(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass the blocks of a restored snapshot on, and measure them."""
-        self.state_bytes = 0
-        for block in blocks:
-            self.state_bytes += len(block)
-            yield block
-
-    def start(self) -> bool:
-        """Take a snapshot now; False where one is under way or nothing is new."""
-        index = self._g.applied_index
-        if self.running or self._g.halted or index <= self._g.journal.start_index:
-            return False
-        self._counted_from = self._g.journal.appended_bytes
-        members = tuple(str(member) for member in self._g.journal.members_at(index))
-        meta = SnapshotMeta(self._g.group_id, index, self._g.journal.term_at(index), members)
-        try:
-            self._writer = self._g.storage.snapshots.writer(meta)
-        except OSError as error:
-            log.error("%s: no snapshot can be written: %s", self._g.group_id, error)
-            return False
-        self._meta, self._written_bytes = meta, 0
-        self._blocks = self._g.machine.snapshot_blocks()
-        self._step()
-        return True
-
-    def _step(self) -> None:
-        blocks, writer = self._blocks, self._writer
-        if blocks is None or writer is None:
-            return
-        try:
-            block = next(blocks, None)
-        except Exception:
-            log.exception("%s: the snapshot is given up", self._g.group_id)
-            self.abandon()
-            return
-        if block is not None:
-            self._written_bytes += len(block)
-            self._g.runtime.offload(lambda: writer.add_block(block), self._stepped(writer, self._step))
-        else:
-            self._g.runtime.offload(writer.commit, self._stepped(writer, lambda: self._g.run(self._finish)))
-
-    def _stepped(self, writer: SnapshotWriter, then: Any) -> Any:
-        def done(result: object) -> None:
-            if writer is not self._writer:
-                writer.abort()
-            elif isinstance(result, BaseException):
-                log.error("%s: the snapshot failed: %s", self._g.group_id, result)
-                self.abandon()
-            else:
-                then()
-
-        return done
-
-    def _finish(self) -> None:
-        meta = self._meta
-        assert meta is not None
-        self._blocks = self._writer = self._meta = None
-        self.taken += 1
-        self.state_bytes = self._written_bytes
-        journal = self._g.journal
-        if meta.index > journal.start_index:
-            journal.covered_by(meta)
-            keep_from = min(meta.index, self._g.sends.lowest_index(meta.index))
-            journal.drop_prefix(min(keep_from, journal.tail_start(self._g.settings.log_tail_bytes)))
-
-    def abandon(self) -> None:
-        """Give up the snapshot under way."""
-        if self._blocks is not None:
-            close = getattr(self._blocks, "close", None)
-            if close is not None:
-                close()
-        if self._writer is not None:
-            self._writer.abort()
-        self._blocks = self._writer = self._meta = None
+REFUSED_PAUSE_S = 5.0
+"""After a refusal of a file that is whole here: whatever spoils it on the way gets the time to pass."""
 
 
 class SnapshotSends:
@@ -150,65 +51,173 @@ class SnapshotSends:
     def __init__(self, group: Group) -> None:
         self._g = group
         self._sends: dict[PeerNode, _Send] = {}
+        self._checking = False
+        self._damaged_after: tuple[SnapshotMeta, int] | None = None
+        self.refused = 0
+        """How many of this replica's snapshots a peer found damaged."""
 
     def needed(self, node: PeerNode) -> None:
         """`node` needs a snapshot; nothing to do where it is being sent one. One that the log held in memory does
-        not continue is of no use: a new one is taken first."""
-        if node not in self._sends:
-            meta = self._g.storage.snapshots.latest()
-            if meta is None or meta.index < self._g.journal[0].index:
-                self._g.compaction.start()
-            else:
-                size = self._g.storage.snapshots.size(meta)
-                send = self._sends[node] = _Send(meta, size, self._g.runtime.now())
-                self._pump(node, send)
+        not continue is of no use: a new one is taken first, and likewise in place of a damaged one."""
+        send = self._sends.get(node)
+        if send is not None and send.paused_at is None:
+            return
+        if send is not None and send.meta.index >= self._g.journal[0].index:
+            send.paused_at = None
+            self._ask(node, send)
+            return
+        meta = self._g.storage.snapshots.latest()
+        if meta is None or meta.index < self._g.journal[0].index:
+            self._g.compaction.start()
+            return
+        if self._is_damaged(meta):
+            self._g.compaction.start(again=True)
+            return
+        send = self._sends[node] = _Send(meta, self._g.storage.snapshots.size(meta))
+        self._ask(node, send)
+
+    def _ask(self, node: PeerNode, send: _Send) -> None:
+        """An empty chunk: the answer tells where to go on."""
+        send.asking, send.progress_at = True, self._g.runtime.now()
+        self._post(node, send, 0, b"")
+
+    def _post(self, node: PeerNode, send: _Send, offset: int, data: bytes) -> None:
+        meta, term = send.meta, self._g.engine.term()
+        self._g.post(node, SNAPSHOT, term, meta.index, meta.term, send.size, offset, data)
 
     def _pump(self, node: PeerNode, send: _Send) -> None:
+        """Read the next chunk, off the loop, where the window and the rate have room for one."""
         settings = self._g.settings
-        window = settings.snapshot_window_chunks * settings.snapshot_chunk_bytes
-        while send.sent < send.size and send.sent - send.acked < window:
-            try:
-                data = self._g.storage.snapshots.read(send.meta, send.sent, settings.snapshot_chunk_bytes)
-            except (OSError, KeyError, ValueError):
-                self.forget(node)  # A newer snapshot has replaced it: the next filler starts over with that.
-                return
-            self._post(node, send, data)
-            send.sent += len(data)
+        window_bytes = settings.snapshot_window_chunks * settings.snapshot_chunk_bytes
+        if send.reading or not send.moving or send.sent >= send.size or send.sent - send.acked >= window_bytes:
+            return
+        offset, count = send.sent, min(settings.snapshot_chunk_bytes, send.size - send.sent)
+        if not self._g.host.snapshot_rate.take(count):
+            return
+        send.reading = True
+        snapshots, meta = self._g.storage.snapshots, send.meta
+        self._g.runtime.offload(
+            lambda: snapshots.read(meta, offset, count),
+            lambda result: self._g.run(self._was_read, node, send, offset, result),
+        )
 
-    def _post(self, node: PeerNode, send: _Send, data: bytes) -> None:
-        meta, term = send.meta, self._g.engine.term()
-        self._g.post(node, SNAPSHOT, term, meta.index, meta.term, send.size, send.sent, data)
+    def _was_read(self, node: PeerNode, send: _Send, offset: int, result: bytes | BaseException) -> None:
+        send.reading = False
+        if self._sends.get(node) is not send or self._g.stopped:
+            return
+        if isinstance(result, BaseException):
+            log.warning("%s: a snapshot cannot be sent: %s", self._g.group_id, result)
+            self.forget(node)  # A newer one has replaced it, or the disk fails: the next filler starts over.
+        elif not result:
+            self._check(send.meta)
+            send.held_until = self._g.runtime.now() + REFUSED_PAUSE_S
+        elif send.moving and offset == send.sent:
+            self._post(node, send, offset, result)
+            send.sent += len(result)
+            self._pump(node, send)
 
     def on_ack(self, node: PeerNode, term: int, index: int, received: int, installed: bool) -> None:
         """A follower says how much of the snapshot of `index` it has; the arguments are SNAPSHOT_ACK's."""
-        engine = self._g.engine
-        if term != engine.term() or not engine.is_leader() or not engine.feeds(node):
+        if not self._heeds(node, term):
             return
-        self._g.replication.note_contact(node)
         send = self._sends.get(node)
         if installed:
             self.forget(node)
             self._g.replication.snapshot_installed(node, index)
-        elif send is not None and send.meta.index == index:
-            send.reported = received
-            if received > send.acked:
-                send.acked, send.progress_at = received, self._g.runtime.now()
-                send.sent = max(send.sent, received)
-                self._pump(node, send)
+        elif send is not None and send.meta.index == index and send.paused_at is None:
+            self._advance(node, send, received)
+
+    def _advance(self, node: PeerNode, send: _Send, received: int) -> None:
+        if received > send.size:
+            self.forget(node)  # It holds more than there is, of another leader's file.
+            return
+        if send.asking:
+            send.asking, send.sent, send.acked = False, received, received
+        elif received > send.acked:
+            send.acked, send.progress_at = received, self._g.runtime.now()
+            send.sent = max(send.sent, received)
+        self._pump(node, send)
+
+    def _heeds(self, node: PeerNode, term: int) -> bool:
+        engine = self._g.engine
+        if term != engine.term() or not engine.is_leader() or not engine.feeds(node):
+            return False
+        self._g.replication.note_contact(node)
+        return True
 
     def poll(self) -> None:
-        """Start again from what the peer reported where nothing has moved for a while. A peer that has all and
-        does not say that it installed it gets an empty chunk, to which it answers what it really has."""
+        """Go on where the rate had no room, ask again where nothing has moved for a while, and forget who is gone."""
         now = self._g.runtime.now()
         for node, send in list(self._sends.items()):
-            if now - send.progress_at > STALL_S:
-                send.sent = send.acked = send.reported
-                send.progress_at = now
-                self._pump(node, send)
-                if send.reported > send.size:
-                    self.forget(node)  # It holds more than there is, of another leader's file.
-                elif send.sent == send.size:
-                    self._post(node, send, b"")
+            if not self._g.engine.feeds(node) or (send.paused_at is not None and now - send.paused_at > RESUME_S):
+                self.forget(node)
+            elif send.paused_at is None and now >= send.held_until:
+                self._poll(node, send, now)
+
+    def _poll(self, node: PeerNode, send: _Send, now: float) -> None:
+        if send.held_until:
+            send.held_until = 0.0
+            self._ask(node, send)
+        elif send.waits_for_us:
+            send.progress_at = now
+            self._pump(node, send)
+        elif now - send.progress_at > STALL_S:
+            self._ask(node, send)
+
+    # -- damage ----------------------------------------------------------------------------------
+
+    def on_refused(self, node: PeerNode, term: int, index: int, snapshot_term: int, reason: str) -> None:
+        """A follower found the file damaged that it received; the arguments are SNAPSHOT_REFUSED's."""
+        send = self._sends.get(node) if self._heeds(node, term) else None
+        if send is None or (send.meta.index, send.meta.term) != (index, snapshot_term):
+            return
+        self.refused += 1
+        log.error("%s: %s refuses the snapshot of entry %d: %s", self._g.group_id, node.member, index, reason)
+        send.held_until = self._g.runtime.now() + REFUSED_PAUSE_S
+        self._check(send.meta)
+
+    def _check(self, meta: SnapshotMeta) -> None:
+        """Read this replica's own file, all of it, off the loop."""
+        if not self._checking:
+            self._checking = True
+            snapshots = self._g.storage.snapshots
+            self._g.runtime.offload(
+                lambda: _read_through(snapshots, meta), lambda result: self._g.run(self._checked, meta, result)
+            )
+
+    def _checked(self, meta: SnapshotMeta, result: BaseException | None) -> None:
+        self._checking = False
+        if self._g.stopped:
+            return
+        if isinstance(result, Damaged):
+            self._found_damaged(meta, result)
+        elif result is None:
+            log.warning("%s: the snapshot of entry %d is whole here, and is sent again", self._g.group_id, meta.index)
+
+    def _found_damaged(self, meta: SnapshotMeta, damage: Damaged) -> None:
+        self._sends = {node: send for node, send in self._sends.items() if send.meta != meta}
+        if self._others_suffice():
+            self._g.lose(str(damage))
+            return
+        log.error("%s: a new snapshot replaces this one: %s", self._g.group_id, damage)
+        self._damaged_after = (meta, self._g.compaction.taken)
+        self._g.compaction.start(again=True)
+
+    def _is_damaged(self, meta: SnapshotMeta) -> bool:
+        """Whether it was found damaged and none was taken since, which may be of the same entry."""
+        return self._damaged_after == (meta, self._g.compaction.taken)
+
+    def _others_suffice(self) -> bool:
+        """Whether the other voters are a quorum by themselves that is within reach and holds all that is committed."""
+        commit, engine = self._g.commit_index, self._g.engine
+        whole = {
+            voter.member
+            for voter in self._g.voters
+            if engine.match_index(voter) >= commit and self._g.host.reaches(voter.member)
+        }
+        return engine.is_leader() and self._g.is_majority(whole)
+
+    # -- status ----------------------------------------------------------------------------------
 
     def lowest_index(self, default: int) -> int:
         """The oldest snapshot being sent: the log behind it will be wanted next."""
@@ -216,15 +225,22 @@ class SnapshotSends:
 
     @property
     def active(self) -> bool:
-        """Whether any transfer is under way."""
+        """Whether any transfer is under way, or waits for its peer to come back."""
         return bool(self._sends)
 
     def sending_to(self, node: PeerNode) -> bool:
         """Whether `node` is being sent a snapshot."""
-        return node in self._sends
+        send = self._sends.get(node)
+        return send is not None and send.paused_at is None
+
+    def pause(self, node: PeerNode) -> None:
+        """The link to `node` went down or came up: whatever was in flight is gone."""
+        send = self._sends.get(node)
+        if send is not None and send.paused_at is None:
+            send.paused_at = self._g.runtime.now()
 
     def forget(self, node: PeerNode) -> None:
-        """The transfer is done, or its link is gone."""
+        """The transfer is done, or of no use."""
         self._sends.pop(node, None)
 
     def clear(self) -> None:
@@ -233,11 +249,32 @@ class SnapshotSends:
 
 
 class _Send:
-    __slots__ = ("acked", "meta", "progress_at", "reported", "sent", "size")
+    """One transfer: bytes sent and acknowledged. `asking`: the peer has yet to say what it has. `paused_at`: since
+    when it is out of reach. `held_until`: nothing is sent before, after a refusal."""
 
-    def __init__(self, meta: SnapshotMeta, size: int, now: float) -> None:
-        self.meta, self.size, self.progress_at = meta, size, now
-        self.sent = self.acked = self.reported = 0
+    __slots__ = ("acked", "asking", "held_until", "meta", "paused_at", "progress_at", "reading", "sent", "size")
+
+    def __init__(self, meta: SnapshotMeta, size: int) -> None:
+        self.meta, self.size = meta, size
+        self.sent = self.acked = 0
+        self.asking = self.reading = False
+        self.paused_at: float | None = None
+        self.held_until = self.progress_at = 0.0
+
+    @property
+    def moving(self) -> bool:
+        """Whether chunks may be sent."""
+        return not self.asking and self.paused_at is None and not self.held_until
+
+    @property
+    def waits_for_us(self) -> bool:
+        """Whether the peer owes no answer, and there is more to send."""
+        return self.moving and self.sent == self.acked < self.size
+
+
+def _read_through(snapshots: SnapshotStore, meta: SnapshotMeta) -> None:
+    """Raises `SnapshotDamaged`, OSError."""
+    deque(snapshots.blocks(meta), maxlen=0)
 
 
 class SnapshotInbox:
@@ -249,7 +286,7 @@ class SnapshotInbox:
         self._receiver: SnapshotReceiver | None = None
         self._installing = False
         self._from: PeerNode | None = None
-        self.installed = 0
+        self.installed = self.refused = 0
 
     def on_chunk(
         self, node: PeerNode, term: int, index: int, snapshot_term: int, size: int, offset: int, data: bytes
@@ -302,22 +339,39 @@ class SnapshotInbox:
 
     def _verified(self, result: tuple[SnapshotMeta, Any] | BaseException) -> None:
         self._installing = False
-        receiver, self._receiver, self._target = self._receiver, None, None
+        receiver, target = self._receiver, self._target
+        self._receiver = self._target = None
         if receiver is None:
             return
         if isinstance(result, BaseException):
             log.error("%s: a received snapshot is refused: %s", self._g.group_id, result)
-            receiver.abort()
+            self._refuse(receiver, target, result)
             return
         meta, prepared = result
-        if self._applied_covers(meta.index) or self._g.halted:
+        if self._applied_covers(meta.index) or self._g.stopped:
             receiver.abort()
+            self._g.machine.discard(prepared)
             return
-        receiver.commit()
+        try:
+            receiver.commit()
+        except OSError as error:
+            log.error("%s: a received snapshot cannot be kept: %s", self._g.group_id, error)
+            receiver.abort()
+            self._g.machine.discard(prepared)
+            return
         self.installed += 1
         self._g.install(meta, prepared)
         if self._from is not None:
             self._g.post(self._from, SNAPSHOT_ACK, self._g.engine.term(), meta.index, 0, True)
+
+    def _refuse(
+        self, receiver: SnapshotReceiver, target: tuple[int, int, int, str] | None, error: BaseException
+    ) -> None:
+        """Throw it away. Where its content is at fault, and not this disk, its sender is told."""
+        receiver.abort()
+        if isinstance(error, Damaged | ValueError) and self._from is not None and target is not None:
+            self.refused += 1
+            self._g.post(self._from, SNAPSHOT_REFUSED, self._g.engine.term(), target[0], target[1], str(error))
 
     def abort(self) -> None:
         """Throw away what has arrived."""

@@ -76,6 +76,9 @@ class Vitals:
             first_index=group.journal[0].index + 1,
             log_bytes=group.journal.size_bytes(),
             snapshot_index=group.journal.start_index,
+            synced_index=group.journal.synced_index,
+            durable_index=group.durable_index,
+            suspect=group.suspect,
             peers=[self._peer(node) for node in group.voters] if group.is_leader else [],
         )
 

@@ -5,7 +5,7 @@ Everything is callbacks on the backend's `Runtime`: a front end adds its protoco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from prometheus_client.core import Metric
@@ -23,8 +23,18 @@ class PolicyWritten(NamedTuple):
     document: dict[str, Any]
 
 
+class ShardReplaced(NamedTuple):
+    """A lost shard's place is taken. `source` is the node whose replica the new one starts from; None: it is empty."""
+
+    shard: str
+    replaces: str
+    source: str | None
+
+
 PolicyDone = Callable[[PolicyWritten | RaftcacheError], None]
 DeleteDone = Callable[[RaftcacheError | None], None]
+ReplaceDone = Callable[[ShardReplaced | RaftcacheError], None]
+SnapshotsDone = Callable[[list[dict[str, Any]]], None]
 
 
 class Backend(Protocol):
@@ -55,8 +65,18 @@ class Backend(Protocol):
         `ack`, `readLevel` (null: the one that fits `ack`), `defaultTtlSeconds` (or null), `maxItemBytes`.
         """
 
+    def replace_shard(self, shard_id: str, source: str | None, deadline: float, done: ReplaceDone) -> None:
+        """Start a new shard in the place of a lost one, from what the node `source` holds of it, or empty (None)."""
+
     def cluster(self) -> dict[str, Any]:
         """`{"epoch", "nodes": [{"id", "state"}], "shards": [{"id", "slots", "replicas", "leader", "term"}]}`."""
+
+    def take_snapshots(self, nodes: Sequence[str], shards: Sequence[str], deadline: float, done: SnapshotsDone) -> None:
+        """Take snapshots on `nodes` (none named: all) of `shards` (likewise; the metadata group counts as one).
+
+        `done` gets a row a replica: `{"node", "group", "index", "keys", "bytes", "seconds", "error"}`, each null where
+        it has no meaning; what is not over at the deadline is an error.
+        """
 
     def ready(self) -> tuple[bool, str]:
         """Whether every shard has a leader that can be reached from here, and if not, why."""

@@ -21,19 +21,32 @@ from raftcache.metadata.checks import (
     check_namespace,
     check_node_id,
     check_preferred,
+    check_replacement,
 )
 from raftcache.metadata.commands import (
     Applied,
     Barrier,
+    DeclareLost,
     DeleteNamespace,
     InitCluster,
     MetadataCommand,
     PutNamespace,
     PutNode,
+    ReplaceShard,
+    RetractLost,
     SetMetadataMembers,
     SetShard,
+    ShardStarted,
 )
-from raftcache.metadata.state import NAMESPACE_LIMIT, NODE_LIMIT, MetadataState, Node
+from raftcache.metadata.state import (
+    NAMESPACE_LIMIT,
+    NODE_LIMIT,
+    REPLACED_LIMIT,
+    MetadataState,
+    Node,
+    Shard,
+    Source,
+)
 
 Result = Applied | RaftcacheError
 
@@ -117,20 +130,63 @@ def _delete_namespace(state: MetadataState, command: DeleteNamespace) -> Metadat
 
 
 def _set_shard(state: MetadataState, command: SetShard) -> MetadataState:
-    shard = state.shard(command.shard_id)
-    if shard is None:
-        raise BadRequest(f"shard must be one of the map's, got {command.shard_id[:80]!r}")
+    shard = _require_shard(state, command.shard_id)
     wanted = command.replicas if command.replicas is not None else shard.replicas
     check_members(f"shard {shard.id}: replicas", wanted, {node.id for node in state.nodes})
     changed = replace(shard, replicas=tuple(wanted), preferred=command.preferred or shard.preferred)
     check_preferred(changed)
-    return replace(state, shards=tuple(changed if each is shard else each for each in state.shards))
+    return _with_shard(state, changed)
 
 
 def _set_metadata_members(state: MetadataState, command: SetMetadataMembers) -> MetadataState:
     _require_cluster(state)
     check_members("metadata", command.members, {node.id for node in state.nodes})
     return replace(state, metadata=tuple(sorted(command.members)))
+
+
+def _declare_lost(state: MetadataState, command: DeclareLost) -> MetadataState:
+    shard = _require_shard(state, command.shard_id)
+    return _with_shard(state, replace(shard, state="lost", survivors=command.survivors))
+
+
+def _retract_lost(state: MetadataState, command: RetractLost) -> MetadataState:
+    shard = _require_shard(state, command.shard_id)
+    return _with_shard(state, replace(shard, state="active", survivors=()))
+
+
+def _replace_shard(state: MetadataState, command: ReplaceShard) -> MetadataState:
+    successor = state.replacement(command.lost_id)
+    if successor is not None:
+        if successor == command.shard.id:
+            return state
+        raise BadRequest(f"shard {command.lost_id} has been replaced already, by {successor}")
+    lost = _require_shard(state, command.lost_id)
+    if len(state.replaced) >= REPLACED_LIMIT:
+        raise BadRequest(f"replaced shards must be at most {REPLACED_LIMIT}, got {len(state.replaced) + 1}")
+    check_replacement(state, lost, command)
+    source = Source(lost.id, command.source) if command.source is not None else None
+    new = replace(command.shard, state="active", survivors=(), source=source)
+    shards = [each for each in state.shards if each is not lost]
+    return replace(
+        state,
+        shards=tuple(sorted([*shards, new], key=lambda shard: shard.slots)),
+        replaced=(*state.replaced, (lost.id, new.id)),
+    )
+
+
+def _shard_started(state: MetadataState, command: ShardStarted) -> MetadataState:
+    return _with_shard(state, replace(_require_shard(state, command.shard_id), source=None))
+
+
+def _require_shard(state: MetadataState, shard_id: str) -> Shard:
+    shard = state.shard(shard_id)
+    if shard is None:
+        raise BadRequest(f"shard must be one of the map's, got {shard_id[:80]!r}")
+    return shard
+
+
+def _with_shard(state: MetadataState, changed: Shard) -> MetadataState:
+    return replace(state, shards=tuple(changed if each.id == changed.id else each for each in state.shards))
 
 
 def _require_cluster(state: MetadataState) -> None:
@@ -150,4 +206,8 @@ _HANDLERS: dict[type, Callable[[MetadataState, Any], MetadataState]] = {
     DeleteNamespace: _delete_namespace,
     SetShard: _set_shard,
     SetMetadataMembers: _set_metadata_members,
+    DeclareLost: _declare_lost,
+    RetractLost: _retract_lost,
+    ReplaceShard: _replace_shard,
+    ShardStarted: _shard_started,
 }

@@ -9,11 +9,18 @@ import re
 from collections.abc import Sequence
 
 from raftcache.commands.policy import DEFAULT, NAME_PATTERN, Namespace
-from raftcache.commands.types import TTL_LIMIT_MS, VALUE_LIMIT_BYTES, AckLevel, ReadLevel
+from raftcache.commands.types import TTL_LIMIT_MS, VALUE_LIMIT_BYTES, ReadLevel
 from raftcache.consensus.api import MemberId
 from raftcache.errors import BadRequest, InvalidName, InvalidPolicy
-from raftcache.metadata.commands import InitCluster
-from raftcache.metadata.state import NAMESPACE_LIMIT, NODE_LIMIT, SHARD_LIMIT, SLOT_COUNT, Shard
+from raftcache.metadata.commands import InitCluster, ReplaceShard
+from raftcache.metadata.state import (
+    NAMESPACE_LIMIT,
+    NODE_LIMIT,
+    SHARD_LIMIT,
+    SLOT_COUNT,
+    MetadataState,
+    Shard,
+)
 
 SHARD_ID_PATTERN = re.compile(r"[0-9a-f]{2,16}\Z")
 NODE_ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -52,6 +59,27 @@ def check_preferred(shard: Shard) -> None:
         raise BadRequest(
             f"shard {shard.id}: preferred must be one of {', '.join(shard.nodes)}, got {shard.preferred!r}"
         )
+
+
+def check_replacement(state: MetadataState, lost: Shard, command: ReplaceShard) -> None:
+    """Only a shard declared lost is replaced, by one of the same slots under an id that never was in use. Its first
+    members are all its replicas; with a source, which must be a survivor, the one on the source's node."""
+    new, source = command.shard, command.source
+    if lost.state != "lost":
+        raise BadRequest(f"shard {lost.id} must be declared lost before it is replaced, it is {lost.state}")
+    check_shard(new, {node.id for node in state.nodes})
+    used = {shard.id for shard in state.shards} | {each for pair in state.replaced for each in pair}
+    if new.id in used:
+        raise BadRequest(f"shard {new.id}: the id of a new shard must never have been used")
+    if source is not None and source not in {each.member for each in lost.survivors}:
+        named = ", ".join(str(each.member) for each in lost.survivors) or "no survivor"
+        raise BadRequest(f"shard {new.id}: source must be a survivor of {lost.id}, {named}; got {source}")
+    if new.slots != lost.slots:
+        raise BadRequest(f"shard {new.id}: slots must be those of {lost.id}, {lost.slots}, got {new.slots}")
+    first = new.replicas if source is None else tuple(each for each in new.replicas if each[:2] == source[:2])
+    if not first or new.initial != first:
+        named = ", ".join(map(str, new.initial))
+        raise BadRequest(f"shard {new.id}: initial must be {', '.join(map(str, first)) or 'a replica'}, got {named}")
 
 
 def check_slots(shards: Sequence[Shard]) -> None:
@@ -107,8 +135,6 @@ def check_name(name: str) -> None:
 def check_namespace(namespace: Namespace) -> None:
     """A name and policy that can be, and of which every value is built."""
     check_name(namespace.name)
-    if namespace.ack == AckLevel.DURABLE:
-        raise InvalidPolicy("ack must be 'primary' or 'quorum', got 'durable', which is not available yet")
     if namespace.read_level == ReadLevel.COMMITTED:
         raise InvalidPolicy("readLevel must be 'latest' or 'linearizable', got 'committed', which is not available yet")
     ttl_ms = namespace.default_ttl_ms

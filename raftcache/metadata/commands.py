@@ -9,7 +9,7 @@ import msgspec
 
 from raftcache.commands.policy import Namespace
 from raftcache.consensus.api import MemberId
-from raftcache.metadata.state import Addresses, Node, Shard
+from raftcache.metadata.state import Addresses, Node, Shard, Survivor
 
 
 class _Command(msgspec.Struct, frozen=True, array_like=True):
@@ -66,11 +66,55 @@ class SetMetadataMembers(_Command, frozen=True, tag="set_metadata_members"):
     members: tuple[MemberId, ...]
 
 
+class DeclareLost(_Command, frozen=True, tag="declare_lost"):
+    """A shard's quorum is gone for good, and these replicas are left. Again, it brings the survivors up to date."""
+
+    shard_id: str
+    survivors: tuple[Survivor, ...]
+
+
+class RetractLost(_Command, frozen=True, tag="retract_lost"):
+    """A shard that was declared lost has a leader after all."""
+
+    shard_id: str
+
+
+class ReplaceShard(_Command, frozen=True, tag="replace_shard"):
+    """Put a new shard in the place of a lost one, for good. Its id is chosen at random by the proposer.
+
+    With a `source`, a survivor of the lost shard, the new one has one first member, on that node, and starts from what
+    that replica holds; without, it starts empty on all its replicas. Again under the same new id it changes nothing;
+    another one for the same lost shard is refused.
+    """
+
+    lost_id: str
+    shard: Shard
+    source: MemberId | None = None
+
+
+class ShardStarted(_Command, frozen=True, tag="shard_started"):
+    """A shard that was to start from a survivor has had a leader: its source is not needed any more."""
+
+    shard_id: str
+
+
 class Barrier(_Command, frozen=True, tag="barrier"):
     """Changes nothing. A new leader's first entry: once applied, all earlier ones are."""
 
 
-MetadataCommand = InitCluster | PutNode | PutNamespace | DeleteNamespace | SetShard | SetMetadataMembers | Barrier
+MetadataCommand = (
+    InitCluster
+    | PutNode
+    | PutNamespace
+    | DeleteNamespace
+    | SetShard
+    | SetMetadataMembers
+    | DeclareLost
+    | RetractLost
+    | ReplaceShard
+    | ShardStarted
+    | Barrier
+)
 
 
 class Applied(msgspec.Struct, frozen=True, array_like=True):

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import msgspec
-
 from raftcache.clock import Runtime
 from raftcache.metadata.applying import Result
-from raftcache.metadata.decisions import Action, GroupReport, Propose, TransferLeadership, decide
+from raftcache.metadata.decisions import Action, Propose, ReplicaFacts, TransferLeadership, decide
+from raftcache.metadata.held import HeldReplicas
 from raftcache.metadata.replica import MetadataReplica
+from raftcache.metadata.reports import GroupReport, NodeReport
 
 LOOK_SECONDS = 0.5
 REPORT_AGE_SECONDS = 3.0
@@ -27,20 +27,12 @@ REPORT_AGE_SECONDS = 3.0
 ACTION_SECONDS = 1.0
 """The least time between two actions on one group."""
 
+LOST_PATIENCE_S = 10.0
+"""How long a shard must have been without a leader, as this metadata leader knows, before it can be declared lost."""
+
 TRANSFERS_AT_ONCE = 4
 TRANSFER_PAUSE_SECONDS = 4.0
 TRANSFER_PAUSE_MAX_SECONDS = 120.0
-
-
-class NodeReport(msgspec.Struct, frozen=True, array_like=True):
-    """What every node tells the metadata leader from time to time: that it lives, and the groups it leads."""
-
-    node: str
-    groups: tuple[GroupReport, ...]
-
-
-encode_report = msgspec.msgpack.Encoder().encode
-decode_report = msgspec.msgpack.Decoder(NodeReport).decode
 
 
 @dataclass(slots=True)
@@ -72,6 +64,8 @@ class Controller:
         self._heard: dict[str, float] = {}
         self._acted: dict[str, float] = {}
         self._moves: dict[str, _Moves] = {}
+        self._held = HeldReplicas(runtime, REPORT_AGE_SECONDS)
+        self._serving_since: float | None = None
         self._looking_soon = False
         self._running = False
         replica.subscribe(lambda state: self._look_soon())
@@ -94,6 +88,7 @@ class Controller:
         if state.node(report.node) is None:
             return
         self._heard[report.node] = now
+        self._held.take(report, state)
         for group in report.groups:
             held = self._reports.get(group.group_id)
             newest = held is None or group.term >= held.report.term
@@ -109,11 +104,12 @@ class Controller:
     def look(self) -> None:
         """Decide once, and act on what may be acted on now."""
         if not self._replica.serving:
+            self._serving_since = None
             return
         now = self._runtime.now()
         reports = {group: held.report for group, held in self._reports.items() if self._usable(group, held, now)}
         budget = TRANSFERS_AT_ONCE - self._transfers_under_way(now)
-        for action in decide(self._replica.state, reports, self.up()):
+        for action in decide(self._replica.state, reports, self.up(), self._facts(now)):
             if not self._may_act(_group_of(action), now):
                 continue
             if isinstance(action, TransferLeadership):
@@ -122,6 +118,19 @@ class Controller:
                 budget -= 1
                 self._note_move(action.shard, now)
             self._act(action, now)
+
+    def _facts(self, now: float) -> ReplicaFacts:
+        """A metadata leader counts the silence of a shard's leader from when it began to serve, or to hear it."""
+        if self._serving_since is None:
+            self._serving_since = now
+        silent_since = now - LOST_PATIENCE_S
+        leaderless = {
+            shard.id
+            for shard in self._replica.state.shards
+            if self._serving_since <= silent_since
+            and (shard.id not in self._reports or self._reports[shard.id].at <= silent_since)
+        }
+        return ReplicaFacts(self._held.fresh(), self._held.identities(), leaderless)
 
     def _usable(self, group: str, held: _Received, now: float) -> bool:
         acted = self._acted.get(group)

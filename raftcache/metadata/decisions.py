@@ -4,41 +4,44 @@ The aim, for every group (the metadata group as well): its members are the wante
 preferred one. Decisions are level-triggered: each look compares afresh, so a lost action or report costs time and
 nothing else. One change a group and look, in this order:
 
-1. *Renew.* A wanted member whose node has come back with an empty disk (a new incarnation) is replaced, in what is
-   wanted, by the node's new self.
-2. *Clear.* A member that is the dead incarnation of a node goes first: it can never answer again, and as long as it
-   counts, it weakens the quorum.
-3. *Add.* A wanted member that is missing joins.
-4. *Remove.* Members that are not wanted go, once all wanted ones are in and caught up; where one of them leads, it
+1. *Declare.* A shard whose quorum is gone for good (`losses`) is declared lost; one that has a leader after all is
+   taken back; one that started from a survivor needs its source no more once it has a leader.
+2. *Renew.* A wanted member whose node holds the group under another identity by now (`identities`: a new incarnation,
+   or a higher replica number) is replaced, in what is wanted, by that. Only while a leader reports: until then the
+   wanted members still name who was in the group when it lost its last leader.
+3. *Clear.* A member that is gone for good goes first: it can never answer again, and as long as it counts, it weakens
+   the quorum.
+4. *Add.* A wanted member that is missing joins. No node is a member twice: its dead self is cleared first.
+5. *Remove.* Members that are not wanted go, once all wanted ones are in and caught up; where one of them leads, it
    first hands over.
-5. *Balance.* With the membership as wanted, leadership goes to the preferred node, if that has caught up.
+6. *Balance.* With the membership as wanted, leadership goes to the preferred node, if that has caught up.
 
-No step is taken that would leave the group without a quorum: only members that the leader hears and that have
-caught up are counted for, both before and after the change.
+No step is taken that would leave the group without a quorum: only members that the leader hears, that have caught up
+and are not gone for good are counted for, both before and after the change. (The link to a node is up whatever its
+replica's number, so in a quiet group a leader takes a renewed replica's dead self for healthy.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import NamedTuple
 
 import msgspec
 
-from raftcache.consensus.api import GroupStatus, MemberId
-from raftcache.metadata.commands import MetadataCommand, SetMetadataMembers, SetShard
+from raftcache.consensus.api import MemberId
+from raftcache.metadata.commands import (
+    DeclareLost,
+    MetadataCommand,
+    RetractLost,
+    SetMetadataMembers,
+    SetShard,
+    ShardStarted,
+)
+from raftcache.metadata.identities import Newest, is_gone, newest_identities, quorum_of
+from raftcache.metadata.losses import described, is_lost, survivors_of
+from raftcache.metadata.reports import GroupReport, ReplicaReport
 from raftcache.metadata.state import METADATA_GROUP, MetadataState, Shard
-
-CAUGHT_UP_ENTRIES = 1_000
-CAUGHT_UP_MS = 2_000.0
-
-
-class GroupReport(msgspec.Struct, frozen=True, array_like=True):
-    """A group as its leader sees it. `healthy` are the members it hears that have caught up, itself included."""
-
-    group_id: str
-    term: int
-    leader: str
-    members: tuple[MemberId, ...]
-    healthy: tuple[MemberId, ...]
 
 
 class TransferLeadership(msgspec.Struct, frozen=True):
@@ -75,25 +78,30 @@ class Propose(msgspec.Struct, frozen=True):
 Action = TransferLeadership | AddMember | RemoveMember | Propose
 
 
-def report_of(status: GroupStatus) -> GroupReport:
-    """What a leader reports about its group."""
-    healthy = [
-        peer.member
-        for peer in status.peers
-        if peer.connected
-        and not peer.snapshot_sending
-        and peer.lag_entries <= CAUGHT_UP_ENTRIES
-        and peer.lag_ms <= CAUGHT_UP_MS
-    ]
-    return GroupReport(status.group_id, status.term, status.member.node, status.members, (status.member, *healthy))
+class ReplicaFacts(NamedTuple):
+    """What is known of replicas beside their leaders' reports, each by group id: the fresh reports of the replicas
+    themselves, the highest identities that nodes ever reported, and which groups have had no leader for long."""
+
+    held: Mapping[str, Collection[ReplicaReport]] = {}
+    identities: Mapping[str, Collection[MemberId]] = {}
+    leaderless: Collection[str] = ()
 
 
-def decide(state: MetadataState, reports: Mapping[str, GroupReport], up: Collection[str]) -> list[Action]:
+NOTHING_KNOWN = ReplicaFacts()
+
+
+def decide(
+    state: MetadataState,
+    reports: Mapping[str, GroupReport],
+    up: Collection[str],
+    facts: ReplicaFacts = NOTHING_KNOWN,
+) -> list[Action]:
     """The next action of every group that has anything to do. `up` are the nodes heard from lately.
 
-    A group without a report has no leader to ask, so only what is wanted of it can change.
+    A group without a report has no leader to ask; all that can be done for it is to declare it lost.
     """
-    actions = (_next_action(state, group, reports.get(group), up) for group in _groups(state))
+    incarnations = {node.id: node.incarnation for node in state.nodes}
+    actions = (_next_action(state, group, reports.get(group), up, facts, incarnations) for group in _groups(state))
     return [action for action in actions if action is not None]
 
 
@@ -104,27 +112,64 @@ def _groups(state: MetadataState) -> Iterator[str]:
         yield shard.id
 
 
-def _next_action(state: MetadataState, group: str, report: GroupReport | None, up: Collection[str]) -> Action | None:
-    renewal = _renew(state, group)
-    if renewal is not None or report is None:
-        return renewal
-    wanted = state.wanted(group)
+def _next_action(
+    state: MetadataState,
+    group: str,
+    report: GroupReport | None,
+    up: Collection[str],
+    facts: ReplicaFacts,
+    incarnations: Mapping[str, str],
+) -> Action | None:
+    wanted, shard = state.wanted(group), state.shard(group)
+    held = facts.held.get(group, ())
+    claims = chain(
+        wanted,
+        shard.initial if shard is not None else (),
+        report.members if report is not None else (),
+        facts.identities.get(group, ()),
+        *(each.members for each in held),
+    )
+    newest = newest_identities(incarnations, claims)
+    if report is None:
+        return _declare(shard, held, newest) if shard is not None and group in facts.leaderless else None
+    report = _without_the_gone(report, newest)
     return (
-        _clear(state, report)
+        _led_after_all(shard)
+        or _renew(group, wanted, newest)
+        or _clear(report, newest)
         or _add(wanted, report, up)
         or _remove(state, wanted, report)
-        or _balance(state.shard(group), wanted, report)
+        or _balance(shard, wanted, report)
     )
 
 
-def _renew(state: MetadataState, group: str) -> Propose | None:
-    """Want the newest incarnation of each node. The replica number starts over with an incarnation."""
-    current = {node.id: node.incarnation for node in state.nodes}
-    wanted = state.wanted(group)
-    renewed = tuple(
-        member if member.incarnation == current[member.node] else MemberId(member.node, current[member.node])
-        for member in wanted
-    )
+def _declare(shard: Shard, held: Collection[ReplicaReport], newest: Newest) -> Propose | None:
+    """Declare a shard lost, and again where more survivors turn up than are known."""
+    if not is_lost(shard, held, newest):
+        return None
+    survivors = survivors_of(held, newest)
+    known = {each.member for each in shard.survivors}
+    if shard.state == "lost" and known >= {each.member for each in survivors}:
+        return None
+    return Propose(shard.id, DeclareLost(shard.id, described(survivors)))
+
+
+def _led_after_all(shard: Shard | None) -> Propose | None:
+    if shard is not None and shard.state == "lost":
+        return Propose(shard.id, RetractLost(shard.id))
+    if shard is not None and shard.source is not None:
+        return Propose(shard.id, ShardStarted(shard.id))
+    return None
+
+
+def _without_the_gone(report: GroupReport, newest: Newest) -> GroupReport:
+    healthy = tuple(member for member in report.healthy if not is_gone(member, newest))
+    return msgspec.structs.replace(report, healthy=healthy)
+
+
+def _renew(group: str, wanted: tuple[MemberId, ...], newest: Newest) -> Propose | None:
+    """Want each node under its present identity."""
+    renewed = tuple(newest[member.node] for member in wanted)
     if renewed == wanted:
         return None
     if group == METADATA_GROUP:
@@ -132,11 +177,9 @@ def _renew(state: MetadataState, group: str) -> Propose | None:
     return Propose(group, SetShard(group, replicas=renewed))
 
 
-def _clear(state: MetadataState, report: GroupReport) -> RemoveMember | None:
-    current = {node.id: node.incarnation for node in state.nodes}
+def _clear(report: GroupReport, newest: Newest) -> RemoveMember | None:
     for member in report.members:
-        dead = current.get(member.node, member.incarnation) != member.incarnation
-        if dead and member not in report.healthy and _removable(member, report):
+        if is_gone(member, newest) and _removable(member, report):
             return RemoveMember(report.group_id, report.leader, member)
     return None
 
@@ -190,7 +233,7 @@ def _has_room(report: GroupReport) -> bool:
 
 
 def _is_quorum(count: int, members: int) -> bool:
-    return count >= members // 2 + 1
+    return count >= quorum_of(members)
 
 
 def _count(members: Iterable[MemberId], healthy: Iterable[MemberId]) -> int:

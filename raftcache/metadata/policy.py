@@ -14,9 +14,9 @@ from raftcache.commands.types import TTL_LIMIT_MS, VALUE_LIMIT_BYTES, AckLevel, 
 from raftcache.errors import InvalidPolicy
 from raftcache.metadata.checks import check_name
 
-ACK_LEVELS = {"primary": AckLevel.PRIMARY, "quorum": AckLevel.QUORUM}
+ACK_LEVELS = {level.name.lower(): level for level in AckLevel}
 READ_LEVELS = {"latest": ReadLevel.LATEST, "linearizable": ReadLevel.LINEARIZABLE}
-NOT_YET = {"durable", "committed"}
+NOT_YET = {"committed"}
 """Levels that are planned, and refused until they are built."""
 
 FIELDS = ("ack", "readLevel", "defaultTtlSeconds", "maxItemBytes")

@@ -78,6 +78,11 @@ class MetadataReplica:
         """Name the group that this is the state machine of; before anything is submitted."""
         self._group = group
 
+    def forget(self) -> None:
+        """Start over, with nothing, for a group that is opened again after its files were lost."""
+        self._group = None
+        self.state, self.namespaces = EMPTY, namespaces_of(EMPTY)
+
     def subscribe(self, callback: Callable[[MetadataState], None]) -> None:
         """Call `callback` with the state whenever its epoch has changed."""
         self._subscribers.append(callback)
@@ -139,6 +144,9 @@ class MetadataReplica:
         for done in waiting.values():
             done(OutcomeUnknown("the metadata leader changed before the command was committed"))
 
+    def synced(self, index: int) -> None:
+        """Nothing waits for that: the group's log is synced always, so what is committed is on disk."""
+
     def snapshot_blocks(self) -> Iterator[bytes]:
         """The state as of now, in blocks. The state is immutable, so the cut is a reference."""
         return _blocks(self.state)
@@ -149,6 +157,9 @@ class MetadataReplica:
         if not whole.startswith(SNAPSHOT_HEADER):
             raise ValueError(f"not a metadata snapshot: it starts with {whole[:20]!r}")
         return decode_state(whole[len(SNAPSHOT_HEADER) :])
+
+    def discard(self, prepared: MetadataState) -> None:
+        """Nothing: it is small."""
 
     def install(self, prepared: Any, index: int, term: int) -> None:
         """Take over the state of a snapshot."""

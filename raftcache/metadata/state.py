@@ -22,6 +22,8 @@ SLOT_COUNT = 16_384
 NODE_LIMIT = 1_000
 SHARD_LIMIT = 1_024
 NAMESPACE_LIMIT = 10_000
+REPLACED_LIMIT = 10_000
+"""Lost shards that were replaced, in the life of a cluster."""
 
 
 class Addresses(msgspec.Struct, frozen=True, array_like=True):
@@ -42,12 +44,29 @@ class Node(msgspec.Struct, frozen=True, array_like=True):
     state: Literal["active"] = "active"
 
 
+class Survivor(msgspec.Struct, frozen=True, array_like=True):
+    """A replica that is left of a lost shard: the term and index of its last entry, and its keys (-1: not known)."""
+
+    member: MemberId
+    term: int
+    last_index: int
+    keys: int = -1
+
+
+class Source(msgspec.Struct, frozen=True, array_like=True):
+    """Which replica of which lost shard a new one starts from."""
+
+    shard_id: str
+    member: MemberId
+
+
 class Shard(msgspec.Struct, frozen=True, array_like=True):
     """A shard: its slots as `(first, last)` ranges, and who is wanted to hold it.
 
     `replicas` are the members that the controller works towards; who *is* a member, only the shard's own log
     says. `initial` are the members that may start the group from nothing, fixed when the shard is made.
-    `preferred` is the node whose replica should lead.
+    `preferred` is the node whose replica should lead. A `lost` shard's quorum is gone for good, and `survivors` are
+    what is left of it. `source` is set where the shard starts from a replica of a lost one, until it has had a leader.
     """
 
     id: str
@@ -55,7 +74,9 @@ class Shard(msgspec.Struct, frozen=True, array_like=True):
     replicas: tuple[MemberId, ...]
     initial: tuple[MemberId, ...]
     preferred: str
-    state: Literal["active"] = "active"
+    state: Literal["active", "lost"] = "active"
+    survivors: tuple[Survivor, ...] = ()
+    source: Source | None = None
 
     @property
     def nodes(self) -> tuple[str, ...]:
@@ -67,6 +88,8 @@ class MetadataState(msgspec.Struct, frozen=True, array_like=True):
     """Everything the metadata group agrees on. Before `InitCluster`, `cluster_id` is empty and `epoch` 0.
 
     `metadata` are the members wanted in the metadata group. `next_namespace_id` only rises, so no id is reused.
+    `replaced` names every lost shard that was replaced with the one that took its slots: nodes fence what they hold of
+    the old ones by it, and no shard id is ever used twice.
     """
 
     epoch: int = 0
@@ -77,6 +100,7 @@ class MetadataState(msgspec.Struct, frozen=True, array_like=True):
     namespaces: tuple[Namespace, ...] = ()
     next_namespace_id: int = 1
     metadata: tuple[MemberId, ...] = ()
+    replaced: tuple[tuple[str, str], ...] = ()
 
     def node(self, node_id: str) -> Node | None:
         """The node of that id."""
@@ -89,6 +113,14 @@ class MetadataState(msgspec.Struct, frozen=True, array_like=True):
     def namespace(self, name: str) -> Namespace | None:
         """The namespace of that name."""
         return next((namespace for namespace in self.namespaces if namespace.name == name), None)
+
+    def replacement(self, shard_id: str) -> str | None:
+        """The shard that took the place of a lost one; None for any other."""
+        return dict(self.replaced).get(shard_id)
+
+    def group_ids(self) -> list[str]:
+        """The metadata group and every shard."""
+        return [METADATA_GROUP, *(shard.id for shard in self.shards)]
 
     def wanted(self, group_id: str) -> tuple[MemberId, ...]:
         """The members wanted in a group: a shard's, or the metadata group's own; none for an unknown group."""

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from raftcache.clock import Runtime
-from raftcache.commands.policy import Namespaces
+from raftcache.commands.policy import Namespaces, missing_namespace
 from raftcache.commands.types import Command, Reply
-from raftcache.errors import RaftcacheError, UnknownNamespace
-from raftcache.frontends.backend import DeleteDone, PolicyDone, PolicyWritten
+from raftcache.errors import RaftcacheError
+from raftcache.frontends.backend import (
+    DeleteDone,
+    PolicyDone,
+    PolicyWritten,
+    ReplaceDone,
+    ShardReplaced,
+    SnapshotsDone,
+)
 from raftcache.metadata.applying import Result
 from raftcache.metadata.commands import DeleteNamespace, PutNamespace
 from raftcache.metadata.policy import parse_policy, policy_document
+from raftcache.metadata.replacing import plan_replacement
 from raftcache.metadata.submitting import MetadataSubmitter
 from raftcache.metadata.view import MetadataView
+from raftcache.node.snapshots import Call, take_on_nodes
 from raftcache.routing.dispatcher import Dispatcher
 
 FOLLOW_POLL_S = 0.01
@@ -25,10 +34,11 @@ class ViewBackend:
     """Executes through a dispatcher, and changes policies through the metadata leader."""
 
     def __init__(
-        self, runtime: Runtime, view: MetadataView, dispatcher: Dispatcher, metadata: MetadataSubmitter
+        self, runtime: Runtime, view: MetadataView, dispatcher: Dispatcher, metadata: MetadataSubmitter, call: Call
     ) -> None:
+        """`call` makes one RPC to a node."""
         self.view, self.dispatcher = view, dispatcher
-        self._runtime, self._metadata = runtime, metadata
+        self._runtime, self._metadata, self._call = runtime, metadata, call
 
     @property
     def runtime(self) -> Runtime:
@@ -69,7 +79,7 @@ class ViewBackend:
     def delete_namespace(self, name: str, deadline: float, done: DeleteDone) -> None:
         """Delete a namespace and with it its keys; answered once this process follows that."""
         if name not in self.view.namespaces.by_name:
-            done(UnknownNamespace(f"namespace {name!r} does not exist"))
+            done(missing_namespace(self.view.namespaces, name))
             return
 
         def applied(result: Result) -> None:
@@ -79,6 +89,28 @@ class ViewBackend:
                 self._when_followed(result.epoch, deadline, lambda: done(None))
 
         self._metadata.submit(DeleteNamespace(name), deadline, applied)
+
+    def replace_shard(self, shard_id: str, source: str | None, deadline: float, done: ReplaceDone) -> None:
+        """Put a new shard in a lost one's place; answered once this process routes to it."""
+        try:
+            command = plan_replacement(self.view.state, shard_id, source, self._runtime.random)
+        except RaftcacheError as error:
+            done(error)
+            return
+
+        def applied(result: Result) -> None:
+            if isinstance(result, RaftcacheError):
+                done(result)
+            else:
+                replaced = ShardReplaced(command.shard.id, shard_id, source)
+                self._when_followed(result.epoch, deadline, lambda: done(replaced))
+
+        self._metadata.submit(command, deadline, applied)
+
+    def take_snapshots(self, nodes: Sequence[str], shards: Sequence[str], deadline: float, done: SnapshotsDone) -> None:
+        """Have nodes take snapshots, each by an RPC."""
+        wanted = list(dict.fromkeys(nodes)) or [node.id for node in self.view.state.nodes]
+        take_on_nodes(self._call, wanted, shards, deadline, done)
 
     def _when_followed(self, epoch: int, deadline: float, then: Callable[[], None]) -> None:
         """The change is committed; wait until requests through this process obey it, at most to the deadline."""

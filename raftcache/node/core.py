@@ -1,11 +1,9 @@
 """A node without its sockets: consensus, the metadata replica, the shards, and what they tell the other nodes.
 
-All of it runs on a `Runtime`, a `PeerLinks` and a storage factory that come from outside, so the very same node
-runs on a machine (`server.py`) and in the simulation (`raftcache.testing.cluster`).
-
-Which shards run here follows from the metadata state and from the disk: a replica is opened where the state wants
-this node's incarnation, or where the disk holds one, since its group may count on it still; it is closed and removed
-once the state no longer wants it *and* its group has let it go.
+All of it runs on a `Runtime`, a `PeerLinks` and a storage that come from outside, so the very same node runs on a
+machine (`server.py`) and in the simulation (`raftcache.testing.cluster`). How replicas are opened, renewed and set
+aside stands in `replicas.py`, which shards this node holds in `shards.py`; here they are put together, with the reports
+and notes that nodes exchange.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,18 +19,27 @@ from raftcache.clock import Runtime
 from raftcache.consensus import ConsensusSettings, Group, Host, MemberId
 from raftcache.errors import RaftcacheError
 from raftcache.metadata.commands import PutNode
-from raftcache.metadata.controller import Controller, NodeReport
-from raftcache.metadata.decisions import Action, GroupReport, Propose, report_of
+from raftcache.metadata.controller import REPORT_AGE_SECONDS, Controller
+from raftcache.metadata.decisions import Action, Propose
+from raftcache.metadata.held import HeldReplicas
 from raftcache.metadata.replica import MetadataReplica
-from raftcache.metadata.state import METADATA_GROUP, Shard
+from raftcache.metadata.reports import (
+    REPLICA_REPORTS_LIMIT,
+    GroupReport,
+    NodeReport,
+    ReplicaReport,
+    closed_replica,
+    report_of,
+)
+from raftcache.metadata.state import METADATA_GROUP
 from raftcache.metadata.view import MetadataView
 from raftcache.net.api import PeerLinks
 from raftcache.node import notes
-from raftcache.routing.slots import slot_of
+from raftcache.node.replicas import Plan, Progress, Replicas
+from raftcache.node.shards import Shards
+from raftcache.node.storage import NodeStorage
 from raftcache.shard.replica import ShardReplica
 from raftcache.store.memory import MemoryBudget
-from raftcache.wal.api import GroupStorage
-from raftcache.wal.errors import Damaged
 
 log = logging.getLogger("raftcache.node")
 
@@ -61,16 +68,6 @@ class CoreSettings:
     metadata_members: tuple[MemberId, ...]
 
 
-class Storages(NamedTuple):
-    """How a group's storage is opened, and removed once its replica is not wanted any more; `held` names the groups
-    that this node keeps something of, and `removed` tells whether this incarnation has ever removed one."""
-
-    open: Callable[[str], GroupStorage]
-    remove: Callable[[str], None]
-    held: Callable[[], frozenset[str]]
-    removed: Callable[[str], bool]
-
-
 class SeenReport(NamedTuple):
     """A leader's report and when it came."""
 
@@ -82,49 +79,59 @@ class NodeCore:
     """One node of a cluster."""
 
     def __init__(
-        self, identity: Identity, runtime: Runtime, links: PeerLinks, storages: Storages, settings: CoreSettings
+        self, identity: Identity, runtime: Runtime, links: PeerLinks, storage: NodeStorage, settings: CoreSettings
     ) -> None:
         self.identity, self.runtime, self.settings = identity, runtime, settings
-        self.host = Host(identity.node_id, identity.incarnation, runtime, links, settings.consensus)
+        node_id, incarnation = identity.node_id, identity.incarnation
+        self.host = Host(node_id, incarnation, runtime, links, settings.consensus)
         self.host.on_note = self._on_note
+        self.host.is_gone = self._is_gone
         self.view = MetadataView(runtime)
         self.budget = MemoryBudget(settings.memory_limit_bytes)
-        self.shards: dict[str, ShardReplica] = {}
         self.reports: dict[str, SeenReport] = {}
-        self.refused: dict[str, str] = {}
-        """Shards whose replica here could not be opened, and why."""
-        self.metadata = MetadataReplica(identity.node_id, runtime)
+        self.held = HeldReplicas(runtime, REPORT_AGE_SECONDS)
+        self.metadata = MetadataReplica(node_id, runtime)
         self.controller = Controller(self.metadata, runtime, self._perform)
-        self._storages = storages
-        self._held = storages.held()
-        self._running = False
+        self.replicas = Replicas(runtime, self.host, storage, node_id, incarnation)
+        self._shards = Shards(runtime, self.view, self.replicas, self.budget, self.member, self._announce)
+        self.shards: dict[str, ShardReplica] = self._shards.table
+        self._running = self._controlling = False
+        self._told_replicas = 0
         self.view.subscribe(self._reconcile)
 
     # -- life ------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Open the metadata group where this node has a replica of it, then whatever the state says."""
+        """Begin to open the metadata group, where this node has a replica of it, then whatever the state says."""
         self._running = True
         self.metadata.subscribe(self.view.update_state)
-        if any(member.node == self.identity.node_id for member in self.settings.metadata_members):
+        first = any(member.node == self.identity.node_id for member in self.settings.metadata_members)
+        if first or METADATA_GROUP in self.replicas.held:
             self._open_metadata()
         self.host.start()
         self._report_loop()
 
     def _open_metadata(self) -> None:
-        storage = self._storages.open(METADATA_GROUP)
-        group = self.host.open_group(
-            METADATA_GROUP, storage, self.metadata, bootstrap=self.settings.metadata_members
-        )
-        self.metadata.attach(group)
-        self.controller.start()
-        self.view.update_state(self.metadata.state)
+        def make(_progress: Progress) -> MetadataReplica:
+            self.metadata.forget()
+            return self.metadata
 
-    def stop(self) -> None:
-        """Close every group."""
+        def opened(group: Group, _machine: Any) -> None:
+            self.metadata.attach(group)
+            if not self._controlling:
+                self._controlling = True
+                self.controller.start()
+            self.view.update_state(self.metadata.state)
+
+        plan = Plan(METADATA_GROUP, self.settings.metadata_members, make, opened, lambda: None, always=True)
+        self.replicas.open(plan)
+
+    def stop(self, done: Callable[[], None] = lambda: None) -> None:
+        """Close every group; `done` is called when whatever was being opened has ended, too."""
         self._running = False
         self.controller.stop()
-        self.host.stop()
+        whole = self.host.stop()
+        self.replicas.stop(whole, done)
 
     # -- shards ----------------------------------------------------------------------------------
 
@@ -134,47 +141,8 @@ class NodeCore:
         return self.identity.node_id, self.identity.incarnation
 
     def _reconcile(self) -> None:
-        if not self._running:
-            return
-        for shard in self.view.state.shards:
-            if shard.id in self.shards or shard.id in self.refused:
-                continue
-            mine = next((m for m in shard.replicas if (m.node, m.incarnation) == self.member), None)
-            if mine is None and shard.id in self._held:
-                mine = MemberId(*self.member)
-            if mine is not None:
-                self._open_shard(shard, mine)
-
-    def _open_shard(self, shard: Shard, member: MemberId) -> None:
-        slots = frozenset(slot for first, last in shard.slots for slot in range(first, last + 1))
-        replica = ShardReplica(
-            shard_id=shard.id,
-            node_id=member.node,
-            runtime=self.runtime,
-            budget=self.budget,
-            namespaces=lambda: self.view.namespaces,
-            owns=lambda key: slot_of(key) in slots,
-            on_serving=lambda term: self._announce(shard.id, term),
-        )
-        first = () if self._storages.removed(shard.id) else shard.initial
-        try:
-            storage = self._storages.open(shard.id)
-            group = self.host.open_group(shard.id, storage, replica, member.replica, first)
-        except (OSError, Damaged) as error:
-            log.error("%s: this node's replica is not started: %s", shard.id, error)
-            self.refused[shard.id] = str(error)
-            return
-        replica.attach(group)
-        self.shards[shard.id] = replica
-
-    def _drop_shard(self, shard_id: str) -> None:
-        log.info("%s: this node's replica is not wanted any more and is removed", shard_id)
-        replica = self.shards.pop(shard_id, None)
-        self.host.close_group(shard_id)
-        if replica is not None:
-            replica.close()
-        self._storages.remove(shard_id)
-        self._held -= {shard_id}  # Or the next change of the state would open an empty replica that nobody wants.
+        if self._running:
+            self._shards.reconcile()
 
     def shard(self, shard_id: str) -> ShardReplica | None:
         """This node's replica of a shard."""
@@ -200,7 +168,7 @@ class NodeCore:
     def _report(self) -> None:
         if self._running:
             led = tuple(report_of(group.status()) for group in self._led())
-            report = NodeReport(self.identity.node_id, led)
+            report = NodeReport(self.identity.node_id, led, self._replica_reports())
             self._take_report(report)
             self._tell_all(notes.Report(report))
 
@@ -209,8 +177,40 @@ class NodeCore:
         shards = [groups[shard_id] for shard_id, replica in self.shards.items() if replica.serving]
         return shards + ([groups[METADATA_GROUP]] if self.metadata.serving else [])
 
+    def _replica_reports(self) -> tuple[ReplicaReport, ...]:
+        """The replicas that no leader speaks for; where they are too many, in turns."""
+        spoken_for = {
+            group_id
+            for group_id, group in self.host.groups.items()
+            if group.member.replica == 0 and self.fresh_report(group_id) is not None
+        }
+        untold = sorted({*self.host.groups, *self.replicas.busy, *self.replicas.refused} - spoken_for)
+        start = self._told_replicas if self._told_replicas < len(untold) else 0
+        self._told_replicas = start + REPLICA_REPORTS_LIMIT
+        return tuple(map(self.replica_report, untold[start : self._told_replicas]))
+
+    def replica_report(self, group_id: str) -> ReplicaReport:
+        """This node's replica of a group that is open, busy or refused here."""
+        group = self.host.groups.get(group_id)
+        if group is None:
+            refused, busy = self.replicas.refused.get(group_id), self.replicas.busy.get(group_id)
+            doing = busy.describe() if busy is not None else ""
+            member = self.replicas.member(group_id)
+            return closed_replica(group_id, member, "refused" if refused else "opening", refused or doing)
+        replica, last = self.shards.get(group_id), group.last_index
+        return ReplicaReport(
+            group_id,
+            group.member,
+            group.members,
+            group.journal.term_at(last),
+            last,
+            empty=not group.members and last == 0,
+            keys=-1 if replica is None else len(replica.keyspace),
+        )
+
     def _take_report(self, report: NodeReport) -> None:
         self.controller.report(report)
+        self.held.take(report, self.view.state)
         now = self.runtime.now()
         for group in report.groups:
             seen = self.reports.get(group.group_id)
@@ -223,10 +223,16 @@ class NodeCore:
         """A node that came back with an empty disk is a new incarnation: at the metadata leader, register it, and the
         controller swaps it in wherever the old one was a member (DESIGN, section 8)."""
         node, seen = self.view.state.node(node_id), self.host.incarnation_of(node_id)
-        if not self.metadata.serving or node is None or seen is None or seen == node.incarnation:
+        if node is None or seen is None:
+            return
+        self.held.note_incarnation(node_id, seen, self.view.state)
+        if not self.metadata.serving or seen == node.incarnation:
             return
         log.warning("%s is a new incarnation, %s: it replaces %s", node_id, seen, node.incarnation)
         self.metadata.submit(PutNode(node_id, seen, node.addresses, node.zone), lambda _result: None)
+
+    def _is_gone(self, group_id: str, member: MemberId) -> bool:
+        return self.host.is_replaced(group_id, member) or self.held.is_gone(group_id, member)
 
     def fresh_report(self, group_id: str) -> GroupReport | None:
         """What a group's leader last said, unless that was long ago or the leader is out of reach."""
@@ -291,7 +297,7 @@ class NodeCore:
         if group is None or shard is None or group.member != note.member:
             return
         if note.member not in shard.replicas:
-            self._drop_shard(note.group)
+            self._shards.drop(note.group)
 
     def _perform(self, action: Action) -> None:
         assert not isinstance(action, Propose)

@@ -73,7 +73,7 @@ class FrontendServer:
         self.remote = RemoteNodes(self.pool, self.view)
         dispatcher = Dispatcher(self.view, self.runtime, lambda _shard: None, self.remote.execute)
         metadata = MetadataSubmitter(self.runtime, self._call, self._metadata_nodes)
-        self.backend = FrontendBackend(self.runtime, self.view, dispatcher, metadata)
+        self.backend = FrontendBackend(self.runtime, self.view, dispatcher, metadata, self.remote.call)
         self.http = HttpServer(self.backend, *parse_address(config.http))
         self.watch = RemoteWatch(self.view, self.runtime, self.remote.call_address, self._addresses)
         self._turn = 0

@@ -3,12 +3,12 @@ have one for the same thing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from raftcache.consensus import GroupStatus
+from raftcache.consensus import Group, GroupStatus
 from raftcache.metadata.view import MetadataView
 from raftcache.net.links import AsyncioLinks
 from raftcache.net.rpc_server import RpcServer
@@ -24,6 +24,21 @@ GROUP_GAUGES = (
     ("raftcache_applied_index", "The newest applied entry.", lambda s: s.applied_index),
     ("raftcache_log_bytes", "What the group's log takes up.", lambda s: s.log_bytes),
     ("raftcache_snapshot_index", "The entry that the newest snapshot is of.", lambda s: s.snapshot_index),
+    ("raftcache_synced_index", "The newest entry that is on this node's disk for certain.", lambda s: s.synced_index),
+    ("raftcache_durable_index", "At a leader: known to be synced on a quorum.", lambda s: s.durable_index),
+)
+REPLICA_GAUGES: tuple[tuple[str, str, Callable[[Group], float]], ...] = (
+    ("raftcache_replica_number", "How often this node's replica was lost and renewed.", lambda g: g.member.replica),
+    ("raftcache_suspect", "1 while it may have forgotten what it acknowledged.", lambda g: g.suspect),
+    ("raftcache_disk_error", "1 while its disk refuses to be written.", lambda g: bool(g.disk_error)),
+    ("raftcache_messages_held", "Messages that wait for the disk.", lambda g: g.gate.held),
+)
+REPLICA_COUNTERS: tuple[tuple[str, str, Callable[[Group], float]], ...] = (
+    ("raftcache_messages_dropped", "Messages dropped where too many waited for the disk.", lambda g: g.gate.dropped),
+    ("raftcache_disk_failures", "Writes and syncs of the log that failed.", lambda g: g.mending.failures),
+    ("raftcache_log_syncs", "Syncs of the log.", lambda g: g.syncing.syncs),
+    ("raftcache_snapshots_taken", "Snapshots written.", lambda g: g.compaction.taken),
+    ("raftcache_snapshot_failures", "Snapshots that could not be written.", lambda g: g.compaction.failed),
 )
 SHARD_GAUGES = (
     ("raftcache_keys", "Keys in the shard.", lambda r: len(r.keyspace)),
@@ -50,6 +65,7 @@ def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rp
     """Everything that a node knows below its front end."""
     statuses = [group.status() for group in core.host.groups.values()]
     yield from _table(GaugeMetricFamily, GROUP_GAUGES, [((s.group_id,), s) for s in statuses])
+    yield from replica_metrics(core)
     yield from _replica_lag(statuses)
     yield _lag_in_writes(core, statuses)
     shards = [((shard_id,), replica) for shard_id, replica in core.shards.items()]
@@ -61,6 +77,17 @@ def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rp
     yield GaugeMetricFamily("raftcache_ready", "1 where /readyz says so.", float(readiness(core)[0]))
     yield from _links(core, links, rpc)
     yield from routing_metrics(core.view, dispatcher)
+
+
+def replica_metrics(core: NodeCore) -> Iterable[Metric]:
+    """What became of this node's replicas and their disk, and which shards are lost."""
+    replicas = [((group.group_id,), group) for group in core.host.groups.values()]
+    yield from _table(GaugeMetricFamily, REPLICA_GAUGES, replicas)
+    yield from _table(CounterMetricFamily, REPLICA_COUNTERS, replicas)
+    yield from _losses(core)
+    yield _by_state(core)
+    votes_error = float(bool(core.host.votes_error))
+    yield GaugeMetricFamily("raftcache_votes_error", "1 while terms and votes cannot be put on disk.", votes_error)
 
 
 def routing_metrics(view: MetadataView, dispatcher: Dispatcher) -> Iterable[Metric]:
@@ -77,6 +104,28 @@ def _table(family: Any, rows: Any, subjects: Sequence[tuple[tuple[str, ...], Any
         for labels, subject in subjects:
             metric.add_metric(labels, float(value(subject)))
         yield metric
+
+
+def _losses(core: NodeCore) -> Iterable[Metric]:
+    lost = GaugeMetricFamily("raftcache_shard_lost", "1 where the quorum is gone for good.", labels=("shard",))
+    for shard in core.view.state.shards:
+        lost.add_metric((shard.id,), float(shard.state == "lost"))
+    yield lost
+    text = "Replicas here that were lost, set aside and opened again, empty."
+    yield CounterMetricFamily("raftcache_replica_renewals", text, core.replicas.renewals)
+
+
+def _by_state(core: NodeCore) -> Metric:
+    metric = GaugeMetricFamily("raftcache_replicas", "Replicas of this node.", labels=("state",))
+    stopped = sum(group.stopped for group in core.host.groups.values())
+    for state, count in (
+        ("open", len(core.host.groups) - stopped),
+        ("stopped", stopped),
+        ("opening", len(core.replicas.busy)),
+        ("refused", len(core.replicas.refused)),
+    ):
+        metric.add_metric((state,), count)
+    return metric
 
 
 def _replica_lag(statuses: list[GroupStatus]) -> Iterable[Metric]:

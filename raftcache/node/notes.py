@@ -8,8 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from raftcache.consensus.api import MemberId
-from raftcache.metadata.controller import NodeReport
 from raftcache.metadata.decisions import AddMember, RemoveMember, TransferLeadership
+from raftcache.metadata.reports import NodeReport
 
 
 class Leading(msgspec.Struct, frozen=True, array_like=True, tag="leading"):

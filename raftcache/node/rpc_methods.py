@@ -8,7 +8,7 @@
 | `init_cluster` | JSON: cluster_id, nodes, shards, replicas, namespaces | JSON `{"epoch"}` |
 | `cluster` | empty | JSON, the body of `GET /v1/cluster`, with `ready` and `reason` |
 | `fault` | JSON `{"isolate": bool}` | JSON `{"isolated": bool}` |
-| `snapshot` | JSON `{}` | JSON `{"started": [group ids]}` |
+| `snapshot` | JSON, `snapshots.SnapshotBody` | JSON `{"taken": rows}` once all are taken, see `snapshots` |
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from raftcache.metadata.submitting import serve_metadata
 from raftcache.metadata.watch import WatchHub
 from raftcache.net.rpc_server import RpcCall
 from raftcache.node.core import NodeCore
+from raftcache.node.snapshots import SnapshotBody, take_snapshots
 from raftcache.node.status import cluster_document, readiness
 from raftcache.routing.bootstrap import plan_cluster
 
@@ -143,8 +144,12 @@ class NodeMethods:
         call.reply(msgspec.json.encode({"isolated": on}))
 
     def _snapshot(self, call: RpcCall) -> None:
-        started = [group.group_id for group in self._core.host.groups.values() if group.take_snapshot()]
-        call.reply(msgspec.json.encode({"started": started}))
+        try:
+            wanted = _json(call.body, SnapshotBody).groups
+        except ValueError as error:
+            call.fail(BadRequest(f"snapshot: {error}"))
+            return
+        take_snapshots(self._core.host, wanted, lambda rows: call.reply(msgspec.json.encode({"taken": rows})))
 
 
 def _json(body: bytes, kind: Any) -> Any:

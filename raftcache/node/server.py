@@ -11,10 +11,11 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
+from raftcache.clock import boot_id
 from raftcache.config import NodeConfig, parse_address
 from raftcache.consensus import ConsensusSettings, MemberId
 from raftcache.frontends.http.server import HttpServer
-from raftcache.identity import NodeIdentity
+from raftcache.identity import GROUPS_FOLDER, NodeIdentity
 from raftcache.metadata.remote_watch import RemoteWatch
 from raftcache.metadata.state import METADATA_GROUP
 from raftcache.metadata.submitting import MetadataSubmitter, serve_metadata
@@ -26,12 +27,12 @@ from raftcache.net.rpc_client import Done, RpcPool
 from raftcache.net.rpc_server import RpcServer
 from raftcache.net.runtime import AsyncioRuntime
 from raftcache.node.backend import ViewBackend
-from raftcache.node.core import CoreSettings, Identity, NodeCore, Storages
+from raftcache.node.core import CoreSettings, Identity, NodeCore
 from raftcache.node.metrics import node_metrics
 from raftcache.node.remote import RemoteNodes
 from raftcache.node.rpc_methods import NodeMethods
 from raftcache.node.status import cluster_document, readiness
-from raftcache.node.storage import storages_in, storages_in_memory
+from raftcache.node.storage import NodeStorage, storage_in, storage_in_memory
 from raftcache.routing.dispatcher import Dispatcher
 from raftcache.wal.files import OsFiles
 from raftcache.wire import handshake
@@ -47,23 +48,27 @@ def consensus_settings(config: NodeConfig) -> ConsensusSettings:
         election_max_ms=config.election_max_ms,
         fallback_ms=config.fallback_ms,
         tick_ms=config.tick_ms,
+        fsync=config.fsync,
+        fsync_interval_ms=config.fsync_interval_ms,
         snapshot_log_bytes=config.snapshot_log_bytes,
         log_tail_bytes=config.log_tail_bytes,
+        snapshot_rate_bytes_per_s=config.snapshot_rate_bytes_per_s,
     )
 
 
-def storages_of(config: NodeConfig) -> Storages:
+def storage_of(config: NodeConfig) -> NodeStorage:
     """Groups under `data_dir/groups`, or in memory where there is no data directory."""
     if not config.data_dir:
-        return storages_in_memory()
-    return storages_in(OsFiles(), str(Path(config.data_dir) / "groups"), config.segment_bytes)
+        return storage_in_memory()
+    root, always = str(Path(config.data_dir) / GROUPS_FOLDER), config.fsync == "always"
+    return storage_in(OsFiles(), root, config.segment_bytes, boot_id(), always)
 
 
 class NodeBackend(ViewBackend):
     """The front end's view of a node."""
 
     def __init__(self, core: NodeCore, dispatcher: Dispatcher, metadata: MetadataSubmitter, server: NodeServer) -> None:
-        super().__init__(core.runtime, core.view, dispatcher, metadata)
+        super().__init__(core.runtime, core.view, dispatcher, metadata, server.remote.call)
         self._core, self._server = core, server
 
     def cluster(self) -> dict[str, Any]:
@@ -104,7 +109,7 @@ class NodeServer:
         members = tuple(MemberId.parse(text) for text in config.bootstrap.metadata_members)
         settings = CoreSettings(consensus_settings(config), config.memory_limit_bytes, members)
         who = Identity(config.cluster_id, config.node_id, identity.incarnation, self.run_id)
-        return NodeCore(who, self.runtime, self.links, storages_of(config), settings)
+        return NodeCore(who, self.runtime, self.links, storage_of(config), settings)
 
     def _assemble(self) -> None:
         core, config = self.core, self.config
@@ -155,8 +160,10 @@ class NodeServer:
         """Hand leaderships over by closing the groups, then close every port; nothing is left running."""
         await self.http.stop()
         self.watch.stop()
-        self.core.stop()
+        groups_closed = asyncio.Event()
+        self.core.stop(groups_closed.set)
         await self.rpc.stop()
+        await groups_closed.wait()
         self.pool.close()
         await self.pool.wait_closed()
         await self.links.stop()

@@ -7,7 +7,7 @@ import re
 from raftcache.commands.table import SHOWN_BYTES, check_incr
 from raftcache.commands.types import INT64_MAX, INT64_MIN, JSON, Counted, Failure, Incr
 from raftcache.errors import NotAnInteger
-from raftcache.shard.executor import PRIMARY, QUORUM, Answer, Executor
+from raftcache.shard.executor import Answer, Executor
 from raftcache.store.entry import Entry
 
 _INTEGER = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
@@ -20,21 +20,21 @@ def incr(ex: Executor, command: Incr) -> Answer:
     """
     key = command.key
     namespace = ex.resolve(key)
-    ack = check_incr(command, namespace)
+    ack = ex.granted(check_incr(command, namespace))
     ex.pipeline.admit()
     ex.require_memory(key, len(str(INT64_MIN)))
     entry = ex.lookup(key, namespace)
-    waits = ex.revealing_waits(ack, namespace)
+    reached = ex.revealing(ack, namespace)
     try:
         value = _add(entry, command.delta)
     except NotAnInteger as error:
         ex.stats.rejected[error.code] += 1
-        return Failure(error.code, error.message, error.details), waits
+        return Failure(error.code, error.message, error.details), reached
     flag = JSON if entry is None else entry.flag
     expires_ms = ex.expires_ms(command.ttl_ms, namespace) if entry is None else entry.expires_ms
     version = ex.put(key, b"%d" % value, flag, expires_ms, namespace.id)
     ex.stats.sets += 1
-    return Counted(value, version, expires_ms or None, QUORUM if waits else PRIMARY), waits
+    return Counted(value, version, expires_ms or None, reached), reached
 
 
 def _add(entry: Entry | None, delta: int) -> int:

@@ -2,9 +2,9 @@
 
 A command is executed at once, against the live keyspace, at the shard's leader. Each change goes through `put` or
 `remove`, which together with the change make one effect and one undo record; there is no other way to change a
-key. The result of a command is an answer and whether it must wait:
+key. The result of a command is an answer and the level that it waits for, `primary` for none:
 
-* a write asked for at `quorum` waits for its batch;
+* a write asked for at `quorum` waits for its batch to be committed, one at `durable` for it to be synced as well;
 * a reply that reveals state waits too where the namespace's reads may not show what can still be lost: a read at
   `linearizable`, a condition that held or failed, a counter's value, an absence;
 * all other replies leave at once, never behind those that wait.
@@ -25,7 +25,7 @@ from typing import TypeAlias
 
 from raftcache.commands.policy import Namespace, Namespaces
 from raftcache.commands.types import AckLevel, Counted, Failure, ReadLevel, Value, Version, Written
-from raftcache.errors import MemoryFull, WrongShard
+from raftcache.errors import MemoryFull, NoDisk, WrongShard
 from raftcache.shard.pipeline import Pipeline
 from raftcache.shard.stats import ShardStats
 from raftcache.store.effects import EFFECT_OVERHEAD_BYTES, PUT, REMOVE
@@ -35,8 +35,10 @@ from raftcache.store.memory import MemoryBudget
 
 PRIMARY, QUORUM, LATEST = AckLevel.PRIMARY, AckLevel.QUORUM, ReadLevel.LATEST
 
-Answer: TypeAlias = tuple[Value | Written | Counted | Failure, bool]
-"""A single-key command's reply, and whether it waits for the open batch."""
+DURABLE = AckLevel.DURABLE
+
+Answer: TypeAlias = tuple[Value | Written | Counted | Failure, AckLevel]
+"""A single-key command's reply, and what the open batch must have reached before it leaves: PRIMARY for nothing."""
 
 
 class Executor:
@@ -52,6 +54,7 @@ class Executor:
         namespaces: Callable[[], Namespaces],
         owns: Callable[[bytes], bool],
         now_ms: Callable[[], int],
+        on_disk: Callable[[], bool],
     ) -> None:
         self.shard_id = shard_id
         self.keyspace = keyspace
@@ -61,6 +64,7 @@ class Executor:
         self.namespaces = namespaces
         self.owns = owns
         self.now_ms = now_ms
+        self.on_disk = on_disk
         self.term = 0
         self.seq = 0
 
@@ -139,16 +143,24 @@ class Executor:
         self, version: Version, expires_ms: int, ack: AckLevel, reveals: bool, namespace: Namespace, existed: bool
     ) -> Answer:
         """The answer of a command that wrote. `reveals`: its success tells something about the state before."""
-        waits = ack > PRIMARY or (reveals and namespace.reads_at > LATEST)
-        return Written(True, version, expires_ms or None, QUORUM if waits else PRIMARY, existed), waits
+        reached = self.revealing(ack, namespace) if reveals else ack
+        return Written(True, version, expires_ms or None, reached, existed), reached
 
     def unchanged(self, ack: AckLevel, namespace: Namespace, entry: Entry | None) -> Answer:
         """The answer of a command that found `entry` and wrote nothing; that reveals it."""
-        waits = self.revealing_waits(ack, namespace)
+        reached = self.revealing(ack, namespace)
         current = None if entry is None else self.version_of(entry)
-        reached = QUORUM if waits else PRIMARY
-        return Written(False, self.newest(), None, reached, entry is not None, current), waits
+        return Written(False, self.newest(), None, reached, entry is not None, current), reached
 
-    def revealing_waits(self, ack: AckLevel, namespace: Namespace) -> bool:
-        """Whether a write's reply that reveals state waits for what it reveals."""
-        return ack > PRIMARY or namespace.reads_at > LATEST
+    def revealing(self, ack: AckLevel, namespace: Namespace) -> AckLevel:
+        """What a write's reply that reveals state waits for: that what it reveals is committed, at least."""
+        return QUORUM if ack == PRIMARY and namespace.reads_at > LATEST else ack
+
+    def granted(self, ack: AckLevel) -> AckLevel:
+        """The ack level asked for, where it can be had here. Raises NoDisk."""
+        if ack == DURABLE and not self.on_disk():
+            raise NoDisk(
+                f"durability: durable is not to be had, for a majority of the replicas of shard {self.shard_id} "
+                "keep nothing on disk"
+            )
+        return ack

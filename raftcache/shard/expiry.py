@@ -12,7 +12,7 @@ from raftcache.store.entry import Entry
 def expire(ex: Executor, command: Expire) -> Answer:
     """Make a key expire `ttl_ms` from now. Writes nothing where there is no key."""
     namespace = ex.resolve(command.key)
-    ack = check_expire(command, namespace)
+    ack = ex.granted(check_expire(command, namespace))
     ex.pipeline.admit()
     entry = ex.lookup(command.key, namespace)
     if entry is None:
@@ -23,7 +23,7 @@ def expire(ex: Executor, command: Expire) -> Answer:
 def persist(ex: Executor, command: Persist) -> Answer:
     """Make a key stay. Writes nothing where there is no key, or where it has no time to live (`existed` tells)."""
     namespace = ex.resolve(command.key)
-    ack = check_persist(command, namespace)
+    ack = ex.granted(check_persist(command, namespace))
     ex.pipeline.admit()
     entry = ex.lookup(command.key, namespace)
     if entry is None or not entry.expires_ms:

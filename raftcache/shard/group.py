@@ -19,8 +19,18 @@ class ShardGroup(Protocol):
     def leads_now(self) -> bool:
         """Whether this replica leads and a quorum has confirmed it within the fallback time."""
 
-    def propose(self, payload: bytes) -> int:
-        """Append to the log; returns the index. Raises NotLeader or Overloaded where it did not."""
+    @property
+    def on_disk(self) -> bool:
+        """Whether a quorum can keep anything over a loss of power."""
+
+    @property
+    def durable_index(self) -> int:
+        """Everything up to it is committed and synced on a quorum, as far as that was asked for."""
+
+    def propose(self, payload: bytes, sync: bool = False) -> int:
+        """Append to the log; returns the index. Raises NotLeader or Overloaded where it did not.
+
+        With `sync`, the entry is synced on every member as soon as can be, and `synced` tells when a quorum has."""
 
     def step_down(self, reason: str) -> None:
         """Give up leadership."""

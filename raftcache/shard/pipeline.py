@@ -12,6 +12,10 @@ and reads that must not show what can still be lost. A read with nothing to wait
 that may stay empty otherwise; the batch then is the barrier that proves leadership after the read arrived. All
 reads of a turn share one.
 
+**Durable waiters** wait longer: until a quorum has synced their batch. Such a batch is proposed with the wish to be
+synced; once it is committed it leaves the pipeline like any other, and its durable waiters stand in a queue of their
+own, by index, until `synced` says how far the disks have come. Nobody else waits for a disk.
+
 **No straddling.** A batch is sealed only before a command executes, never during one, so a command's effects and
 its waiter share a batch. A command adds little more than one value, which bounds a batch at MAX_BATCH_BYTES
 plus that.
@@ -19,7 +23,7 @@ plus that.
 **Losing leadership** undoes everything from the newest effect to the oldest: each undo record puts back what stood
 there before its effect, which is right only in that order. A waiter whose batch was never proposed, or whose
 command wrote nothing, gets the definite `not_leader`. A write that was proposed may still commit under the next
-leader: `outcome_unknown`, with its version.
+leader, and one that is committed may yet become durable: `outcome_unknown`, with its version.
 """
 
 from __future__ import annotations
@@ -52,12 +56,15 @@ REMEMBERED_BATCHES = 512
 logger = logging.getLogger(__name__)
 
 ReplyTo = Callable[[Reply], None]
+Waiter = tuple[ReplyTo, Reply]
+"""Who is to be answered, and with what."""
 
 
 class PendingBatch:
     """A batch from its first effect to its commit. `index` is 0 until it is known."""
 
     __slots__ = (
+        "durable_waiters",
         "effect_bytes",
         "effects",
         "first_seq",
@@ -73,7 +80,8 @@ class PendingBatch:
         self.first_seq = first_seq
         self.effects: list[Effect] = []
         self.undo: list[UndoRecord] = []
-        self.waiters: list[tuple[ReplyTo, Reply]] = []
+        self.waiters: list[Waiter] = []
+        self.durable_waiters: list[Waiter] = []
         self.effect_bytes = 0
         self.held_bytes = 0
         self.time_ms = 0
@@ -83,6 +91,10 @@ class PendingBatch:
     def is_full(self) -> bool:
         """Whether the next command belongs into another batch."""
         return self.effect_bytes >= MAX_BATCH_BYTES or len(self.effects) >= MAX_BATCH_EFFECTS
+
+    def is_wanted(self) -> bool:
+        """Whether there is anything to propose."""
+        return bool(self.effects or self.waiters or self.durable_waiters)
 
 
 class Pipeline:
@@ -108,6 +120,7 @@ class Pipeline:
         self._in_flight: deque[PendingBatch] = deque()
         self._sealed: deque[PendingBatch] = deque()
         self._open = PendingBatch(1)
+        self._unsynced: deque[tuple[int, list[Waiter]]] = deque()
         self._scheduled = False
         self._proposed: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_BATCHES)
         self.term = 0
@@ -156,9 +169,9 @@ class Pipeline:
         if not self._scheduled:
             self._schedule()
 
-    def wait(self, reply_to: ReplyTo, answer: Reply) -> None:
-        """Answer the command just executed when the open batch commits."""
-        self._open.waiters.append((reply_to, answer))
+    def wait(self, reply_to: ReplyTo, answer: Reply, durable: bool = False) -> None:
+        """Answer the command just executed when the open batch commits, or, `durable`, when a quorum has synced it."""
+        (self._open.durable_waiters if durable else self._open.waiters).append((reply_to, answer))
         self.waiting += 1
         if not self._scheduled:
             self._schedule()
@@ -168,9 +181,19 @@ class Pipeline:
         batch = self._in_flight.popleft()
         assert batch.index in (0, index), f"index {index} committed, proposed at {batch.index}"
         self._let_go(batch)
-        if self._sealed or self._open.effects or self._open.waiters:
+        if batch.durable_waiters:
+            self._unsynced.append((index, batch.durable_waiters))
+        if self._sealed or self._open.is_wanted():
             self._schedule()
         return batch
+
+    def synced(self, index: int) -> None:
+        """Everything up to `index` is committed and synced on a quorum: answer who waited for that."""
+        while self._unsynced and self._unsynced[0][0] <= index:
+            _, waiters = self._unsynced.popleft()
+            self.waiting -= len(waiters)
+            for reply_to, answer in waiters:
+                deliver(reply_to, answer)
 
     def undo_records(self) -> Iterator[UndoRecord]:
         """How to get from the live keys to the committed ones: oldest first, the first of a key is what counts."""
@@ -182,17 +205,30 @@ class Pipeline:
         for batch in reversed(batches):
             self._undo(batch)
             self._let_go(batch)
+            self.waiting -= len(batch.durable_waiters)
             self._stats.undone_writes += len(batch.effects)
+        batches = [*self._committed_unsynced(), *batches]
         self._in_flight.clear()
         self._sealed.clear()
         self._open = PendingBatch(1)
         self._group, self.term = None, 0
         return batches
 
+    def _committed_unsynced(self) -> list[PendingBatch]:
+        """What is committed and has durable waiters, as batches of which nothing can be undone any more."""
+        left = []
+        for index, waiters in self._unsynced:
+            batch = PendingBatch(0)
+            batch.durable_waiters, batch.index, batch.proposed = waiters, index, True
+            left.append(batch)
+            self.waiting -= len(waiters)
+        self._unsynced.clear()
+        return left
+
     def dismiss(self, batches: list[PendingBatch], not_leader: Failure) -> None:
         """Answer the waiters of abandoned batches."""
         for batch in batches:
-            for reply_to, answer in batch.waiters:
+            for reply_to, answer in chain(batch.waiters, batch.durable_waiters):
                 version = _written_version(answer) if batch.proposed else None
                 if version is None:
                     deliver(reply_to, not_leader)
@@ -232,7 +268,7 @@ class Pipeline:
         self._scheduled = False
         while self.term and len(self._in_flight) < MAX_IN_FLIGHT:
             if not self._sealed:
-                if not self._open.effects and not self._open.waiters:
+                if not self._open.is_wanted():
                     return
                 self._seal()
             self._propose(self._sealed.popleft())
@@ -250,7 +286,7 @@ class Pipeline:
             batch.time_ms = self._now_ms()
             payload = encode_batch(Batch(term, batch.first_seq, batch.time_ms, batch.effects))
             batch.proposed = True
-            batch.index = group.propose(payload)
+            batch.index = group.propose(payload, bool(batch.durable_waiters))
             self._proposed.append((batch.index, len(batch.effects)))
         except Exception as error:
             if isinstance(error, RaftcacheError) and error.definite:
@@ -280,6 +316,6 @@ def _written_version(answer: Reply) -> Version | None:
 
 
 def _outcome_unknown(version: Version) -> Failure:
-    message = f"leadership was lost before {version} was committed; it may still be"
+    message = f"leadership was lost before {version} reached the level asked for; it may still"
     error = OutcomeUnknown(message, version=str(version))
     return Failure(error.code, error.message, error.details)

@@ -1,7 +1,7 @@
 """One replica of a shard: the state machine behind a Raft group, and the executor where it leads.
 
-**Gaining leadership.** The replica proposes `leader_started` as the first batch of its term. When that is applied,
-everything earlier is applied too and all earlier terms are closed; only then does it serve.
+**Gaining leadership.** The replica proposes `leader_started` as the first batch of its term. When that is applied, and
+synced on a quorum, everything earlier is applied and all earlier terms are closed for good; only then does it serve.
 
 **Applying.** A batch that this leadership executed is not applied again when it commits: its undo records are
 forgotten and its waiters answered. Any other batch is applied from its bytes: on followers, on a new leader until
@@ -23,7 +23,7 @@ from raftcache.commands.table import check_many
 from raftcache.commands.types import Command, Failure, Multi, MultiDelete, MultiGet, MultiSet, Reply
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
-from raftcache.shard.executor import Answer, Executor
+from raftcache.shard.executor import DURABLE, PRIMARY, Answer, Executor
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.handlers import HANDLERS, Handler
 from raftcache.shard.history import History
@@ -35,6 +35,7 @@ from raftcache.shard.timebase import ShardTime
 from raftcache.store.effects import LEADER_STARTED, Batch, apply_batch, decode_batch, encode_batch
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
+from raftcache.store.trash import Trash
 
 logger = logging.getLogger(__name__)
 
@@ -58,18 +59,23 @@ class ShardReplica:
     ) -> None:
         self.shard_id, self.node_id = shard_id, node_id
         self.serving = False
+        self.on_restored: snapshot.Progress = lambda _keys, _total: None
+        """Told off the loop how far `prepare_restore` has come; may raise to break it off."""
         self.stats = ShardStats()
         self.history = History()
-        self.keyspace = Keyspace(budget)
+        self._trash = Trash(runtime)
+        self.keyspace = Keyspace(budget, self._trash.add)
         self._budget = budget
         self._on_serving = on_serving
-        self._starting_term = 0
+        self._starting_term = self._started_index = 0
         self._group: ShardGroup | None = None
         self._leads_now: Callable[[], bool] = lambda: False
         self._time = ShardTime(runtime)
         now_ms = self._time.now_ms
         self.pipeline = Pipeline(runtime, self.keyspace, budget, self.stats, now_ms, self._broken)
-        self._executor = Executor(shard_id, self.keyspace, budget, self.pipeline, self.stats, namespaces, owns, now_ms)
+        self._executor = Executor(
+            shard_id, self.keyspace, budget, self.pipeline, self.stats, namespaces, owns, now_ms, self._on_disk
+        )
         self._sweeper = Sweeper(runtime, self._executor)
 
     def attach(self, group: ShardGroup) -> None:
@@ -87,9 +93,9 @@ class ShardReplica:
         if handler is None:
             self._submit_many(command, reply)
             return
-        answer, waits = self._execute(handler, command)
-        if waits:
-            self.pipeline.wait(reply, answer)
+        answer, waits_for = self._execute(handler, command)
+        if waits_for > PRIMARY:
+            self.pipeline.wait(reply, answer, waits_for == DURABLE)
         else:
             deliver(reply, answer)
 
@@ -103,21 +109,29 @@ class ShardReplica:
         apply_batch(self.keyspace, batch)
         self._count(batch)
         if term == self._starting_term:
-            self._serve(term)
+            self._started_index = self._started_index or index
+            self.synced(self._require_group().durable_index)
+
+    def synced(self, index: int) -> None:
+        """Everything up to `index` is committed and synced on a quorum: begin to serve, or answer who waits for it."""
+        if self.serving:
+            self.pipeline.synced(index)
+        elif self._starting_term and 0 < self._started_index <= index:
+            self._serve(self._starting_term)
 
     def leadership_gained(self, term: int) -> None:
         """Propose `leader_started`, with which this replica begins to serve once it is applied."""
-        self._starting_term = term
+        self._starting_term, self._started_index = term, 0
         group = self._require_group()
         time_ms = max(self.history.time_ms, group.median_wall_ms())
         try:
-            group.propose(encode_batch(Batch(term, 1, time_ms, [(LEADER_STARTED, self.node_id)])))
+            group.propose(encode_batch(Batch(term, 1, time_ms, [(LEADER_STARTED, self.node_id)])), sync=True)
         except Exception as error:
             self._broken(term, f"leader_started of term {term} could not be proposed: {error!r}")
 
     def leadership_lost(self, term: int) -> None:
         """Undo what is speculative, newest first; then answer who waits for it."""
-        self._starting_term = 0
+        self._starting_term = self._started_index = 0
         if not self.serving:
             return
         self.serving = False
@@ -132,7 +146,12 @@ class ShardReplica:
 
     def prepare_restore(self, blocks: Iterable[bytes]) -> snapshot.Prepared:
         """Build a state from snapshot blocks, off the loop. Raises ValueError."""
-        return snapshot.prepare(self.shard_id, blocks)
+        return snapshot.prepare(self.shard_id, blocks, self.on_restored)
+
+    def discard(self, prepared: Any) -> None:
+        """Let go of what `prepare_restore` built and nobody installs."""
+        for parts in prepared.keyspace.parts():
+            self._trash.add(parts)
 
     def install(self, prepared: Any, index: int, term: int) -> None:
         """Replace the state by what `prepare_restore` built."""
@@ -157,10 +176,10 @@ class ShardReplica:
         try:
             return handler(self._executor, command)
         except RaftcacheError as error:
-            return self._refused(error), False
+            return self._refused(error), PRIMARY
         except Exception:
             logger.exception("shard %s: executing a %s failed", self.shard_id, type(command).__name__)
-            return self._refused(InternalError("the command could not be executed; the log says why")), False
+            return self._refused(InternalError("the command could not be executed; the log says why")), PRIMARY
 
     def _submit_many(self, command: Any, reply: Callable[[Reply], None]) -> None:
         try:
@@ -170,9 +189,9 @@ class ShardReplica:
             return
         gather = Gather(len(items), reply)
         for place, item in enumerate(items):
-            answer, waits = self._execute(HANDLERS[type(item)], item)
-            if waits:
-                self.pipeline.wait(gather.slot(place), answer)
+            answer, waits_for = self._execute(HANDLERS[type(item)], item)
+            if waits_for > PRIMARY:
+                self.pipeline.wait(gather.slot(place), answer, waits_for == DURABLE)
             else:
                 gather.fill(place, answer)
         gather.all_executed()
@@ -189,7 +208,7 @@ class ShardReplica:
         self.stats.writes_committed += len(batch.effects)
 
     def _serve(self, term: int) -> None:
-        self._starting_term = 0
+        self._starting_term = self._started_index = 0
         group = self._require_group()
         self._time.start(max(self.history.time_ms, group.median_wall_ms()))
         self.pipeline.start(group, term, self.history.seq + 1)
@@ -215,6 +234,9 @@ class ShardReplica:
     def _refused(self, error: RaftcacheError) -> Failure:
         self.stats.rejected[error.code] += 1
         return Failure(error.code, error.message, error.details)
+
+    def _on_disk(self) -> bool:
+        return self._require_group().on_disk
 
     def _require_group(self) -> ShardGroup:
         assert self._group is not None, "attach a group first"

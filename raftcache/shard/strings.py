@@ -13,23 +13,23 @@ def get(ex: Executor, command: Get) -> Answer:
     key = command.key
     namespace = ex.resolve(key)
     level = check_get(command, namespace)
-    waits = level > LATEST
-    if waits:
+    waits_for = QUORUM if level > LATEST else PRIMARY
+    if level > LATEST:
         ex.pipeline.admit()
     entry = ex.lookup(key, namespace)
     if entry is None:
         ex.stats.misses += 1
-        return Value(None, RAW, ex.newest(), None, level), waits
+        return Value(None, RAW, ex.newest(), None, level), waits_for
     ex.stats.hits += 1
     ttl_ms = entry.expires_ms - ex.now_ms() if entry.expires_ms else None
-    return Value(entry.value, entry.flag, Version(ex.shard_id, entry.term, entry.seq), ttl_ms, level), waits
+    return Value(entry.value, entry.flag, Version(ex.shard_id, entry.term, entry.seq), ttl_ms, level), waits_for
 
 
 def set_(ex: Executor, command: Set) -> Answer:
     """Write a key, if its condition holds. Raises MemoryFull, Overloaded."""
     key, value = command.key, command.value
     namespace = ex.resolve(key)
-    ack = check_set(command, namespace)
+    ack = ex.granted(check_set(command, namespace))
     ex.pipeline.admit()
     ex.require_memory(key, len(value))
     conditional = command.if_absent or command.if_version is not None
@@ -40,15 +40,15 @@ def set_(ex: Executor, command: Set) -> Answer:
     expires_ms = ex.expires_ms(command.ttl_ms, namespace)
     version = ex.put(key, value, command.flag, expires_ms, namespace.id)
     ex.stats.sets += 1
-    waits = ack > PRIMARY or (conditional and namespace.reads_at > LATEST)
-    return Written(True, version, expires_ms or None, QUORUM if waits else PRIMARY), waits
+    reached = ex.revealing(ack, namespace) if conditional else ack
+    return Written(True, version, expires_ms or None, reached), reached
 
 
 def delete(ex: Executor, command: Delete) -> Answer:
     """Remove a key, if it is there and its condition holds. Never refused for want of memory."""
     key = command.key
     namespace = ex.resolve(key)
-    ack = check_delete(command, namespace)
+    ack = ex.granted(check_delete(command, namespace))
     ex.pipeline.admit()
     entry = ex.lookup(key, namespace)
     if entry is None or (command.if_version is not None and command.if_version != ex.version_of(entry)):

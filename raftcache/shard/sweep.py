@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from raftcache.clock import Handle, Runtime
 from raftcache.shard.executor import Executor
+from raftcache.store.keyspace import PAGES
 
 SWEEP_INTERVAL_S = 0.1
 BUSY_INTERVAL_S = 0.01
@@ -34,6 +35,7 @@ class Sweeper:
         self._seen_epoch = -1
         self._walk_at_s: float | None = None
         self._walk: list[bytes] = []
+        self._pages_left = 0
 
     def start(self) -> None:
         """Begin; namespaces are taken as changed."""
@@ -44,7 +46,7 @@ class Sweeper:
         """End."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer, self._walk, self._walk_at_s = None, [], None
+        self._timer, self._walk, self._walk_at_s, self._pages_left = None, [], None, 0
 
     def _tick(self) -> None:
         busy = self._sweep_expired() >= EXPIRED_PER_TICK
@@ -73,19 +75,26 @@ class Sweeper:
         self._seen_epoch = namespaces.epoch
         ids = frozenset((ns.name, ns.id) for ns in [*namespaces.by_name.values(), namespaces.default])
         if ids != self._seen:
-            self._seen, self._walk = ids, []
+            self._seen, self._walk, self._pages_left = ids, [], 0
             self._walk_at_s = self._runtime.now() + RECLAIM_DELAY_S
 
     def _walk_some(self) -> bool:
         """One step of the walk; returns whether there is more to do."""
         if self._walk_at_s is not None and self._runtime.now() >= self._walk_at_s:
-            self._walk_at_s, self._walk = None, self._executor.keyspace.all_keys()
-        if not self._walk:
-            return False
-        for _ in range(min(WALKED_PER_TICK, len(self._walk))):
+            self._walk_at_s, self._pages_left = None, PAGES
+        for _ in range(WALKED_PER_TICK):
+            if not self._walk and not self._next_page():
+                return False
             if not self._executor.pipeline.admit_background():
                 return False
             self._reclaim(self._walk.pop())
+        return True
+
+    def _next_page(self) -> bool:
+        """List the keys of the next page that has any; False where all pages were walked."""
+        while not self._walk and self._pages_left:
+            self._pages_left -= 1
+            self._walk = self._executor.keyspace.keys_of_page(self._pages_left)
         return bool(self._walk)
 
     def _reclaim(self, key: bytes) -> None:

@@ -4,7 +4,10 @@ Keys are kept in buckets of about a second, by the time at which they expire; a 
 leaves its bucket at once when it is overwritten or removed, so the index never holds more keys than the keyspace
 has with a time to live, and there is no moment at which millions of stale heap items must be cleaned out. Only
 bucket numbers go stale in the heap (their bucket is gone); when those are the greater part, the heap is rebuilt
-from the buckets, of which there are few.
+from the buckets.
+
+There may be as many buckets as keys, where the times are far apart. So they are dealt out to `WHEELS` tables, each
+with a heap of its own: neither the growth of a table nor the rebuilding of a heap ever concerns more than one of them.
 
 The price is precision: the sweep finds a key up to one bucket late. Nobody sees that, since a read of an expired
 key is a miss whether or not the sweep has come by.
@@ -15,51 +18,85 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from itertools import islice
 
+from raftcache.store.trash import Parts
+
 BUCKET_MS = 1024
 STALE_BUCKETS_LIMIT = 64
+
+WHEELS = 64
+"""A power of two: bucket numbers are dealt out in turn."""
+
+_WHEEL_MASK = WHEELS - 1
+
+
+class _Wheel:
+    """Every `WHEELS`th bucket."""
+
+    __slots__ = ("buckets", "heap")
+
+    def __init__(self) -> None:
+        self.buckets: dict[int, dict[bytes, None]] = {}
+        self.heap: list[int] = []
+
+    def oldest(self) -> int | None:
+        """The number of the first bucket that holds a key."""
+        heap = self.heap
+        while heap and heap[0] not in self.buckets:
+            heappop(heap)
+        return heap[0] if heap else None
+
+    def compact(self) -> None:
+        """Rebuild the heap where most of it is stale."""
+        if len(self.heap) > 2 * len(self.buckets) + STALE_BUCKETS_LIMIT:
+            self.heap = list(self.buckets)
+            heapify(self.heap)
 
 
 class ExpiryIndex:
     """An ordered index over `(expires_ms, key)`. Iteration follows insertion, so that runs can be replayed."""
 
     def __init__(self) -> None:
-        self._buckets: dict[int, dict[bytes, None]] = {}
-        self._heap: list[int] = []
+        self._wheels = [_Wheel() for _ in range(WHEELS)]
         self.size = 0
 
     def add(self, key: bytes, expires_ms: int) -> None:
         """Index `key`, which must not be in the index yet."""
         number = expires_ms // BUCKET_MS
-        bucket = self._buckets.get(number)
+        wheel = self._wheels[number & _WHEEL_MASK]
+        bucket = wheel.buckets.get(number)
         if bucket is None:
-            bucket = self._buckets[number] = {}
-            heappush(self._heap, number)
+            bucket = wheel.buckets[number] = {}
+            heappush(wheel.heap, number)
         bucket[key] = None
         self.size += 1
 
     def discard(self, key: bytes, expires_ms: int) -> None:
         """Forget `key`, which was added with `expires_ms`."""
         number = expires_ms // BUCKET_MS
-        bucket = self._buckets[number]
+        wheel = self._wheels[number & _WHEEL_MASK]
+        bucket = wheel.buckets[number]
         del bucket[key]
         self.size -= 1
         if not bucket:
-            del self._buckets[number]
-            self._compact()
+            del wheel.buckets[number]
+            wheel.compact()
 
     def due(self, now_ms: int, limit: int) -> list[bytes]:
         """At most `limit` keys that have expired by `now_ms`, of the oldest bucket that is wholly past.
 
         They stay indexed until they are discarded; ask again for the next ones.
         """
-        heap = self._heap
-        while heap and heap[0] not in self._buckets:
-            heappop(heap)
-        if not heap or (heap[0] + 1) * BUCKET_MS > now_ms:
+        if not self.size:
             return []
-        return list(islice(self._buckets[heap[0]], limit))
+        number = min(number for wheel in self._wheels if (number := wheel.oldest()) is not None)
+        if (number + 1) * BUCKET_MS > now_ms:
+            return []
+        return list(islice(self._wheels[number & _WHEEL_MASK].buckets[number], limit))
 
-    def _compact(self) -> None:
-        if len(self._heap) > 2 * len(self._buckets) + STALE_BUCKETS_LIMIT:
-            self._heap = list(self._buckets)
-            heapify(self._heap)
+    def heap_size(self) -> int:
+        """Bucket numbers in the heaps, the stale ones included."""
+        return sum(len(wheel.heap) for wheel in self._wheels)
+
+    def parts(self) -> list[Parts]:
+        """All that it is made of, to be let go of in steps. The index must not be used any more."""
+        return [wheel.buckets for wheel in self._wheels if wheel.buckets]

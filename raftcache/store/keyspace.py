@@ -1,9 +1,16 @@
 """A shard's keys and entries, with byte accounting, an expiry index and consistent cuts.
 
-**A cut** is the state as of one moment, read out over many loop turns while writes go on. The keys are listed when
-it is made. After that, whoever changes a key first hands the cut the entry that stood there (its *preimage*); the
-cut reads a key's preimage if there is one and the live entry otherwise. Entries are immutable, so a preimage is a
-reference and not a copy; what it keeps alive is charged to the memory budget until the cut is closed.
+**Pages.** The keys are spread over `PAGES` dicts by a checksum. Whatever must look at all of them does so a page at a
+time, and no step of it takes longer for there being a million: listing them, reading a cut, letting go of an old
+state, and growing, for a dict that grows moves all that it holds at once. A checksum and not Python's own hash,
+which differs from process to process: the same writes shall make the same snapshot. Keys that were chosen to meet in
+one page make its step longer and do no other harm.
+
+**A cut** is the state as of one moment, read out page by page over many loop turns while writes go on. Whoever changes
+a key of a page not read yet first hands the cut the entry that stood there (its *preimage*); a page is what its
+preimages say and what is live otherwise. Once it is read its preimages are let go, and its changes concern the cut no
+more. Entries are immutable, so a preimage is a reference and not a copy; what it keeps alive is charged to the memory
+budget.
 
 A leader's live keyspace is ahead of its committed state by the speculative writes. Their undo records, oldest
 first, are the preimages that a cut of the *committed* state starts with.
@@ -13,41 +20,62 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
+from zlib import crc32
 
 from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry, entry_bytes
 from raftcache.store.expire import ExpiryIndex
 from raftcache.store.memory import MemoryBudget
+from raftcache.store.trash import Parts, drop_at_once
+
+PAGES = 1024
+"""A power of two. A million keys make a thousand a page, which a step handles in well under a millisecond."""
+
+_PAGE_MASK = PAGES - 1
 
 UndoRecord: TypeAlias = tuple[bytes, Entry | None]
 """`(key, the entry that stood there or None)`."""
 
+Page: TypeAlias = dict[bytes, Entry]
+Row: TypeAlias = tuple[bytes, Entry]
+
 
 class Keyspace:
-    """A dict of entries that knows what it costs. `get` is the dict's own, for speed."""
+    """The pages, and what they cost. `let_go(parts)` takes what is not needed any more: see `trash`."""
 
-    def __init__(self, budget: MemoryBudget) -> None:
+    def __init__(self, budget: MemoryBudget, let_go: Callable[[Parts], None] = drop_at_once) -> None:
         self._budget = budget
-        self._entries: dict[bytes, Entry] = {}
+        self._let_go = let_go
+        self._pages: list[Page] = [{} for _ in range(PAGES)]
         self._cuts: list[Cut] = []
+        self._count = 0
         self.expiries = ExpiryIndex()
         self.used_bytes = 0
-        self.get: Callable[[bytes], Entry | None] = self._entries.get
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self._count
+
+    def get(self, key: bytes) -> Entry | None:
+        """What stands at `key`."""
+        return self._pages[crc32(key) & _PAGE_MASK].get(key)
 
     def all_keys(self) -> list[bytes]:
-        """All keys, in the order in which they came."""
-        return list(self._entries)
+        """All keys, sorted. Slow: for tests and tools."""
+        return sorted(key for page in self._pages for key in page)
+
+    def keys_of_page(self, number: int) -> list[bytes]:
+        """The keys of page `number`, 0 to `PAGES` - 1, in the order in which they came."""
+        return list(self._pages[number])
 
     def put(self, key: bytes, entry: Entry) -> Entry | None:
         """Write; returns what stood there."""
-        entries = self._entries
-        old = entries.get(key)
+        number = crc32(key) & _PAGE_MASK
+        page = self._pages[number]
+        old = page.get(key)
         if self._cuts:
-            self._pin(key, old)
-        entries[key] = entry
+            self._pin(number, key, old)
+        page[key] = entry
         if old is None:
+            self._count += 1
             old_expires_ms = 0
             grown_bytes = len(key) + len(entry.value) + ENTRY_OVERHEAD_BYTES
         else:
@@ -61,12 +89,15 @@ class Keyspace:
 
     def remove(self, key: bytes) -> Entry | None:
         """Remove; returns what stood there, or None where nothing did."""
-        old = self._entries.get(key)
+        number = crc32(key) & _PAGE_MASK
+        page = self._pages[number]
+        old = page.get(key)
         if old is None:
             return None
         if self._cuts:
-            self._pin(key, old)
-        del self._entries[key]
+            self._pin(number, key, old)
+        del page[key]
+        self._count -= 1
         freed_bytes = entry_bytes(key, old.value)
         self.used_bytes -= freed_bytes
         self._budget.used_bytes -= freed_bytes
@@ -81,25 +112,53 @@ class Keyspace:
         else:
             self.put(key, old)
 
+    def load(self, rows: list[Row]) -> None:
+        """Put many keys of which none is here yet; faster than one by one. Raises KeyError where one is."""
+        pages, before = self._pages, self._count
+        size_bytes = 0
+        for key, entry in rows:
+            page = pages[crc32(key) & _PAGE_MASK]
+            if key in page:
+                raise KeyError(f"key {key!r:.80} occurs twice")
+            page[key] = entry
+            size_bytes += len(key) + len(entry.value)
+            if entry.expires_ms:
+                self.expiries.add(key, entry.expires_ms)
+        self._count = before + len(rows)
+        size_bytes += len(rows) * ENTRY_OVERHEAD_BYTES
+        self.used_bytes += size_bytes
+        self._budget.used_bytes += size_bytes
+
     def adopt(self, other: Keyspace) -> None:
         """Take over the content of `other`, which must not be used any more. Open cuts keep the old content."""
         self._budget.used_bytes += other.used_bytes - self.used_bytes
-        self._entries, self.get = other._entries, other._entries.get
+        old = self.parts()
+        self._pages, self._count = other._pages, other._count
         self.expiries, self.used_bytes = other.expiries, other.used_bytes
-        self._cuts = []
+        self._cuts.clear()
+        for parts in old:
+            self._let_go(parts)
+
+    def parts(self) -> list[Parts]:
+        """All that it is made of, to be let go of in steps, once this is the last that refers to it."""
+        return [list(self._pages), *self.expiries.parts()]  # A copy of the list: an open cut reads it.
+
+    def clear(self) -> None:
+        """Let go of everything, a page at a time, off the loop. The keyspace must not be used any more."""
+        for page in self._pages:
+            page.clear()
 
     def cut(self, undo: Iterable[UndoRecord] = ()) -> Cut:
         """The state as of now, less the changes that `undo` (oldest first) tells how to take back."""
-        cut = Cut(self._entries, self._budget, self._cuts)
+        cut = Cut(self._pages, self._count, self._budget, self._cuts, self._let_go)
         for key, old in undo:
-            cut.pin(key, old)
-        cut.list_keys()
+            cut.take_back(key, old)
         self._cuts.append(cut)
         return cut
 
-    def _pin(self, key: bytes, old: Entry | None) -> None:
+    def _pin(self, number: int, key: bytes, old: Entry | None) -> None:
         for cut in self._cuts:
-            cut.pin(key, old)
+            cut.pin(number, key, old)
 
     def _reindex(self, key: bytes, old_expires_ms: int, expires_ms: int) -> None:
         if old_expires_ms:
@@ -109,41 +168,81 @@ class Keyspace:
 
 
 class Cut:
-    """The keyspace as of one moment. Made by `Keyspace.cut`; close it when done."""
+    """The keyspace as of one moment. Made by `Keyspace.cut`; close it when done.
 
-    def __init__(self, entries: dict[bytes, Entry], budget: MemoryBudget, open_cuts: list[Cut]) -> None:
-        self._entries = entries
+    `count` is how many keys it has, `looked_at` the work that reading it has taken so far, in keys.
+    """
+
+    def __init__(
+        self,
+        pages: list[Page],
+        count: int,
+        budget: MemoryBudget,
+        open_cuts: list[Cut],
+        let_go: Callable[[Parts], None],
+    ) -> None:
+        self.count, self.looked_at = count, 0
+        self._pages = pages
         self._budget = budget
         self._open_cuts = open_cuts
-        self._preimages: dict[bytes, Entry | None] = {}
-        self._keys: list[bytes] = []
-        self.pinned_bytes = 0
+        self._let_go = let_go
+        self._preimages: dict[int, dict[bytes, Entry | None]] = {}
+        self._pinned: dict[int, int] = {}
+        self._read = 0
 
-    def list_keys(self) -> None:
-        """Fix which keys there may be: the live ones, and those that only a preimage knows."""
-        entries = self._entries
-        self._keys = list(entries)
-        self._keys.extend(key for key in self._preimages if key not in entries)
+    @property
+    def pinned_bytes(self) -> int:
+        """What the preimages are charged with."""
+        return sum(self._pinned.values())
 
-    def pin(self, key: bytes, old: Entry | None) -> None:
-        """Keep what stood at `key`, unless an earlier change has already told."""
-        if key in self._preimages:
+    def take_back(self, key: bytes, old: Entry | None) -> None:
+        """Begin with `old` at `key` instead of what is live, unless an earlier record of that key has told."""
+        number = crc32(key) & _PAGE_MASK
+        if key not in self._preimages.get(number, ()):
+            self.count += (old is not None) - (key in self._pages[number])
+            self.pin(number, key, old)
+
+    def pin(self, number: int, key: bytes, old: Entry | None) -> None:
+        """Keep what stood at `key`, of page `number`, unless the page was read or an earlier change has told."""
+        if number < self._read:
             return
-        self._preimages[key] = old
-        size_bytes = entry_bytes(key, old.value) if old is not None else entry_bytes(key, b"")
-        self.pinned_bytes += size_bytes
+        preimages = self._preimages.get(number)
+        if preimages is None:
+            preimages = self._preimages[number] = {}
+        elif key in preimages:
+            return
+        preimages[key] = old
+        size_bytes = entry_bytes(key, old.value if old is not None else b"")
+        self._pinned[number] = self._pinned.get(number, 0) + size_bytes
         self._budget.used_bytes += size_bytes
 
-    def rows(self) -> Iterator[tuple[bytes, Entry | None]]:
-        """Every key that may be in the cut with its entry; None where there was none after all."""
-        preimages, entries = self._preimages, self._entries
-        for key in self._keys:
-            yield key, preimages[key] if key in preimages else entries.get(key)
+    def read_page(self) -> list[Row] | None:
+        """The rows of the next page; None after the last."""
+        number = self._read
+        if number >= len(self._pages):
+            return None
+        page, preimages = self._pages[number], self._preimages.pop(number, None)
+        self._read = number + 1
+        self.looked_at += 1 + len(page)
+        if preimages is None:
+            return list(page.items())
+        self._budget.used_bytes -= self._pinned.pop(number)
+        self.looked_at += len(preimages)
+        rows = [row for row in page.items() if row[0] not in preimages]
+        rows += [(key, old) for key, old in preimages.items() if old is not None]
+        return rows
+
+    def rows(self) -> Iterator[Row]:
+        """Every key with its entry, page by page."""
+        while (rows := self.read_page()) is not None:
+            yield from rows
 
     def close(self) -> None:
-        """Let go of the preimages. Harmless when done twice."""
+        """Let go of the preimages, and of a state that was replaced meanwhile. Harmless when done twice."""
         if self in self._open_cuts:
             self._open_cuts.remove(self)
+        else:
+            self._let_go(list(self._pages))
         self._budget.used_bytes -= self.pinned_bytes
-        self.pinned_bytes = 0
-        self._preimages, self._keys = {}, []
+        self._let_go(self._preimages)
+        self._preimages, self._pinned, self._pages = {}, {}, []

@@ -34,7 +34,8 @@ class LocalNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class LocalCluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The contents of `cluster.json`. `initialised` is set once the metadata group holds the cluster."""
+    """The contents of `cluster.json`. `initialised` is set once the metadata group holds the cluster; `memory` says
+    that its nodes keep nothing on disk."""
 
     cluster_id: Name
     nodes: tuple[LocalNode, ...]
@@ -43,6 +44,7 @@ class LocalCluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     base_port: int
     metadata_members: tuple[str, ...]
     secret_file: str = SECRET_FILE
+    memory: bool = False
     initialised: bool = False
     format: Literal[1] = 1
 
@@ -54,7 +56,7 @@ class LocalCluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         raise ConfigError(f"no node {node_id!r}; this cluster has {', '.join(n.id for n in self.nodes)}")
 
 
-def plan_cluster(nodes: int, shards: int, replicas: int, base_port: int) -> LocalCluster:
+def plan_cluster(nodes: int, shards: int, replicas: int, base_port: int, memory: bool = False) -> LocalCluster:
     """A new cluster of nodes `n0`, `n1`, … on this machine. Raises ConfigError."""
     highest_offset = PORTS_PER_NODE * (nodes - 1) + 2
     for field, value, low, high in (
@@ -73,6 +75,7 @@ def plan_cluster(nodes: int, shards: int, replicas: int, base_port: int) -> Loca
         replicas=replicas,
         base_port=base_port,
         metadata_members=tuple(str(MemberId(n.id, n.incarnation)) for n in planned[:METADATA_MEMBERS]),
+        memory=memory,
     )
 
 
@@ -92,7 +95,7 @@ def node_config(cluster: LocalCluster, node: LocalNode) -> NodeConfig:
         node_id=node.id,
         cluster_id=cluster.cluster_id,
         cluster_secret_file=os.path.join("..", cluster.secret_file),
-        data_dir=".",
+        data_dir="" if cluster.memory else ".",
         http=node.http,
         rpc=node.rpc,
         peer=node.peer,

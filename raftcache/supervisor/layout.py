@@ -7,6 +7,10 @@
 
 A node whose folder was emptied finds its `node.toml` written anew, but is a new incarnation that nobody listed as
 a first member, so it never starts a group by itself.
+
+The nodes of a memory-only cluster have no identity there: each is told its first incarnation when it is started for
+the first time, and makes up another whenever it starts again. Such a cluster ends with its processes, and `renew` puts
+a new one in its place.
 """
 
 from __future__ import annotations
@@ -59,8 +63,18 @@ class DataDir:
         self._clear_half_made([self.node_dir(node.id) for node in cluster.nodes])
         secret = secrets.token_hex(SECRET_BYTES).encode() + b"\n"
         write_file(self.path / cluster.secret_file, secret, mode=0o600)
-        for node in cluster.nodes:
+        for node in () if cluster.memory else cluster.nodes:
             create_identity(self.node_dir(node.id), cluster.cluster_id, node.id, node.incarnation)
+        self.write_node_configs(cluster)
+        self.save(cluster)
+
+    def renew(self, cluster: LocalCluster) -> None:
+        """Put a new memory-only cluster in the place of one that has ended. The secret and the logs stay.
+
+        Cut short, it is done again: what `cluster.json` then names has ended as well.
+        """
+        for node in cluster.nodes:
+            (self.node_dir(node.id) / CONFIG_FILE).unlink(missing_ok=True)
         self.write_node_configs(cluster)
         self.save(cluster)
 

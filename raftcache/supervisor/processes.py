@@ -30,12 +30,15 @@ class Processes:
         self._waiting: set[asyncio.Task[None]] = set()
         self._lifeline, self._lifeline_keeper = os.pipe()
 
-    async def start(self, node_id: str) -> int:
-        """Start one node and return its pid. Nodes get process groups of their own, so that Ctrl-C is ours alone."""
+    async def start(self, node_id: str, first_incarnation: str = "") -> int:
+        """Start one node and return its pid. Nodes get process groups of their own, so that Ctrl-C is ours alone.
+
+        `first_incarnation` is for a memory-only node that starts for the first time, and for no other.
+        """
         folder = self._data_dir.node_dir(node_id)
         with open(_fresh_log(folder / LOG_FILE), "ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *self._command(folder / CONFIG_FILE),
+                *self._command(folder / CONFIG_FILE, first_incarnation),
                 stdin=DEVNULL,
                 stdout=log,
                 stderr=STDOUT,
@@ -49,10 +52,11 @@ class Processes:
         task.add_done_callback(self._waiting.discard)
         return process.pid
 
-    def _command(self, config: Path) -> list[str]:
+    def _command(self, config: Path, first_incarnation: str) -> list[str]:
         parent = f"{os.getpid()}:{self._lifeline}"
         module = ["-P", "-m", "raftcache.cli.main"]
-        return [sys.executable, *module, "node", "--config", str(config), "--supervised-by", parent]
+        first = ["--first-incarnation", first_incarnation] if first_incarnation else []
+        return [sys.executable, *module, "node", "--config", str(config), "--supervised-by", parent, *first]
 
     async def _wait(self, node_id: str, process: Process) -> None:
         returncode = await process.wait()

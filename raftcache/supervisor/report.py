@@ -67,7 +67,8 @@ def shard_table(console: Console, body: Body, known: Mapping[str, str | None]) -
     for group_id, group in groups:
         slots = " ".join(f"{first}-{last}" for first, last in group.get("slots", ()))
         replicas = " ".join(f"{replica['node']}:{replica['state']}" for replica in group.get("replicas", ()))
-        table.add_row(group_id, slots or "-", known.get(group_id) or "-", str(group.get("term", "-")), replicas or "-")
+        leader = "LOST" if group.get("state") == "lost" else known.get(group_id) or "-"
+        table.add_row(group_id, slots or "-", leader, str(group.get("term", "-")), replicas or "-")
     return table
 
 

@@ -55,6 +55,9 @@ class Supervisor:
         self._initialise = initialise
         self._paste = paste
         self._state = Supervision(node.id for node in cluster.nodes)
+        self._first_incarnations = {node.id: node.incarnation for node in cluster.nodes if cluster.memory}
+        """Of memory-only nodes that were never started. It is taken out before the start, whatever becomes of that: a
+        second process of the same incarnation would have forgotten what the first one promised."""
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._shown = False
@@ -102,7 +105,7 @@ class Supervisor:
         while True:
             for node_id in self._state.due(boottime()):
                 self._data_dir.write_node_configs(self._cluster)
-                pid = await self._processes.start(node_id)
+                pid = await self._processes.start(node_id, self._first_incarnations.pop(node_id, ""))
                 self._state.started(node_id, pid, boottime())
                 self._report.event(f"{node_id} started (pid {pid})")
             self._wake.clear()

@@ -5,8 +5,12 @@
   committed is ever lost or changed, across restarts too.
 - *Log matching*: two logs that agree on an entry's term agree on everything up to it.
 - *Agreement*: replicas of a group have the same digest, every so many entries and at the end.
-- *Acknowledgements*: every write acknowledged at `quorum` lies within what its term committed.
+- *Acknowledgements*: every write acknowledged at `quorum` or `durable` lies within what its term committed.
 - *Reads*: a linearizable read shows nothing older than what was acknowledged before it began.
+
+Where a majority of a group's replicas may have forgotten something at once, all of them having lost power, the group
+may go back to what was durable (`Oracle.forgive`): what was synced on a quorum never changes, and what was acknowledged
+as `durable` is never lost.
 
 Planted bugs (`plants.py`) show that each of them can fail.
 """
@@ -16,8 +20,9 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from itertools import chain
 
-from raftcache.commands.types import Version
+from raftcache.commands.types import AckLevel, Version
 from raftcache.consensus import Group
 from raftcache.metadata.state import METADATA_GROUP
 from raftcache.testing.cluster import SimCluster
@@ -35,11 +40,18 @@ class Oracle:
 
     def __init__(self) -> None:
         self.digest_of: Callable[[str, str], str | None] = lambda _node_id, _group_id: None
+        self.members_without: Callable[[str, str, int], tuple[int, int]] = lambda _group_id, _leader_id, _index: (0, 1)
         self.digests: dict[tuple[str, int], tuple[str, str]] = {}
         self.leaders: dict[tuple[str, int], str] = {}
         self.entries: dict[str, dict[int, tuple[int, int]]] = {}
-        self.acked: list[Version] = []
+        self.acked: dict[AckLevel, list[Version]] = {AckLevel.QUORUM: [], AckLevel.DURABLE: []}
         self.commits: Counter[str] = Counter()
+        self.durable_indexes: dict[str, int] = {}
+        self.forgiven: dict[str, float] = {}
+        """Groups of which a majority lost power, and when last."""
+        self.majorities_lost = 0
+        self.exempt: dict[tuple[str, str], int] = {}
+        """Up to where a replica that kept power may still apply what the group has gone back on, by group and node."""
 
     def led(self, group_id: str, node_id: str, term: int) -> None:
         """Election safety."""
@@ -49,6 +61,8 @@ class Oracle:
 
     def applied(self, group_id: str, node_id: str, index: int, term: int, payload: bytes) -> None:
         """State machine safety; and now and then agreement on the state before this entry."""
+        if index <= self.exempt.get((group_id, node_id), 0):
+            return
         entries = self.entries.setdefault(group_id, {})
         entry = (term, zlib.crc32(payload))
         known = entries.setdefault(index, entry)
@@ -66,9 +80,31 @@ class Oracle:
             if digest != expected:
                 raise Violation(f"{group_id}: {node_id} and {first} differ in their states before entry {index}")
 
-    def quorum_acked(self, version: Version) -> None:
-        """A client got this version at ack level `quorum`."""
-        self.acked.append(version)
+    def durable(self, group_id: str, node_id: str, index: int) -> None:
+        """What is durable stays; and a majority has synced it at this moment, as far as can be seen."""
+        without, members = self.members_without(group_id, node_id, index)
+        if 2 * without >= members:
+            text = f"{group_id}: {node_id} calls entry {index} durable, and {without} of {members} have not synced it"
+            raise Violation(text)
+        self.durable_indexes[group_id] = max(index, self.durable_indexes.get(group_id, 0))
+
+    def forgive(self, group_id: str, now: float, commits: dict[str, int]) -> None:
+        """A majority of a group lost power: it may go back to what was durable, and take another course from there.
+
+        `commits`: what the replicas that kept power know to be committed, by node; they may yet apply that."""
+        self.exempt |= {(group_id, node_id): index for node_id, index in commits.items()}
+        floor = self.durable_indexes.get(group_id, 0)
+        entries = self.entries.get(group_id, {})
+        self.entries[group_id] = {index: entry for index, entry in entries.items() if index <= floor}
+        self.digests = {key: value for key, value in self.digests.items() if key[0] != group_id or key[1] <= floor}
+        self.acked[AckLevel.QUORUM] = [version for version in self.acked[AckLevel.QUORUM] if version.shard != group_id]
+        self.forgiven[group_id] = now
+        self.majorities_lost += 1
+
+    def write_acked(self, version: Version, level: AckLevel, asked_at: float) -> None:
+        """A client that asked at `asked_at` got this version at that level."""
+        if level == AckLevel.DURABLE or asked_at > self.forgiven.get(version.shard, -1.0):
+            self.acked[level].append(version)
 
     def leader_changes(self) -> int:
         """Elections won after the first one of each group."""
@@ -97,14 +133,18 @@ def _check_pair(group_id: str, one: Group, other: Group) -> None:
             raise Violation(f"{group_id}: the logs of {one.member.node} and {other.member.node} differ at {index}")
 
 
-def check_running(cluster: SimCluster) -> None:
-    """No replica has stopped: in a run without disk errors only a defect stops one."""
+def check_running(cluster: SimCluster, oracle: Oracle, last: bool) -> None:
+    """No replica has stopped: only a defect stops one for good. What a disk refuses is tried again, so only at the
+    `last` check nothing may be refused. No simulated disk damages what was synced, so a replica comes back empty only
+    where its group had lost a majority and took back what it had applied."""
     for node_id, process in sorted(cluster.processes.items()):
         for group in process.core.host.groups.values():
             if group.halted:
                 raise Violation(f"{group.group_id}: the replica on {node_id} has stopped: {group.halted}")
-        if process.core.refused:
-            raise Violation(f"{node_id} refuses to start replicas: {process.core.refused}")
+        if lost := process.core.replicas.renewed - oracle.forgiven.keys():
+            raise Violation(f"{node_id} has lost its replicas of {sorted(lost)}")
+        if last and process.core.replicas.refused:
+            raise Violation(f"{node_id} refuses to start replicas: {process.core.replicas.refused}")
 
 
 def check_caught_up(cluster: SimCluster, oracle: Oracle) -> None:
@@ -141,9 +181,9 @@ def check_digests(cluster: SimCluster) -> None:
 
 
 def check_acknowledged(cluster: SimCluster, oracle: Oracle) -> None:
-    """Every quorum-acknowledged version is committed, by the table of terms of every replica."""
+    """Every version acknowledged at `quorum` or above is committed, by the table of terms of every replica."""
     for _, process in sorted(cluster.processes.items()):
-        for version in oracle.acked:
+        for version in chain.from_iterable(oracle.acked.values()):
             replica = process.core.shards.get(version.shard)
             if replica is not None and replica.history.last_committed_seq(version.term) < version.seq:
                 last = replica.history.last_committed_seq(version.term)

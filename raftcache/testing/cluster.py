@@ -13,16 +13,16 @@ from functools import partial
 
 from raftcache.commands.policy import Namespace
 from raftcache.commands.types import AckLevel, Command, Failure, Reply
-from raftcache.consensus import ConsensusSettings, MemberId
+from raftcache.consensus import ConsensusSettings, Group, MemberId
 from raftcache.consensus.host import Observer
 from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, Unavailable
 from raftcache.metadata.commands import MetadataCommand
 from raftcache.metadata.remote_watch import RemoteWatch
-from raftcache.metadata.state import Addresses, Node
+from raftcache.metadata.state import METADATA_GROUP, Addresses, Node
 from raftcache.metadata.watch import WatchHub
 from raftcache.net.api import Peer
 from raftcache.node.core import CoreSettings, Identity, NodeCore
-from raftcache.node.storage import storages_in
+from raftcache.node.storage import storage_in
 from raftcache.routing.bootstrap import metadata_members, plan_cluster
 from raftcache.routing.dispatcher import Dispatcher
 from raftcache.testing.files import FakeFiles
@@ -64,9 +64,10 @@ class SimProcess:
         incarnation = cluster.incarnations[node_id]
         self.links = cluster.network.join(Peer(node_id, incarnation, f"run{run}"), self.runtime)
         settings = CoreSettings(cluster.settings.consensus, cluster.settings.memory_limit_bytes, cluster.first_members)
-        storages = storages_in(cluster.files[node_id], DATA, cluster.settings.segment_bytes)
+        files, always = cluster.files[node_id], cluster.settings.consensus.fsync == "always"
+        storage = storage_in(files, DATA, cluster.settings.segment_bytes, files.boot_id, always)
         identity = Identity("sim", node_id, incarnation, f"run{run}")
-        self.core = NodeCore(identity, self.runtime, self.links, storages, settings)
+        self.core = NodeCore(identity, self.runtime, self.links, storage, settings)
         self.core.host.observer = cluster.observer
         self.dispatcher = Dispatcher(
             self.core.view, self.runtime, self.core.shard, self._remote(cluster), node_id=node_id
@@ -165,6 +166,13 @@ def _failure(error: RaftcacheError) -> Failure:
     return Failure(error.code, error.message, error.details)
 
 
+def _has_synced(group: Group, index: int, term: int) -> bool:
+    """Whether a replica has an entry on its disk; one that its snapshot covers is there as well."""
+    journal = group.journal
+    covered = index < journal[0].index
+    return covered or (journal.holds(index, term) and journal.synced_index >= index)
+
+
 class SimCluster:
     """The cluster and its processes. `observer` sees every election and every applied entry."""
 
@@ -183,6 +191,9 @@ class SimCluster:
         self.metadata_ids = [member.node for member in self.first_members]
         self.processes: dict[str, SimProcess] = {}
         self.incarnations = dict.fromkeys(self.ids, "a")
+        self.members_seen: dict[str, tuple[MemberId, ...]] = {}
+        self.dark: set[str] = set()
+        """The nodes that lost power and have not started since."""
         self._runs = 0
 
     # -- processes -------------------------------------------------------------------------------
@@ -192,6 +203,7 @@ class SimCluster:
         if node_id in self.processes:
             return
         self._runs += 1
+        self.dark.discard(node_id)
         self.files[node_id].restart()
         self.loop.trace("start", node_id)
         process = self.processes[node_id] = SimProcess(self, node_id, self._runs)
@@ -199,11 +211,60 @@ class SimCluster:
 
     def kill(self, node_id: str) -> None:
         """End a process as SIGKILL does; what it wrote to files stays."""
+        self._see_members()
         process = self.processes.pop(node_id, None)
         if process is not None:
             self.loop.trace("kill", node_id)
             process.runtime.kill()
             self.network.leave(node_id)
+
+    def forgetful_groups(self, losing_power: list[str]) -> list[str]:
+        """The groups of which a majority will have forgotten something, or is gone for good, once these nodes have lost
+        power: then a group may go back to what was durable."""
+        self._see_members()
+        dark = self.dark | set(losing_power)
+        return [
+            group_id
+            for group_id, seen in sorted(self.members_seen.items())
+            if 2 * sum(self._forgetful(group_id, member, dark) for member in seen) > len(seen)
+        ]
+
+    def _see_members(self) -> None:
+        """Note each group's members while somebody runs who knows them."""
+        members: dict[str, tuple[int, tuple[MemberId, ...]]] = {}
+        for process in self.processes.values():
+            for group in process.core.host.groups.values():
+                seen = (group.journal.change_index, group.members)
+                members[group.group_id] = max(seen, members.get(group.group_id, seen))
+        self.members_seen |= {group_id: seen for group_id, (_, seen) in members.items() if seen}
+
+    def members_without(self, group_id: str, leader_id: str, index: int) -> tuple[int, int]:
+        """How many members, of how many, have not synced the leader's entry at `index`, as far as they run."""
+        leader = self.processes[leader_id].core.host.groups[group_id]
+        term = leader.journal.term_at(index)
+        groups = [self._group_of(group_id, member) for member in leader.members]
+        without = [each for each in groups if each and not _has_synced(each, index, term)]
+        return len(without), len(groups)
+
+    def _group_of(self, group_id: str, member: MemberId) -> Group | None:
+        process = self.processes.get(member.node)
+        group = process.core.host.groups.get(group_id) if process is not None else None
+        return group if group is not None and group.member == member else None
+
+    def _forgetful(self, group_id: str, member: MemberId, dark: set[str]) -> bool:
+        files = self.files[member.node]
+        if member.incarnation != self.incarnations[member.node]:
+            return True
+        if self.settings.consensus.fsync == "always" or group_id == METADATA_GROUP:
+            return False
+        return member.node in dark or files.exists(f"{DATA}/{group_id}/suspect")
+
+    def lose_power(self, node_id: str) -> None:
+        """End a node's machine: of its files stays what was synced, and what else happened to reach the disk."""
+        self.kill(node_id)
+        self.dark.add(node_id)
+        self.loop.trace("power", node_id)
+        self.files[node_id].lose_power(self.loop.random)
 
     def start_all(self) -> None:
         """Start what is not running."""
@@ -211,10 +272,9 @@ class SimCluster:
             self.start(node_id)
 
     def empty_disk(self, node_id: str) -> None:
-        """Kill a node and lose its disk: what starts next under that id is a new incarnation."""
+        """Kill a node and lose its disk: what starts next under that id is a new incarnation, on another disk."""
         self.kill(node_id)
-        self.files[node_id].remove_tree(DATA)
-        self.files[node_id].restart()
+        self.files[node_id] = FakeFiles()
         self.incarnations[node_id] += "a"
 
     def whole(self) -> bool:
@@ -250,7 +310,11 @@ class SimCluster:
     def create(self, namespaces: tuple[Namespace, ...] | None = None) -> None:
         """Start every node and create the shards; returns when all of them have a leader."""
         self.start_all()
-        spaces = namespaces or (Namespace("default", 0), Namespace("safe", 0, ack=AckLevel.QUORUM))
+        spaces = namespaces or (
+            Namespace("default", 0),
+            Namespace("safe", 0, ack=AckLevel.QUORUM),
+            Namespace("vault", 0, ack=AckLevel.DURABLE),
+        )
         plan = plan_cluster(
             self.nodes, self.settings.shards, self.settings.replication, spaces, self.loop.random
         )

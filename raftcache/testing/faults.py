@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -10,12 +11,18 @@ from functools import partial
 from raftcache.consensus import MemberId
 from raftcache.metadata.commands import SetShard
 from raftcache.testing.cluster import SimCluster
+from raftcache.testing.files import Kind
 
 
 class Nemesis:
-    """Breaks the cluster from `start` until virtual second `until`, then repairs everything."""
+    """Breaks the cluster from `start` until virtual second `until`, then repairs everything.
 
-    def __init__(self, cluster: SimCluster, until: float) -> None:
+    With `power`, machines lose power as well, and disks fail: `on_power_loss` is told of each node that does, before it
+    is gone."""
+
+    def __init__(
+        self, cluster: SimCluster, until: float, on_power_loss: Callable[[list[str]], None] | None = None
+    ) -> None:
         self.cluster, self.until = cluster, until
         self.random = random.Random(cluster.loop.seed * 104_729 + 1)
         self.done: Counter[str] = Counter()
@@ -38,6 +45,17 @@ class Nemesis:
             "empty-disk": self._empty_disk,
             "heal": self.cluster.network.heal,
         }
+        if on_power_loss is not None:
+            self._on_power_loss = on_power_loss
+            self._faults |= {
+                "power-one": self._power_one,
+                "power-leader": self._power_leader,
+                "power-some": self._power_some,
+                "power-all": self._power_all,
+                "power-acknowledger": self._power_acknowledger,
+                "disk-write": partial(self._disk_error, "write"),
+                "disk-sync": partial(self._disk_error, "sync"),
+            }
 
     def start(self) -> None:
         """Begin in a moment."""
@@ -168,6 +186,46 @@ class Nemesis:
         nodes = self.random.sample(self.cluster.ids, self.cluster.settings.replication)
         replicas = tuple(MemberId(node_id, self.cluster.incarnations[node_id]) for node_id in nodes)
         self.cluster.submit_metadata(SetShard(shard.id, replicas, nodes[0]))
+
+    def _power(self, node_ids: list[str]) -> None:
+        self._on_power_loss(node_ids)
+        for node_id in node_ids:
+            self.cluster.lose_power(node_id)
+            self._restart_later(node_id)
+
+    def _power_one(self) -> None:
+        self._power([self._any()])
+
+    def _power_leader(self) -> None:
+        self._power([self._leader()])
+
+    def _power_acknowledger(self) -> None:
+        """What would lose a write that a majority acknowledged, if a replica that has forgotten could elect: while one
+        follower is cut off, the other acknowledges; then that one loses power and the leader dies."""
+        leader = self._leader()
+        followers = [node_id for node_id in self.cluster.ids if node_id != leader]
+        lagging, acknowledging = self.random.sample(followers, 2)
+        self.cluster.network.isolate(lagging)
+
+        def strike() -> None:
+            self.cluster.network.heal()
+            self._on_power_loss([acknowledging])
+            self.cluster.lose_power(acknowledging)
+            self.cluster.start(acknowledging)
+            self._kill_one(leader)
+
+        self.cluster.loop.call_later(self.random.uniform(0.1, 0.5), strike)
+
+    def _power_some(self) -> None:
+        self._power(sorted(self.random.sample(self.cluster.ids, 2)))
+
+    def _power_all(self) -> None:
+        self._power(self.cluster.ids)
+
+    def _disk_error(self, kind: Kind) -> None:
+        """One operation fails, with a part of a write done; the replica that meets it has to come back by itself."""
+        files = self.cluster.files[self._any()]
+        files.fail_next(kind, OSError(errno.EIO, "the disk failed"), partial=self.random.randrange(0, 200))
 
     def _snapshot(self) -> None:
         for process in self.cluster.running():

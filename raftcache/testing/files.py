@@ -2,20 +2,24 @@
 
 It tells three states of a file apart, as a machine does: what was written (`write` returned: a killed process
 leaves it, for the page cache outlives the process), what was synced (a power loss leaves it), and a name that a
-`sync_dir` covered. Every change counts as one operation, so that a test can first count and then kill at each.
+`sync_dir` covered; `disk` has the details. Every change counts as one operation, so that a test can first count and
+then kill at each.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import random
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from raftcache.testing.disk import Directory, Disk, Inode, NameChange
 from raftcache.wal.files import Files
 
 Kind = Literal["create", "open", "write", "truncate", "sync", "rename", "remove", "makedirs", "sync_dir"]
+
+CHANGES: tuple[Kind, ...] = ("create", "write", "truncate", "sync", "rename", "remove", "makedirs", "sync_dir")
+"""What a full disk, or one that is read-only, can refuse."""
 
 
 class Killed(BaseException):
@@ -36,29 +40,10 @@ class _Failure(NamedTuple):
     partial: int
 
 
-class _Inode:
-    """The content of a file, and as of its last sync."""
-
-    __slots__ = ("data", "synced")
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.synced = b""
-
-    def after_power_loss(self, rng: random.Random) -> None:
-        """Keep the synced content and a random part of what was appended since; of a cut, either side."""
-        data = bytes(self.data)
-        if data.startswith(self.synced):
-            data = data[: rng.randint(len(self.synced), len(data))]
-        elif rng.random() < 0.5:
-            data = self.synced
-        self.data, self.synced = bytearray(data), data
-
-
 class FakeAppendFile:
     """An open file of `FakeFiles`. It dies with the process that opened it."""
 
-    def __init__(self, files: FakeFiles, path: str, inode: _Inode) -> None:
+    def __init__(self, files: FakeFiles, path: str, inode: Inode) -> None:
         self._files = files
         self._path = path
         self._inode = inode
@@ -84,7 +69,7 @@ class FakeAppendFile:
         """Cut the file to `size` bytes."""
         self._check()
         self._files.count("truncate", self._path)
-        del self._inode.data[size:]
+        self._inode.truncate(size)
 
     def size(self) -> int:
         """Bytes in the file."""
@@ -94,8 +79,7 @@ class FakeAppendFile:
     def sync(self) -> None:
         """The content as it is now survives a power loss."""
         self._check()
-        self._files.count("sync", self._path)
-        self._inode.synced = bytes(self._inode.data)
+        self._files.sync_inode(self._path, self._inode)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -109,14 +93,21 @@ class FakeFiles(Files):
         self.process = 0
         self.operations = 0
         self.recorded: list[Operation] | None = None
-        self._names: dict[str, _Inode] = {}
-        self._synced_names: dict[str, _Inode] = {}
-        self._directories: set[str] = {"", "/", "."}
+        self.drops_pages = False
+        """Whether a failed sync also takes from the page cache what it could not write, as some file systems do."""
+        self._disk = Disk()
+        self._boots = 1
         self._failures: list[_Failure] = []
+        self._broken: dict[Kind, OSError] = {}
         self._kill: tuple[int, int] | None = None
         self._dead = False
 
     # -- hooks for tests -------------------------------------------------------------------------
+
+    @property
+    def boot_id(self) -> str:
+        """What the machine calls its present boot; a loss of power starts another."""
+        return f"boot-{self._boots}"
 
     def record(self) -> list[Operation]:
         """Start to list the changes, for a test that then kills at each of them."""
@@ -126,6 +117,15 @@ class FakeFiles(Files):
     def fail_next(self, kind: Kind, error: OSError, *, partial: int = 0) -> None:
         """Make the next change of this kind raise `error`, a write after it took `partial` bytes."""
         self._failures.append(_Failure(kind, error, partial))
+
+    def break_disk(self, error: OSError, *kinds: Kind) -> None:
+        """Make every change of these kinds raise `error`, until `heal`: a full disk, a read-only one."""
+        self._broken |= dict.fromkeys(kinds, error)
+
+    def heal(self) -> None:
+        """The disk works again; nothing that was to fail does."""
+        self._broken.clear()
+        self._failures.clear()
 
     def kill_at(self, operation: int, torn_bytes: int = 0) -> None:
         """Kill the process at the change that comes as number `operation` from now, counted from 1.
@@ -146,22 +146,19 @@ class FakeFiles(Files):
         self._kill = None
         self._dead = False
 
-    def power_loss(self, rng: random.Random) -> None:
-        """Restart with what was synced, and with what else happened to reach the disk, as `rng` has it."""
-        names: dict[str, _Inode] = {}
-        for name in sorted(self._names.keys() | self._synced_names.keys()):
-            now, synced = self._names.get(name), self._synced_names.get(name)
-            kept = now if now is synced or rng.random() < 0.5 else synced
-            if kept is not None:
-                names[name] = kept
-        for inode in {id(inode): inode for inode in names.values()}.values():
-            inode.after_power_loss(rng)
-        self._names, self._synced_names = names, dict(names)
+    def lose_power(self, rng: random.Random) -> None:
+        """Restart under another boot id with what was synced, and with what else happened to reach the disk, as `rng`
+        has it."""
+        self._disk.lose_power(rng)
+        self._boots += 1
         self.restart()
 
     def corrupt(self, path: str, offset: int, mask: int = 0xFF) -> None:
-        """Flip bits of one byte."""
-        self._inode(path).data[offset] ^= mask
+        """Flip bits of one byte, in the page cache and on the disk."""
+        inode = self._disk.file(path)
+        inode.data[offset] ^= mask
+        if offset < inode.clean:
+            inode.disk = bytes(inode.data[: inode.clean]) + inode.disk[inode.clean :]
 
     def count(self, kind: Kind, path: str, size: int = 0, torn: Callable[[int], None] = lambda size: None) -> None:
         """Count one change, and raise instead where a test wants that. `torn` does a part of a write."""
@@ -179,85 +176,96 @@ class FakeFiles(Files):
                 self._failures.remove(failure)
                 torn(failure.partial)
                 raise failure.error
+        if kind in self._broken:
+            raise self._broken[kind]
+
+    def sync_inode(self, path: str, inode: Inode) -> None:
+        """Sync a file's content, or fail to."""
+        try:
+            self.count("sync", path)
+        except OSError:
+            inode.fail_sync(self.drops_pages)
+            raise
+        inode.sync()
 
     # -- Files -----------------------------------------------------------------------------------
 
-    def _inode(self, path: str) -> _Inode:
-        try:
-            return self._names[path]
-        except KeyError:
-            raise FileNotFoundError(errno.ENOENT, "no such file", path) from None
-
     def create(self, path: str) -> FakeAppendFile:
         """Open an empty file, whatever was there before."""
-        if os.path.dirname(path) not in self._directories:
-            raise FileNotFoundError(errno.ENOENT, "no such directory", path)
+        directory, name = self._disk.place(path)
         self.count("create", path)
-        inode = self._names.setdefault(path, _Inode())
-        inode.data.clear()
+        inode = directory.names.get(name)
+        if isinstance(inode, Inode):
+            inode.truncate(0)
+        else:
+            inode = Inode()
+            self._disk.change(NameChange(directory, name, inode))
         return FakeAppendFile(self, path, inode)
 
     def open_append(self, path: str) -> FakeAppendFile:
         """Open an existing file at its end."""
         self.count("open", path)
-        return FakeAppendFile(self, path, self._inode(path))
+        return FakeAppendFile(self, path, self._disk.file(path))
 
     def read(self, path: str) -> bytes:
         """The whole file."""
-        return bytes(self._inode(path).data)
+        return bytes(self._disk.file(path).data)
 
     def read_range(self, path: str, offset: int, count: int) -> bytes:
         """At most `count` bytes from `offset`."""
-        return bytes(self._inode(path).data[offset : offset + count])
+        return bytes(self._disk.file(path).data[offset : offset + count])
 
     def size(self, path: str) -> int:
         """Bytes in the file."""
-        return len(self._inode(path).data)
+        return len(self._disk.file(path).data)
 
     def rename(self, source: str, target: str) -> None:
-        """Give a file another name, atomically."""
-        inode = self._inode(source)
+        """Give a file or a directory another name, atomically."""
+        node = self._disk.find(source)
+        if node is None:
+            raise FileNotFoundError(errno.ENOENT, "no such file", source)
+        if isinstance(node, Directory) and self._disk.find(target) is not None:
+            raise OSError(errno.ENOTEMPTY, "the name is not free", target)
+        there = self._disk.place(target)
         self.count("rename", target)
-        del self._names[source]
-        self._names[target] = inode
+        self._disk.change(NameChange(*self._disk.place(source), None), NameChange(*there, node))
 
     def remove(self, path: str) -> None:
         """Remove one file."""
-        self._inode(path)
+        self._disk.file(path)
         self.count("remove", path)
-        del self._names[path]
+        self._disk.change(NameChange(*self._disk.place(path), None))
 
     def exists(self, path: str) -> bool:
         """Whether there is a file or directory of that name."""
-        return path in self._names or path in self._directories
+        return self._disk.find(path) is not None
 
     def listdir(self, path: str) -> list[str]:
         """The names in a directory, sorted."""
-        if path not in self._directories:
-            raise FileNotFoundError(errno.ENOENT, "no such directory", path)
-        there = [*self._names, *(self._directories - {"", "/", "."})]
-        return sorted(os.path.basename(name) for name in there if os.path.dirname(name) == path)
+        return sorted(self._disk.directory(path).names)
 
     def makedirs(self, path: str) -> None:
-        """Make a directory and those above it. Directories survive everything but `remove_tree`."""
+        """Make a directory and those above it."""
         self.count("makedirs", path)
-        while path not in self._directories:
-            self._directories.add(path)
-            path = os.path.dirname(path)
+        self._disk.make_directories(path)
 
     def remove_tree(self, path: str) -> None:
         """Remove a directory with all that is in it, file by file."""
-        for name in sorted(self._names):
-            if name.startswith(path + "/"):
-                self.remove(name)
-        gone = {name for name in self._directories if name == path or name.startswith(path + "/")}
-        self._directories -= gone
+        if not self.exists(path):
+            return
+        for name in self.listdir(path):
+            below = f"{path}/{name}"
+            (self.remove_tree if isinstance(self._disk.find(below), Directory) else self.remove)(below)
+        self._disk.change(NameChange(*self._disk.place(path), None))
+
+    def sync(self, path: str) -> None:
+        """The content of a file as it is now survives a power loss."""
+        inode = self._disk.find(path)
+        if isinstance(inode, Inode):
+            self.sync_inode(path, inode)
 
     def sync_dir(self, path: str) -> None:
         """The names in a directory, as they are now, survive a power loss."""
+        directory = self._disk.directory(path)
         self.count("sync_dir", path)
-        for name in {*self._names, *self._synced_names}:
-            if os.path.dirname(name) == path:
-                self._synced_names.pop(name, None)
-                if name in self._names:
-                    self._synced_names[name] = self._names[name]
+        self._disk.sync_names(directory)

@@ -15,16 +15,19 @@ from raftcache.consensus.group import Group
 from raftcache.consensus.journal import Journal
 from raftcache.consensus.replication import Replication
 from raftcache.consensus.snapshots import SnapshotInbox
+from raftcache.consensus.syncing import Syncing
 from raftcache.shard.pipeline import Pipeline
 from raftcache.shard.replica import ShardReplica
 from raftcache.testing.cluster import DATA, SimCluster
+from raftcache.wal.snapshot_format import newest_two
+from raftcache.wal.snapshots import FileSnapshots, _Draft
 
 Patch = tuple[type, str, Any]
 
 
 def _ack_at_once() -> list[Patch]:
     """A quorum write is answered when it is executed."""
-    return [(Pipeline, "wait", lambda self, reply_to, answer: reply_to(answer))]
+    return [(Pipeline, "wait", lambda self, reply_to, answer, durable=False: reply_to(answer))]
 
 
 def _no_undo() -> list[Patch]:
@@ -120,11 +123,11 @@ def _stale_reads() -> list[Patch]:
     """A linearizable read is answered at once, without proof of leadership."""
     stock = Pipeline.wait
 
-    def wait(self: Pipeline, reply_to: Any, answer: Any) -> None:
+    def wait(self: Pipeline, reply_to: Any, answer: Any, durable: bool = False) -> None:
         if type(answer).__name__ == "Value":
             reply_to(answer)
         else:
-            stock(self, reply_to, answer)
+            stock(self, reply_to, answer, durable)
 
     return [(Pipeline, "wait", wait), (Group, "leads_now", lambda self: self._leading_term is not None)]
 
@@ -143,6 +146,40 @@ def _apply_twice() -> list[Patch]:
     return [(ShardReplica, "_commit_own", commit_own)]
 
 
+def _reply_before_sync() -> list[Patch]:
+    """A durable write is answered when it is committed."""
+    stock = Pipeline.wait
+    return [(Pipeline, "wait", lambda self, reply_to, answer, durable=False: stock(self, reply_to, answer))]
+
+
+def _report_without_term() -> list[Patch]:
+    """A leader counts a follower's synced index whatever entry the follower has there."""
+    return [(Syncing, "_matches", lambda self, node, index, entry_term: True)]
+
+
+def _cut_before_sync() -> list[Patch]:
+    """The log is cut behind a snapshot that is not on the disk yet."""
+
+    def seal(self: Any) -> None:
+        self._close()
+
+    def publish(self: FileSnapshots, meta: Any, draft: Any) -> None:
+        draft.publish(self._path(meta))
+        self._kept = newest_two(self._kept, meta)
+
+    return [(_Draft, "seal", seal), (FileSnapshots, "publish", publish)]
+
+
+def _vote_unsynced() -> list[Patch]:
+    """A vote is sent before it is on the disk."""
+    return [(Journal, "vote_synced", lambda self: True)]
+
+
+def _suspects_vote() -> list[Patch]:
+    """The vote of a replica that may have forgotten what it acknowledged counts like any other."""
+    return [(Election, "suspect", property(lambda self: False))]
+
+
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ack-at-once": _ack_at_once,
     "no-undo": _no_undo,
@@ -156,11 +193,20 @@ PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "apply-twice": _apply_twice,
 }
 
+POWER_PLANTS: dict[str, Callable[[], list[Patch]]] = {
+    "reply-before-sync": _reply_before_sync,
+    "report-without-term": _report_without_term,
+    "cut-before-sync": _cut_before_sync,
+    "vote-unsynced": _vote_unsynced,
+    "suspects-vote": _suspects_vote,
+}
+"""Bugs that only a loss of power brings to light."""
+
 
 @contextmanager
 def planted(name: str) -> Iterator[None]:
     """Within it the named bug is in the code. Raises KeyError."""
-    patches = PLANTS[name]()
+    patches = (PLANTS | POWER_PLANTS)[name]()
     before = [(owner, attribute, owner.__dict__[attribute]) for owner, attribute, _ in patches]
     for owner, attribute, replacement in patches:
         setattr(owner, attribute, replacement)

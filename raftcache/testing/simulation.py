@@ -15,12 +15,13 @@ from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
+from raftcache.config import Fsync
 from raftcache.testing import checks
 from raftcache.testing.checks import Oracle, Violation
 from raftcache.testing.cluster import ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.faults import Nemesis
 from raftcache.testing.network import NetworkSettings
-from raftcache.testing.plants import PLANTS, planted
+from raftcache.testing.plants import PLANTS, POWER_PLANTS, planted
 from raftcache.testing.workload import Client
 
 CLIENTS = 6
@@ -46,6 +47,9 @@ class RunResult:
     unknown: int
     snapshots: int
     faults: int
+    durable: int
+    power_losses: int
+    majorities_lost: int
     trace: str
     violation: str = ""
 
@@ -53,15 +57,19 @@ class RunResult:
 class Run:
     """One seed, one run."""
 
-    def __init__(self, seed: int, seconds: float = 60.0, settings: ClusterSettings | None = None) -> None:
+    def __init__(
+        self, seed: int, seconds: float = 60.0, settings: ClusterSettings | None = None, power: bool = False
+    ) -> None:
+        """`power`: machines lose power and disks fail, beside everything else."""
         self.seed, self.seconds = seed, seconds
+        self.power_losses = 0
         self.oracle = Oracle()
         self.cluster = SimCluster(seed, settings, self.oracle)
-        self.oracle.digest_of = self.cluster.digest_of
+        self.oracle.digest_of, self.oracle.members_without = self.cluster.digest_of, self.cluster.members_without
         slow = self.cluster.settings.network.delay[0] >= SLOW_DELAY_S
         clients = 3 * CLIENTS if slow else CLIENTS  # Each waits for its answers: on a slow network it asks less.
         self.clients = [Client(number, self.cluster, self.oracle) for number in range(clients)]
-        self.nemesis = Nemesis(self.cluster, seconds - QUIET_S)
+        self.nemesis = Nemesis(self.cluster, seconds - QUIET_S, self._power_lost if power else None)
 
     def execute(self) -> RunResult:
         """Run it; a broken promise is in the result."""
@@ -80,9 +88,28 @@ class Run:
             unknown=sum(client.unknown for client in self.clients),
             snapshots=snapshots,
             faults=sum(self.nemesis.done.values()),
+            durable=sum(client.durable for client in self.clients),
+            power_losses=self.power_losses,
+            majorities_lost=self.oracle.majorities_lost,
             trace=self.cluster.loop.trace_hash(),
             violation=violation,
         )
+
+    def _power_lost(self, node_ids: list[str]) -> None:
+        """Where these, with those that may have forgotten something already, are a majority of a group, it may go
+        back."""
+        self.power_losses += len(node_ids)
+        before = self.oracle.majorities_lost
+        for group_id in self.cluster.forgetful_groups(node_ids):
+            commits = {
+                node_id: process.core.host.groups[group_id].commit_index
+                for node_id, process in self.cluster.processes.items()
+                if group_id in process.core.host.groups
+            }
+            self.oracle.forgive(group_id, self.cluster.loop.time, commits)
+        if self.oracle.majorities_lost > before:
+            for client in self.clients:
+                client.power_lost()
 
     def _run(self) -> None:
         self.cluster.create()
@@ -92,7 +119,7 @@ class Run:
         while self.cluster.loop.time < self.nemesis.until:
             self.cluster.loop.run_until(min(self.cluster.loop.time + 5.0, self.nemesis.until))
             checks.check_logs(self.cluster)
-            checks.check_running(self.cluster)
+            checks.check_running(self.cluster, self.oracle, last=False)
         self._heal()
         self._finish()
 
@@ -113,7 +140,7 @@ class Run:
         self._become_whole()
         self._settle()
         checks.check_logs(self.cluster)
-        checks.check_running(self.cluster)
+        checks.check_running(self.cluster, self.oracle, last=True)
         checks.check_caught_up(self.cluster, self.oracle)
         checks.check_digests(self.cluster)
         checks.check_acknowledged(self.cluster, self.oracle)
@@ -144,8 +171,10 @@ class Run:
 
 def shape_of(seed: int) -> ClusterSettings:
     """Seeds differ in the shape of their cluster too: three nodes or four (of which a shard uses three, so that
-    shards move), a quick network or one as slow as between continents, appends whole or in small pieces."""
-    consensus = replace(sim_consensus(), append_limit_bytes=(8 << 20, 20_000)[seed % 2])
+    shards move), a quick network or one as slow as between continents, appends whole or in small pieces, logs synced
+    now and then, always or never."""
+    fsync: tuple[Fsync, ...] = ("interval", "interval", "never", "interval", "always")
+    consensus = replace(sim_consensus(), append_limit_bytes=(8 << 20, 20_000)[seed % 2], fsync=fsync[seed % 5])
     slow = NetworkSettings(delay=(SLOW_DELAY_S, 0.14))
     return ClusterSettings(
         nodes=4 if seed % 4 == 1 else 3,
@@ -154,11 +183,13 @@ def shape_of(seed: int) -> ClusterSettings:
     )
 
 
-def run_seed(seed: int, seconds: float = 60.0, settings: ClusterSettings | None = None) -> RunResult:
+def run_seed(
+    seed: int, seconds: float = 60.0, settings: ClusterSettings | None = None, power: bool = False
+) -> RunResult:
     """Run one seed; what the nodes log is not shown."""
     logging.disable(logging.CRITICAL)
     try:
-        return Run(seed, seconds, settings or shape_of(seed)).execute()
+        return Run(seed, seconds, settings or shape_of(seed), power).execute()
     finally:
         logging.disable(logging.NOTSET)
 
@@ -172,14 +203,16 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--first-seed", type=int, default=0, help="the first one (default 0)")
     parser.add_argument("--seconds", type=float, default=60.0, help="virtual seconds a run (default 60)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--plant", choices=sorted(PLANTS), help="put a bug into the code, to see it caught")
+    parser.add_argument("--power", action="store_true", help="machines lose power and disks fail, too")
+    plants = sorted(PLANTS | POWER_PLANTS)
+    parser.add_argument("--plant", choices=plants, help="put a bug into the code, to see it caught")
     return parser.parse_args(argv)
 
 
-def _run_one(job: tuple[int, float, str | None]) -> RunResult:
-    seed, seconds, plant = job
+def _run_one(job: tuple[int, float, bool, str | None]) -> RunResult:
+    seed, seconds, power, plant = job
     with planted(plant) if plant else nullcontext():
-        return run_seed(seed, seconds)
+        return run_seed(seed, seconds, power=power)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -187,16 +220,19 @@ def main(argv: list[str] | None = None) -> int:
     from rich.progress import track
 
     options = _arguments(argv)
-    jobs = [(options.first_seed + i, options.seconds, options.plant) for i in range(options.seeds)]
+    first, more = options.first_seed, " --power" if options.power else ""
+    jobs = [(first + i, options.seconds, options.power, options.plant) for i in range(options.seeds)]
     failed, totals = 0, Counter[str]()
     with multiprocessing.Pool(options.jobs) as pool:
         results = pool.imap_unordered(_run_one, jobs)
         for result in track(results, description="simulating", total=len(jobs), disable=not sys.stderr.isatty()):
             totals.update(commits=result.commits, leader_changes=result.leader_changes, snapshots=result.snapshots)
             totals.update(answered=result.answered, unknown=result.unknown, faults=result.faults)
+            totals.update(durable_acks=result.durable, power_losses=result.power_losses)
+            totals.update(majorities_lost=result.majorities_lost, runs_with_majority_lost=result.majorities_lost > 0)
             if result.violation:
                 failed += 1
-                again = f"scripts/sim --first-seed {result.seed} --seeds 1 --seconds {options.seconds:g}"
+                again = f"scripts/sim --first-seed {result.seed} --seeds 1 --seconds {options.seconds:g}{more}"
                 print(f"seed {result.seed}: {result.violation}\n  again: {again}", flush=True)
     print(", ".join(f"{name} {count}" for name, count in sorted(totals.items())))
     print(f"{len(jobs) - failed} of {len(jobs)} seeds kept every promise")

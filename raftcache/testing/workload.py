@@ -1,9 +1,10 @@
 """Clients of the simulated cluster: they write, read and check what they can judge alone.
 
-Each client owns some keys in the `safe` namespace (quorum acks, linearizable reads) and counts them up with plain
-sets, one request at a time, so it knows between which two values any linearizable read must lie: from the newest
-acknowledged one to the newest attempted one. Besides, it writes, counts, expires and deletes in `default`, whose
-writes may be lost: those are load for speculation and undo.
+Each client owns some keys in the namespaces `safe` (quorum acks) and `vault` (durable acks), both with linearizable
+reads, and counts them up with plain sets, one request at a time, so it knows between which two values any linearizable
+read must lie: from the newest acknowledged one to the newest attempted one. Where a majority of a shard lost power, the
+keys in `safe` may have gone back, and the client takes new ones; those in `vault` never do. Besides, it writes, counts,
+expires and deletes in `default`, whose writes may be lost: those are load for speculation and undo.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from raftcache.testing.checks import Oracle, Violation
 from raftcache.testing.cluster import SimCluster, SimProcess
 
 TIMEOUT_S = 3.0
-KEYS_PER_CLIENT = 3
+KEYS_PER_CLIENT = 6
+"""The first half in `safe`, the others in `vault`."""
 SHARED_KEYS = 20
 
 
@@ -45,7 +47,7 @@ class Client:
         self.acked = [0] * KEYS_PER_CLIENT
         self.attempted = [0] * KEYS_PER_CLIENT
         self.fresh = [0] * KEYS_PER_CLIENT
-        self.answered = self.failed = self.unknown = self.abandoned = 0
+        self.answered = self.failed = self.unknown = self.abandoned = self.durable = 0
         self.stopped = False
         self._request = 0
 
@@ -78,11 +80,12 @@ class Client:
             command = Get(self._own_key(slot))
         else:
             command = self._shared_command()
-        lower, own = self.acked[slot], kind < 0.55
+        lower, own, fresh = self.acked[slot], kind < 0.55, self.fresh[slot]
+        asked_at = self.cluster.loop.time
 
         def answered(reply: Reply) -> None:
             if self._request == request and not self.stopped:
-                self._judge(reply, slot if own else None, lower, command)
+                self._judge(reply, slot if own and self.fresh[slot] == fresh else None, lower, command, asked_at)
                 self._request += 1
                 self._later()
 
@@ -111,8 +114,14 @@ class Client:
         self.fresh[slot] += 1
         self.acked[slot] = self.attempted[slot] = 0
 
+    def power_lost(self) -> None:
+        """A majority of some shard forgot what was not durable."""
+        for slot in range(KEYS_PER_CLIENT // 2):
+            self._leave_key(slot)
+
     def _own_key(self, slot: int) -> bytes:
-        return b"safe:c%d-%d-%d" % (self.number, slot, self.fresh[slot])
+        namespace = b"safe" if slot < KEYS_PER_CLIENT // 2 else b"vault"
+        return b"%s:c%d-%d-%d" % (namespace, self.number, slot, self.fresh[slot])
 
     def _own_set(self, slot: int) -> Set:
         self.attempted[slot] += 1
@@ -126,11 +135,13 @@ class Client:
         choices: list[Command] = [
             Set(key, value, ttl_ms=ttl_ms),
             Set(key, value, ack=AckLevel.QUORUM),
+            Set(key, value, ack=AckLevel.DURABLE),
             Set(key, value, if_absent=True),
             Get(key),
             Delete(key),
             Incr(b"n" + key, rnd.randrange(-3, 9), ttl_ms),
             Incr(b"safe:n" + key, 1),
+            Incr(b"vault:n" + key, 1),
             Expire(key, rnd.randrange(50, 3000)),
             Persist(key),
             MultiGet(tuple(Get(b"k%d" % i) for i in range(4))),
@@ -140,14 +151,15 @@ class Client:
 
     # -- judging ---------------------------------------------------------------------------------
 
-    def _judge(self, reply: Reply, slot: int | None, lower: int, command: Command) -> None:
+    def _judge(self, reply: Reply, slot: int | None, lower: int, command: Command, asked_at: float) -> None:
         self.cluster.loop.trace("reply", self.number, reply)
         if isinstance(reply, Failure):
             self._count_failure(reply, slot)
             return
         self.answered += 1
         if isinstance(reply, Written | Counted) and reply.ack >= AckLevel.QUORUM:
-            self.oracle.quorum_acked(reply.version)
+            self.oracle.write_acked(reply.version, reply.ack, asked_at)
+            self.durable += reply.ack == AckLevel.DURABLE
         if slot is not None and isinstance(reply, Written):
             self.acked[slot] = int(command.value)  # type: ignore[union-attr]
         elif slot is not None and isinstance(reply, Value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -23,19 +23,45 @@ class SnapshotMeta(NamedTuple):
     members: tuple[str, ...]
 
 
+class SyncWork(Protocol):
+    """Brings what a log had flushed to the disk. One that fails leaves the log in need of `mend_work`."""
+
+    index: int
+    """The last entry covered."""
+
+    def run(self) -> None:
+        """Off the loop. Raises OSError."""
+
+
 class Log(Protocol):
     """The entries after a base, without holes.
 
     `append` may buffer; `flush` hands all to the operating system with as few writes as can be, after which a
-    killed process loses nothing. Any OSError is raised as `LogWriteFailed` and leaves the log as flushed last.
+    killed process loses nothing. Neither syncs: everything up to `synced_index` survives a power loss as well. Any
+    OSError is raised as `LogWriteFailed` and leaves the log as flushed last.
     """
 
     base_index: int
     base_term: int
     size_bytes: int
+    on_disk: bool
+    """False for a log in memory, which is always as synced as it can be."""
+
+    @property
+    def last_index(self) -> int:
+        """The newest entry, buffered ones included; the base where there is none."""
+
+    @property
+    def last_term(self) -> int:
+        """Its term."""
+
+    @property
+    def synced_index(self) -> int:
+        """The newest entry that survives a power loss, with all before it."""
 
     def entries(self) -> list[Entry]:
-        """All entries kept, oldest first; the first has index `base_index + 1`. For start-up."""
+        """All entries kept, oldest first; the first has index `base_index + 1`. For start-up: the first call hands
+        over what opening the log has read, later ones read the files."""
 
     def append(self, entry: Entry) -> None:
         """Add the next entry: its index is the last one plus one."""
@@ -49,21 +75,65 @@ class Log(Protocol):
     def truncate_prefix(self, last_dropped: int) -> int:
         """Drop whole segments that hold nothing over `last_dropped`; returns the new base index."""
 
+    def drop_oldest(self, last_dropped: int) -> Callable[[], None] | None:
+        """Drop one segment that holds nothing over `last_dropped`, without the wait that removing a large file is: it
+        is out of the log at once, and what is returned removes it, off the loop. None where none is left to drop."""
+
     def reset(self, base_index: int, base_term: int) -> None:
         """Drop everything and start over after a base (a snapshot was installed)."""
+
+    def sync_work(self) -> SyncWork | None:
+        """What would sync all that was flushed; None where nothing is unsynced. The loop may append, rotate, cut and
+        drop while it runs."""
+
+    def synced(self, work: SyncWork) -> None:
+        """`work.run()` has returned: advance `synced_index`. Does nothing where the log was cut, started over or
+        mended since `work` was made."""
+
+    def sync_failed(self) -> None:
+        """`work.run()` has raised: what it covered is not trusted any more, and `mend_work` must be done before
+        anything else is written."""
+
+    def mend_work(self, tail: Sequence[Entry]) -> Callable[[], None]:
+        """What brings the log back after a `LogWriteFailed` or a failed sync; to be run off the loop while nobody
+        else touches the log.
+
+        `tail` are the newest entries in memory, without holes, as far back as the caller has them. Afterwards the
+        log ends with them, everything is synced, and it goes on in a new segment. Raises OSError while the disk still
+        fails, and may be called again then; `WalDamaged` where an entry can be read neither from memory nor from
+        disk.
+        """
 
     def close(self) -> None:
         """Flush and let go of the files."""
 
 
 class VoteStore(Protocol):
-    """The current term and the vote given in it; written before any message that reflects them."""
+    """The current term and the vote given in it; synced before any message that reflects them."""
 
     def load(self) -> tuple[int, str | None]:
         """`(term, voted_for)`; `(0, None)` where nothing was saved."""
 
     def save(self, term: int, voted_for: str | None) -> None:
-        """Keep both, atomically. Raises `LogWriteFailed`."""
+        """Keep both: at once in memory, on disk once a `sync_work` has run. Never raises."""
+
+    def synced(self) -> bool:
+        """Whether what was saved last for this group is on disk."""
+
+    def sync_work(self) -> Callable[[], None] | None:
+        """What would write and sync the file that all groups share; None where nothing is unsynced. Off the loop;
+        raises OSError, after which it may be tried again."""
+
+
+class Suspicion(Protocol):
+    """Whether this replica may have forgotten what it acknowledged: it was started under another boot id after an
+    unclean end, and did not sync always, or did and a torn tail was cut all the same."""
+
+    active: bool
+
+    def lift(self) -> None:
+        """It holds a commit index that a leader sent after its start. Small, on the loop; never raises: where the
+        mark cannot be removed, it stays for the next start."""
 
 
 class SnapshotWriter(Protocol):
@@ -128,3 +198,4 @@ class GroupStorage(NamedTuple):
     log: Log
     votes: VoteStore
     snapshots: SnapshotStore
+    suspicion: Suspicion

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 
 WAY_OUT = (
-    "The group is not started from it. Move the group's directory away: the replica comes back empty, as a new "
-    "member, and refills from the leader."
+    "Nothing of it is served: the node sets this replica aside, under damaged/, and has it refilled by the others, as "
+    "a new member. Nothing needs to be done."
 )
 
 
@@ -20,17 +20,18 @@ class LogWriteFailed(OSError):
 
 
 class Damaged(Exception):
-    """A file is not what was written. `path`, `offset` (bytes) and `reason` are in the message too."""
+    """A file is not what was written. `path`, `offset` (bytes), `reason` and the way out are in the message too."""
 
-    def __init__(self, path: str, offset: int, reason: str) -> None:
-        super().__init__(f"{path}: {reason} at byte {offset}. {WAY_OUT}")
+    def __init__(self, path: str, offset: int, reason: str, way_out: str = WAY_OUT) -> None:
+        super().__init__(f"{path}: {reason} at byte {offset}. {way_out}")
         self.path = path
         self.offset = offset
         self.reason = reason
+        self.way_out = way_out
 
 
 class WalDamaged(Damaged):
-    """The log, or the file with term and vote."""
+    """The log, or a file with votes or replica numbers."""
 
 
 class SnapshotDamaged(Damaged):

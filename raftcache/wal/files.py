@@ -53,7 +53,8 @@ class Files(Protocol):
         """Bytes in the file."""
 
     def rename(self, source: str, target: str) -> None:
-        """Give a file another name, atomically; a file of that name is replaced."""
+        """Give a file another name, atomically; a file of that name is replaced. A directory moves with all that is
+        in it, to a name that is free."""
 
     def remove(self, path: str) -> None:
         """Remove one file."""
@@ -73,10 +74,15 @@ class Files(Protocol):
     def sync_dir(self, path: str) -> None:
         """Return when the directory's names are on the disk."""
 
-    def write_atomic(self, path: str, data: bytes, *, sync: bool) -> None:
+    def sync(self, path: str) -> None:
+        """Return when a file's content is on the disk, however it was opened; nothing happens where there is none.
+        On any thread."""
+
+    def write_atomic(self, path: str, data: bytes, *, sync: bool, sync_name: bool = True) -> None:
         """Replace a file as a whole: whoever looks finds the old content or the new one, also after a kill.
 
-        With `sync` that holds for power loss too, and the new content is on the disk when this returns.
+        With `sync` that holds for power loss too, and the new content is on the disk when this returns, unless
+        `sync_name` leaves the sync of the directory to the caller: then either content may be found.
         """
         handle = self.create(path + TMP_SUFFIX)
         try:
@@ -86,7 +92,7 @@ class Files(Protocol):
         finally:
             handle.close()
         self.rename(path + TMP_SUFFIX, path)
-        if sync:
+        if sync and sync_name:
             self.sync_dir(os.path.dirname(path))
 
 
@@ -181,6 +187,17 @@ class OsFiles(Files):
         """Remove a directory with all that is in it."""
         if os.path.exists(path):
             shutil.rmtree(path)
+
+    def sync(self, path: str) -> None:
+        """Return when a file's content is on the disk."""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
 
     def sync_dir(self, path: str) -> None:
         """Return when the directory's names are on the disk."""

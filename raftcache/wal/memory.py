@@ -7,15 +7,17 @@ travel the same way.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from raftcache.wal.api import Entry, SnapshotMeta
+from raftcache.wal.api import Entry, SnapshotMeta, SyncWork
 from raftcache.wal.records import RECORD_OVERHEAD_BYTES
 from raftcache.wal.snapshot_format import READ_CHUNK_BYTES, SnapshotEncoder, decode_blocks, newest_two, verify
 
 
 class MemoryLog:
-    """See `wal.api.Log`. A segment is one entry here, so a prefix is dropped exactly."""
+    """See `wal.api.Log`. A segment is one entry here, so a prefix is dropped exactly. Everything counts as synced."""
+
+    on_disk = False
 
     def __init__(self) -> None:
         self.base_index, self.base_term, self.size_bytes = 0, 0, 0
@@ -30,6 +32,11 @@ class MemoryLog:
     def last_term(self) -> int:
         """The term of the last entry; the base's where there is none."""
         return self._entries[-1].term if self._entries else self.base_term
+
+    @property
+    def synced_index(self) -> int:
+        """The last index: as far as it can be."""
+        return self.last_index
 
     def entries(self) -> list[Entry]:
         """All entries kept, oldest first."""
@@ -51,6 +58,11 @@ class MemoryLog:
         self._forget(self._entries[keep:])
         del self._entries[keep:]
 
+    def drop_oldest(self, last_dropped: int) -> Callable[[], None] | None:
+        """Drop all that may go: there is nothing to wait for."""
+        self.truncate_prefix(last_dropped)
+        return None
+
     def truncate_prefix(self, last_dropped: int) -> int:
         """Drop the entries up to `last_dropped`; returns the new base index."""
         dropped = self._entries[: max(0, last_dropped - self.base_index)]
@@ -67,6 +79,19 @@ class MemoryLog:
         """Drop everything and start over behind a base."""
         self._entries.clear()
         self.base_index, self.base_term, self.size_bytes = base_index, base_term, 0
+
+    def sync_work(self) -> SyncWork | None:
+        """Nothing is unsynced."""
+        return None
+
+    def synced(self, work: SyncWork) -> None:
+        """No work was ever handed out."""
+
+    sync_failed = flush
+
+    def mend_work(self, tail: Sequence[Entry]) -> Callable[[], None]:
+        """Nothing fails here."""
+        return lambda: None
 
     def close(self) -> None:
         """Nothing is held."""
@@ -85,6 +110,14 @@ class MemoryVotes:
     def save(self, term: int, voted_for: str | None) -> None:
         """Keep both."""
         self._saved = (term, voted_for)
+
+    def synced(self) -> bool:
+        """Always: as far as it can be."""
+        return True
+
+    def sync_work(self) -> Callable[[], None] | None:
+        """Nothing is unsynced."""
+        return None
 
 
 class MemorySnapshots:

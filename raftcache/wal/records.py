@@ -4,27 +4,25 @@ A segment is a header and records behind each other, all numbers big endian:
 
     header   magic 8s | version u16 | group id length u16 | generation u64 | base index u64 | base term u64
              | group id | crc32 u32 of all that is before it
-    record   body length u32 | crc32 u32 of the body | body = index u64 | term u64 | data
+    record   head = data length u32 | sync lag u32 | index u64 | term u64
+             | crc32 u32 of the head | crc32 u32 of the data | data
 
 The base is the entry before the segment's first: index and term must continue from it. The *generation* counts
 how often the log was started over; see `log`.
 
-A record's checksum starts from a seed made of group id and generation. So a record of another group, or of the
-log as it was before it started over, is no record here, and neither is a client's value that happens to look
-like one.
+The head's checksum starts from a seed made of group id and generation. So a record of another group, or of the log
+as it was before it started over, is no record here. The data's checksum starts from the head's, combined with the
+term of the entry before. By Raft's log matching, index and term of the entry before say which log it is that this
+record continues. So a record that was cut off, and whose bytes a power loss brought back behind the one that
+replaced its predecessor, is no record either.
 
-How a scan ends
----------------
-A killed process leaves at most one unfinished write, at the end of the newest segment: a *torn* tail, which was
-never acknowledged and is cut. Anything else is *damage*: a record that was whole once, and that somebody may have
-been told is kept. The two look alike at the bad record itself, so the scan looks behind it. If a whole record
-follows, with an index that could be there, the bad one was once whole: damage. If none follows, the tail is torn.
-(A segment that is not the newest has no torn tail; the caller knows which one it is.)
+The *sync lag* is the record's testimony: everything up to entry `index - lag` was synced before this record was
+written. It is what tells, after a power loss, the unsynced tail that may be missing, short or garbage, from damage
+to something that had to be there. A head alone may testify, whatever became of its data.
 """
 
 from __future__ import annotations
 
-import enum
 import re
 from struct import Struct
 from typing import NamedTuple
@@ -35,18 +33,21 @@ from raftcache.wal.api import Entry
 MAX_ENTRY_BYTES = 64 * 1024 * 1024
 """The most data of one entry. A length above it is damage, and is never used to allocate or to seek."""
 
+MAX_LAG = 2**32 - 1
+"""The largest sync lag that fits; a record that tells this one or more testifies nothing."""
+
 MAX_GROUP_ID_BYTES = 64
 
 _MAGIC = b"rcachlog"
-_VERSION = 1
+_VERSION = 2
 _HEADER = Struct(">8sHHQQQ")
 _CRC = Struct(">I")
-_FRAME = Struct(">II")
-_POSITION = Struct(">QQ")
-_RECORD = Struct(">IIQQ")
-
-_POSSIBLE_FRAME = rb"(?!\0\0\0[\0-\x0f])[\0-\x04].{7}"
-"""Length and checksum of a record, as a pattern: a length of at least 16 and below 2**26 + 2**24."""
+_HEAD = Struct(">IIQQ")
+_CHECKS = Struct(">II")
+_RECORD = Struct(">IIQQII")
+_TERM_MASK = 0xFFFFFFFF
+_INDEX_SPAN = 2**32
+"""How far behind the expected index a testimony is looked for."""
 
 RECORD_OVERHEAD_BYTES = _RECORD.size
 MAX_HEADER_BYTES = _HEADER.size + MAX_GROUP_ID_BYTES + _CRC.size
@@ -93,79 +94,95 @@ def checksum_seed(group_id: str, generation: int) -> int:
     return crc32(generation.to_bytes(8, "big"), crc32(group_id.encode()))
 
 
-def encode_record(entry: Entry, seed: int) -> bytes:
+def encode_record(entry: Entry, lag: int, previous_term: int, seed: int) -> bytes:
     """What goes before the entry's data in a record. The data itself is not copied: it is written behind it."""
     data, index, term = entry
-    position = _POSITION.pack(index, term)
-    return _FRAME.pack(len(data) + 16, crc32(data, crc32(position, seed))) + position
+    head = _HEAD.pack(len(data), lag if lag < MAX_LAG else MAX_LAG, index, term)
+    checksum = crc32(head, seed)
+    return head + _CHECKS.pack(checksum, crc32(data, checksum ^ (previous_term & _TERM_MASK)))
 
 
-class Ending(enum.Enum):
-    """Why a scan ended."""
+class Head(NamedTuple):
+    """The head of a record whose checksum is right; `data_bytes` may reach over the end of the file."""
 
-    CLEAN = "clean"
-    TORN = "torn"
-    DAMAGED = "damaged"
+    data_bytes: int
+    lag: int
+    index: int  # type: ignore[assignment]
+    term: int
+
+    @property
+    def synced_index(self) -> int:
+        """What the record testifies to have been synced before it was written."""
+        return self.index - self.lag if self.lag < MAX_LAG else 0
 
 
 class Scan(NamedTuple):
-    """The whole records of a segment: `entries`, the byte `offsets` at which they start, and the `end` of the last."""
+    """The whole records of a segment, up to the first that is not.
+
+    `offsets` are the bytes at which they start, `end` is where the last one ends. `synced_index` is the highest that
+    they testify. `reason` tells why the scan ended before the end of the data, "" where it did not. `unfinished`
+    says that this is what a killed process leaves: the beginning of a record, as far as it goes without a fault.
+    """
 
     entries: list[Entry]
     offsets: list[int]
     end: int
-    ending: Ending
+    synced_index: int
     reason: str
+    unfinished: bool
 
 
 def scan_records(data: bytes, start: int, seed: int, base_index: int, base_term: int) -> Scan:
-    """Read records from `start` to the end of `data`, or up to the first that is not whole."""
+    """Read records from `start` to the end of `data`, or up to the first that is not whole or not the next one."""
     entries: list[Entry] = []
     offsets: list[int] = []
-    offset, index, term = start, base_index, base_term
-    while offset < len(data):
-        record = read_record(data, offset, seed)
-        if record is None:
-            follows = _record_follows(data, offset + 1, seed, index + 1)
-            ending = Ending.DAMAGED if follows else Ending.TORN
-            return Scan(entries, offsets, offset, ending, "a record that is not whole")
-        if record.index != index + 1 or record.term < term:
-            reason = f"entry {record.index} of term {record.term} behind entry {index} of term {term}"
-            return Scan(entries, offsets, offset, Ending.DAMAGED, reason)
-        entries.append(record)
+    offset, index, term, synced = start, base_index, base_term, 0
+    size, unpack, overhead = len(data), _RECORD.unpack_from, RECORD_OVERHEAD_BYTES
+    while offset + overhead <= size:
+        length, lag, at, of_term, head_sum, data_sum = unpack(data, offset)
+        body = offset + overhead
+        end = body + length
+        if crc32(data[offset : offset + _HEAD.size], seed) != head_sum or length > MAX_ENTRY_BYTES:
+            return Scan(entries, offsets, offset, synced, "a record whose head does not match its checksum", False)
+        if at != index + 1 or of_term < term:
+            reason = f"entry {at} of term {of_term} behind entry {index} of term {term}"
+            return Scan(entries, offsets, offset, synced, reason, False)
+        if end > size:
+            return Scan(entries, offsets, offset, synced, "a record that is cut short", True)
+        content = data[body:end]
+        if crc32(content, head_sum ^ (term & _TERM_MASK)) != data_sum:
+            return Scan(entries, offsets, offset, synced, "a record whose data does not match its checksum", False)
+        entries.append(Entry(content, at, of_term))
         offsets.append(offset)
-        offset += RECORD_OVERHEAD_BYTES + len(record.data)
-        index, term = record.index, record.term
-    return Scan(entries, offsets, offset, Ending.CLEAN, "")
+        if at - lag > synced and lag < MAX_LAG:
+            synced = at - lag
+        offset, index, term = end, at, of_term
+    reason = "" if offset == size else "a record that is cut short"
+    return Scan(entries, offsets, offset, synced, reason, bool(reason))
 
 
-def read_record(data: bytes, offset: int, seed: int) -> Entry | None:
-    """The record at `offset`, or None where there is no whole one."""
-    start = offset + RECORD_OVERHEAD_BYTES
-    if start > len(data):
+def read_head(data: bytes, offset: int, seed: int) -> Head | None:
+    """The head of the record at `offset`, or None where there is no whole one."""
+    if offset + RECORD_OVERHEAD_BYTES > len(data):
         return None
-    length, checksum, index, term = _RECORD.unpack_from(data, offset)
-    end = offset + _FRAME.size + length
-    if not 16 <= length <= MAX_ENTRY_BYTES + 16 or end > len(data):
+    length, lag, index, term, checksum, _ = _RECORD.unpack_from(data, offset)
+    if length > MAX_ENTRY_BYTES or crc32(data[offset : offset + _HEAD.size], seed) != checksum:
         return None
-    body = data[start:end]
-    if crc32(body, crc32(data[offset + _FRAME.size : start], seed)) != checksum:
-        return None
-    return Entry(body, index, term)
+    return Head(length, lag, index, term)
 
 
-def _record_follows(data: bytes, start: int, seed: int, bad_index: int) -> bool:
-    """Whether a whole record starts anywhere at or behind `start`, with an index that could be there.
+def testifies(data: bytes, start: int, seed: int, index: int) -> bool:
+    """Whether a record that starts anywhere at or behind `start` testifies that entry `index` was synced.
 
-    Every record takes some bytes, so what is left of the segment bounds the index from above. Only places with a
-    length within its bounds and with the leading bytes that all possible indexes share are looked at closely.
+    Only places with a length within its bound, and with the leading bytes that all possible indexes share, are
+    looked at closely; zeros, which a power loss likes to leave, are no index.
     """
-    highest = bad_index + (len(data) - start) // RECORD_OVERHEAD_BYTES + 1
-    differing_bytes = ((bad_index ^ highest).bit_length() + 7) // 8
-    shared = bad_index.to_bytes(8, "big")[: 8 - differing_bytes]
-    candidates = re.compile(rb"(?=" + _POSSIBLE_FRAME + re.escape(shared) + rb")", re.DOTALL)
+    highest = index + _INDEX_SPAN
+    differing_bytes = ((index ^ highest).bit_length() + 7) // 8
+    shared = re.escape(index.to_bytes(8, "big")[: 8 - differing_bytes])
+    candidates = re.compile(rb"(?=[\0-\x04].{7}(?!\0{8})" + shared + rb")", re.DOTALL)
     for found in candidates.finditer(data, start):
-        record = read_record(data, found.start(), seed)
-        if record is not None and bad_index < record.index <= highest:
+        head = read_head(data, found.start(), seed)
+        if head is not None and head.synced_index >= index:
             return True
     return False

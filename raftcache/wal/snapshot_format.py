@@ -94,7 +94,8 @@ class SnapshotDecoder:
         self.meta: SnapshotMeta | None = None
         self._name = name
         self._decompressor = zstandard.ZstdDecompressor()
-        self._buffer = bytearray()
+        self._buffer = b""
+        self._start = 0
         self._offset = 0
         self._blocks = 0
         self._checksum = 0
@@ -102,13 +103,14 @@ class SnapshotDecoder:
 
     def receive_data(self, data: bytes) -> list[bytes]:
         """Take the next piece; returns the uncompressed blocks that it completed."""
-        self._buffer += data
+        self._buffer = self._buffer + data if self._buffer else bytes(data)
         blocks: list[bytes] = []
         if self.meta is None:
             self._read_meta()
         if self.meta is not None:
             while (block := self._read_block()) is not None:
                 blocks.append(block)
+        self._drop_consumed()
         if self._ended and self._buffer:
             raise self._damaged("bytes behind the end of the snapshot")
         return blocks
@@ -132,7 +134,7 @@ class SnapshotDecoder:
             raise self._damaged(f"snapshot meta of {length} bytes, at most {MAX_META_BYTES}")
         if len(self._buffer) < _HEADER.size + length:
             return
-        meta = bytes(self._buffer[_HEADER.size : _HEADER.size + length])
+        meta = self._buffer[_HEADER.size : _HEADER.size + length]
         if crc32(meta) != checksum:
             raise self._damaged("the checksum of the snapshot's meta does not match")
         group_id, index, term, members = msgpack.unpackb(meta)
@@ -141,17 +143,19 @@ class SnapshotDecoder:
 
     def _read_block(self) -> bytes | None:
         """The next block, or None where more bytes are needed or the end was reached."""
-        if self._ended or len(self._buffer) < _BLOCK.size:
+        start = self._start
+        rest = len(self._buffer) - start
+        if self._ended or rest < _BLOCK.size:
             return None
-        raw_length, length, checksum = _BLOCK.unpack_from(self._buffer)
+        raw_length, length, checksum = _BLOCK.unpack_from(self._buffer, start)
         if raw_length == _TRAILER_MARK:
             self._read_trailer()
             return None
         if max(raw_length, length) > MAX_BLOCK_BYTES:
             raise self._damaged(f"snapshot block of {max(raw_length, length)} bytes, at most {MAX_BLOCK_BYTES}")
-        if len(self._buffer) < _BLOCK.size + length:
+        if rest < _BLOCK.size + length:
             return None
-        data = bytes(self._buffer[_BLOCK.size : _BLOCK.size + length])
+        data = memoryview(self._buffer)[start + _BLOCK.size : start + _BLOCK.size + length]
         if crc32(data, crc32(_LENGTHS.pack(raw_length, length))) != checksum:
             raise self._damaged("the checksum of a snapshot block does not match")
         block = self._decompress(data, raw_length)
@@ -159,7 +163,7 @@ class SnapshotDecoder:
         self._consume(_BLOCK.size + length)
         return block
 
-    def _decompress(self, data: bytes, raw_length: int) -> bytes:
+    def _decompress(self, data: memoryview, raw_length: int) -> bytes:
         try:
             if zstandard.frame_content_size(data) != raw_length:
                 raise self._damaged("a snapshot block is not of the length it says")
@@ -168,17 +172,24 @@ class SnapshotDecoder:
             raise self._damaged(f"a snapshot block cannot be decompressed ({error})") from None
 
     def _read_trailer(self) -> None:
-        if len(self._buffer) < _TRAILER.size:
+        if len(self._buffer) - self._start < _TRAILER.size:
             return
+        self._drop_consumed()
         if self._buffer[: _TRAILER.size] != _trailer(self._blocks, self._checksum):
             raise self._damaged("the snapshot's total checksum or number of blocks does not match")
         self._ended = True
         self._consume(_TRAILER.size)
 
     def _consume(self, count: int) -> None:
-        self._checksum = crc32(self._buffer[:count], self._checksum)
+        self._start += count
         self._offset += count
-        del self._buffer[:count]
+
+    def _drop_consumed(self) -> None:
+        """Sum up and forget what was read; once a piece and not once a block, which would copy each block again."""
+        if self._start:
+            self._checksum = crc32(memoryview(self._buffer)[: self._start], self._checksum)
+            self._buffer = self._buffer[self._start :]
+            self._start = 0
 
     def _damaged(self, reason: str) -> SnapshotDamaged:
         return SnapshotDamaged(self._name, self._offset, reason)

@@ -1,53 +1,94 @@
 """All that a group keeps, opened together and checked against each other.
 
-A group's directory holds `log/` (segments), `snapshots/` and the file `vote`. Each is sound by itself after a kill
-at any point; between them a kill leaves exactly one mismatch, which is mended here: a snapshot from the leader is
-in place and the log has not yet started over behind it. Everything else that does not fit together is damage.
+A group's directory holds `log/` (segments), `snapshots/`, perhaps the mark `suspect`, and `boot`: the boot id under
+which the group was last opened whole. Term and vote are in a table that all groups of a node share. Each is sound by
+itself after a kill at any point; between them a kill leaves two mismatches, which are mended here:
+
+* a snapshot from the leader is in place and the log has not yet started over behind it;
+* the log has an entry of a term that was not yet kept. Votes are written off the loop, and nothing that speaks of the
+  term has left before; so the term is raised, with no vote in it.
+
+Everything else that does not fit together is damage. The log is read strictly where `boot` says that the machine has
+not rebooted since the group was opened, else leniently (see `recovery`). The mark is written last and not synced: a
+start that was killed in the middle of a repair is followed by a lenient one, and so is any power loss.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 
 from raftcache.wal.api import GroupStorage, SnapshotMeta
 from raftcache.wal.errors import WalDamaged
 from raftcache.wal.files import Files
 from raftcache.wal.log import DEFAULT_SEGMENT_BYTES, FileLog
 from raftcache.wal.memory import MemoryLog, MemorySnapshots, MemoryVotes
-from raftcache.wal.recovery import SEGMENT_SUFFIX
+from raftcache.wal.segments import segment_names
 from raftcache.wal.snapshots import FileSnapshots
-from raftcache.wal.votes import FileVotes
+from raftcache.wal.suspicion import FileSuspicion, NoSuspicion
+from raftcache.wal.votes import FileVotes, VoteTable
+
+BOOT = "boot"
+LOG_DIRECTORY = "log"
+SNAPSHOT_DIRECTORY = "snapshots"
 
 _logger = logging.getLogger("raftcache.wal")
 
 
 def open_storage(
-    files: Files, directory: str, group_id: str, *, segment_bytes: int = DEFAULT_SEGMENT_BYTES
+    files: Files,
+    directory: str,
+    group_id: str,
+    *,
+    segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+    boot_id: str = "",
+    table: VoteTable | None = None,
 ) -> GroupStorage:
-    """Open or create what a group keeps. Raises `WalDamaged`, `SnapshotDamaged`, OSError."""
+    """Open or create what a group keeps. `boot_id` changes whenever the machine may have lost power; "" says that
+    nobody knows. Without `table` the group has a file of votes of its own. Raises `WalDamaged`, `SnapshotDamaged`,
+    OSError."""
     files.makedirs(directory)
-    snapshots = FileSnapshots(files, f"{directory}/snapshots", group_id)
-    votes = FileVotes(files, f"{directory}/vote", group_id)
-    term, _ = votes.load()
+    log_directory = f"{directory}/{LOG_DIRECTORY}"
+    has_log = bool(segment_names(files, log_directory))
+    table = table or VoteTable(files, f"{directory}/votes", [group_id] if has_log else [])
+    votes = table.view(group_id)
+    snapshots = FileSnapshots(files, f"{directory}/{SNAPSHOT_DIRECTORY}", group_id)
     snapshot = snapshots.latest()
-    log_directory = f"{directory}/log"
-    if (term or snapshot) and not _has_segments(files, log_directory):
+    if not has_log and (votes.load() != (0, None) or snapshot is not None):
         raise WalDamaged(log_directory, 0, "the log is missing, though there are votes or snapshots")
-    log = FileLog(files, log_directory, group_id, segment_bytes)
+    same_boot = boot_id != "" and _boot_mark(files, directory) == boot_id.encode()
+    suspicion = FileSuspicion(files, directory)
+    log = FileLog(
+        files,
+        log_directory,
+        group_id,
+        segment_bytes,
+        strict=same_boot,
+        covered_index=snapshot.index if snapshot is not None else 0,
+        before_cut=suspicion.mark,
+    )
     _fit_log_to_snapshot(log, snapshot, log_directory)
-    if log.last_term > term:
-        reason = f"the log has an entry of term {log.last_term}, the vote kept is of term {term}"
-        raise WalDamaged(f"{directory}/vote", 0, reason)
-    return GroupStorage(log, votes, snapshots)
+    _fit_term_to_log(votes, log.last_term, group_id)
+    if not same_boot:
+        _settle(files, directory, boot_id)
+    return GroupStorage(log, votes, snapshots, suspicion)
 
 
 def memory_storage(group_id: str) -> GroupStorage:
     """The same for a group that keeps nothing on disk."""
-    return GroupStorage(MemoryLog(), MemoryVotes(), MemorySnapshots(group_id))
+    return GroupStorage(MemoryLog(), MemoryVotes(), MemorySnapshots(group_id), NoSuspicion())
 
 
-def _has_segments(files: Files, directory: str) -> bool:
-    return files.exists(directory) and any(name.endswith(SEGMENT_SUFFIX) for name in files.listdir(directory))
+def _boot_mark(files: Files, directory: str) -> bytes | None:
+    path = f"{directory}/{BOOT}"
+    return files.read(path) if files.exists(path) else None
+
+
+def _settle(files: Files, directory: str, boot_id: str) -> None:
+    """The group is whole: bring the names of its directories to the disk, and mark it for this boot."""
+    files.sync_dir(directory)
+    files.sync_dir(os.path.dirname(directory))
+    files.write_atomic(f"{directory}/{BOOT}", boot_id.encode(), sync=False)
 
 
 def _fit_log_to_snapshot(log: FileLog, snapshot: SnapshotMeta | None, path: str) -> None:
@@ -63,3 +104,10 @@ def _fit_log_to_snapshot(log: FileLog, snapshot: SnapshotMeta | None, path: str)
     if log.last_index < index or log.term_at(index) != snapshot.term:
         _logger.warning("%s: starts over behind the snapshot at entry %d", path, index)
         log.reset(snapshot.index, snapshot.term)
+
+
+def _fit_term_to_log(votes: FileVotes, last_term: int, group_id: str) -> None:
+    term, _ = votes.load()
+    if last_term > term:
+        _logger.info("%s: the term is raised from %d to that of the log, %d", group_id, term, last_term)
+        votes.save(last_term, None)

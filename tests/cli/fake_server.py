@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +21,20 @@ class FakeCache:
         self.values: dict[tuple[str, bytes], bytes] = {}
         self.broken: dict[bytes, bytes] = {}
         self.log: list[tuple[str, str, bytes]] = []
+        self.cluster: dict[str, Any] = {"epoch": 7, "nodes": [], "shards": []}
+        self.snapshots: list[dict[str, Any]] = []
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.log.append((request.method, request.rel_url.raw_path_qs, body))
         parts = request.rel_url.raw_path.split("/")
+        if parts[2] == "cluster":
+            return web.json_response(self.cluster)
+        if parts[2] == "shards":
+            return self._replace(json.loads(body))
+        if parts[2] == "snapshots":
+            return web.json_response({"snapshots": self.snapshots})
         if parts[2] == "namespaces":
             return self._namespace(request.method, parts[3] if len(parts) > 3 else "")
         return self._cache(request, parts[3], unquote_to_bytes(parts[4]), body)
@@ -40,6 +49,11 @@ class FakeCache:
         if name not in self.namespaces:
             return error(404, "unknown_namespace", f"namespace {name!r} does not exist")
         return web.json_response(self.namespaces[name])
+
+    def _replace(self, asked: dict[str, Any]) -> web.Response:
+        if asked["shard"] not in [shard["id"] for shard in self.cluster["shards"]]:
+            return error(400, "bad_request", f"shard must be one of the map's, got {asked['shard']!r}")
+        return web.json_response({"shard": "0b0b", "replaces": asked["shard"], "from": asked["from"]})
 
     def _cache(self, request: web.Request, namespace: str, key: bytes, body: bytes) -> web.Response:
         if namespace not in self.namespaces:

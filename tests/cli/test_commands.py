@@ -35,6 +35,13 @@ COMMANDS = (
     "namespace list",
     "namespace set",
     "namespace delete",
+    "shard list",
+    "shard replace",
+    "snapshot take",
+    "snapshot inspect",
+    "wal inspect",
+    "wal verify",
+    "wal dump",
     "replay",
     "fault kill",
     "fault kill-leader",
@@ -63,13 +70,17 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
         ["kv", "get"],
         ["kv", "incr", "a", "x"],
         ["kv", "expire", "a", "soon"],
-        ["kv", "set", "a", "1", "--durability", "durable"],
+        ["kv", "set", "a", "1", "--durability", "sure"],
+        ["shard", "replace", "7c1f"],
+        ["shard", "replace", "7c1f", "--empty", "--from", "n1"],
         ["up", "--nodes", "many"],
         ["node"],
         ["fault", "kill"],
         ["fault", "kill", "n0", "--all"],
         ["status", "--url", "http://h:1", "--data-dir", "d"],
         ["namespace", "set", "a", "--ack", "none"],
+        ["snapshot"],
+        ["snapshot", "take", "--node"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,6 +107,23 @@ def test_up_keeps_to_what_the_folder_holds() -> None:
     for field, other in (("--nodes", "3"), ("--shards", "4"), ("--replicas", "5"), ("--base-port", "7100")):
         with pytest.raises(Failed, match=f"{field} {other}: the cluster in raftcache-data was created with"):
             chosen_cluster(existing, build_parser().parse_args(["up", field, other]))
+
+
+def test_a_memory_only_cluster_is_followed_by_a_new_one() -> None:
+    ended = chosen_cluster(None, build_parser().parse_args([*GIVEN, "--memory"]))
+    assert ended.memory and not plan_cluster(nodes=1, shards=1, replicas=1, base_port=7100).memory
+    for arguments in (["up"], ["up", "--memory"], GIVEN):
+        new = chosen_cluster(ended, build_parser().parse_args(arguments))
+        assert (new.memory, len(new.nodes), new.shards, new.replicas, new.base_port) == (True, 5, 8, 3, 8000)
+        assert new.cluster_id != ended.cluster_id and new.metadata_members != ended.metadata_members
+    with pytest.raises(Failed, match="--shards 4: the cluster in raftcache-data was created with 8"):
+        chosen_cluster(ended, build_parser().parse_args(["up", "--shards", "4"]))
+
+
+def test_a_cluster_on_disk_is_not_started_memory_only() -> None:
+    existing = plan_cluster(nodes=3, shards=4, replicas=3, base_port=7100)
+    with pytest.raises(Failed, match="--memory: the cluster in raftcache-data was created with a disk"):
+        chosen_cluster(existing, build_parser().parse_args(["up", "--memory"]))
 
 
 def test_up_refuses_zero_nodes_and_port_zero() -> None:
@@ -215,8 +243,99 @@ def test_namespaces(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(cache.log[-1][2]) == {"ack": "quorum", "defaultTtlSeconds": 60.0}
 
 
+TAKEN = {"node": "n0", "group": "7c1f", "index": 12, "keys": 1000, "bytes": 52000, "seconds": 0.25, "error": None}
+REFUSED = dict.fromkeys(TAKEN) | {"node": "n1", "group": "7c1f", "error": "the disk is full"}
+SILENT = dict.fromkeys(TAKEN) | {"node": "n2", "error": "it does not answer"}
+
+
+def test_snapshots_are_asked_for_and_shown(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
+    cache.snapshots = [TAKEN]
+    assert main(["snapshot", "take", "--url", cache.url]) == 0
+    table = capsys.readouterr().out
+    assert all(part in table for part in ("n0", "7c1f", "12", "1,000", "52,000", "0.2"))
+    assert cache.log[-1][:2] == ("POST", "/v1/snapshots")
+    assert json.loads(cache.log[-1][2]) == {"nodes": [], "shards": []}
+    wanted = ["--node", "n0", "n1", "--shard", "7c1f", "--shard", "meta", "-o", "json"]
+    assert main(["snapshot", "take", "--url", cache.url, *wanted]) == 0
+    assert json.loads(capsys.readouterr().out) == {"snapshots": [TAKEN]}
+    assert json.loads(cache.log[-1][2]) == {"nodes": ["n0", "n1"], "shards": ["7c1f", "meta"]}
+
+
+def test_a_snapshot_that_was_not_taken_is_a_failure(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
+    cache.snapshots = [TAKEN, REFUSED, SILENT]
+    assert main(["snapshot", "take", "--url", cache.url]) == 1
+    shown = capsys.readouterr()
+    assert "7c1f" in shown.out and "n1" not in shown.out
+    assert shown.err == "raftcache: n1 7c1f: the disk is full; n2: it does not answer\n"
+
+
 def test_a_parsed_command_line_carries_its_command() -> None:
     args = build_parser().parse_args(["kv", "incr", "visits", "--", "-3"])
     assert isinstance(args, argparse.Namespace)
     assert args.delta == -3
     assert callable(args.run)
+
+
+LOST_SHARD = {
+    "id": "7c1f",
+    "slots": [[0, 8191]],
+    "state": "lost",
+    "replicas": [{"node": "n0", "state": "unknown"}, {"node": "n2", "state": "refused", "reason": "why"}],
+    "leader": None,
+    "term": 3,
+    "survivors": [
+        {"node": "n2", "member": "n2.a.0", "term": 3, "lastIndex": 41, "keys": 1234},
+        {"node": "n0", "member": "n0.a.0", "term": 3, "lastIndex": 40, "keys": None},
+    ],
+}
+WHOLE_SHARD = {
+    "id": "02ab",
+    "slots": [[8192, 16383]],
+    "state": "active",
+    "replicas": [{"node": "n0", "state": "voter"}],
+    "leader": "n0",
+    "term": 2,
+}
+
+
+def test_shards_are_listed_with_what_is_left_of_lost_ones(
+    cache: FakeCache, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache.cluster["shards"] = [WHOLE_SHARD, LOST_SHARD]
+    assert main(["shard", "list", "--url", cache.url]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"7c1f\W+lost\W+0-8191\W+-\W+n0:unknown n2:refused", shown)
+    assert re.search(r"02ab\W+active\W+8192-16383\W+n0\W+n0:voter", shown)
+    assert re.search(r"n2\W+3\W+41\W+1,234", shown) and re.search(r"n0\W+3\W+40\W+\?", shown)
+    assert "shard 7c1f is lost; raftcache shard replace 7c1f --from n2 (or --empty)" in shown
+    assert main(["shard", "list", "--url", cache.url, "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"shards": [WHOLE_SHARD, LOST_SHARD]}
+
+
+def test_a_lost_shard_with_nothing_left_can_only_start_empty(
+    cache: FakeCache, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache.cluster["shards"] = [{**LOST_SHARD, "survivors": []}]
+    assert main(["shard", "list", "--url", cache.url]) == 0
+    assert "shard 7c1f is lost; raftcache shard replace 7c1f --empty\n" in capsys.readouterr().out
+
+
+def test_status_says_which_shards_are_lost(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
+    cache.cluster["shards"] = [WHOLE_SHARD, LOST_SHARD]
+    assert main(["status", "--url", cache.url]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"7c1f\W+0-8191\W+LOST", shown) and "shard 7c1f is lost; see raftcache shard list" in shown
+    assert "02ab is lost" not in shown
+
+
+def test_what_replace_sends_and_shows(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
+    cache.cluster["shards"] = [LOST_SHARD]
+    assert main(["shard", "replace", "7c1f", "--from", "n2", "--url", cache.url]) == 0
+    method, path, body = cache.log[-1]
+    assert (method, path, json.loads(body)) == ("POST", "/v1/shards/replace", {"shard": "7c1f", "from": "n2"})
+    assert capsys.readouterr().out == "shard 0b0b takes the place of 7c1f and starts from what n2 holds of it\n"
+    assert main(["shard", "replace", "7c1f", "--empty", "--url", cache.url]) == 0
+    assert json.loads(cache.log[-1][2]) == {"shard": "7c1f", "from": None}
+    assert capsys.readouterr().out == "shard 0b0b takes the place of 7c1f and starts empty\n"
+    assert main(["shard", "replace", "ffff", "--empty", "--url", cache.url]) == 1
+    assert "bad_request: shard must be one of the map's, got 'ffff'" in capsys.readouterr().err

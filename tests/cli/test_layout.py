@@ -73,6 +73,23 @@ def test_what_a_new_folder_holds(data_dir: DataDir) -> None:
         assert sorted(config.peers) == [other.id for other in cluster.nodes if other is not node]
 
 
+def test_what_a_memory_only_cluster_holds_and_what_follows_it(data_dir: DataDir) -> None:
+    first, second = (plan_cluster(nodes=3, shards=4, replicas=3, base_port=7100, memory=True) for _ in range(2))
+    with data_dir.locked():
+        data_dir.create(first)
+    secret, log = data_dir.secret(first), data_dir.node_dir("n0") / "log"
+    log.write_text("said")
+    data_dir.renew(second)
+    assert data_dir.load() == second and data_dir.secret(second) == secret
+    assert log.read_text() == "said"
+    for node in second.nodes:
+        folder = data_dir.node_dir(node.id)
+        config = load_config(NodeConfig, folder / "node.toml")
+        assert (config.data_dir, config.cluster_id) == ("", second.cluster_id)
+        assert config.bootstrap.metadata_members == second.metadata_members
+        assert load_identity(folder) is None
+
+
 def test_two_clusters_are_strangers(tmp_path: Path) -> None:
     first, second = DataDir(tmp_path / "a"), DataDir(tmp_path / "b")
     one, other = create(first), create(second)

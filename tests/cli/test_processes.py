@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from raftcache.cli.main import build_parser
 from raftcache.supervisor.layout import DataDir
 from raftcache.supervisor.processes import LOG_LIMIT_BYTES, Processes
 
@@ -82,7 +83,7 @@ class Endless(Processes):
 
     program = ENDLESS
 
-    def _command(self, config: Path) -> list[str]:
+    def _command(self, config: Path, first_incarnation: str) -> list[str]:
         return [sys.executable, "-c", self.program]
 
 
@@ -125,6 +126,19 @@ def test_a_node_that_will_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest
 
     asyncio.run(scenario())
     assert gone == ["n0"]
+
+
+def test_the_first_incarnation_is_on_the_command_line_where_there_is_one(tmp_path: Path) -> None:
+    async def scenario() -> tuple[list[str], list[str]]:
+        processes = Processes(DataDir(tmp_path), lambda node_id, returncode: None)
+        commands = processes._command(tmp_path, ""), processes._command(tmp_path, "1a2b")
+        await processes.stop()
+        return commands
+
+    without, given = asyncio.run(scenario())
+    assert given == [*without, "--first-incarnation", "1a2b"]
+    assert build_parser().parse_args(given[given.index("node") :]).first_incarnation == "1a2b"
+    assert build_parser().parse_args(without[without.index("node") :]).first_incarnation == ""
 
 
 def test_logs_are_kept_and_bounded(tmp_path: Path) -> None:

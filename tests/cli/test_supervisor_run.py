@@ -28,6 +28,7 @@ class World:
         self.data_dir, self.ready_file = DataDir(folder / "data"), folder / "ready"
         self.cluster = plan_cluster(nodes=3, shards=2, replicas=3, base_port=7100)
         self.started: list[str] = []
+        self.first_incarnations: list[str] = []
         self.initialised: list[str] = []
         self.refusals = 0
         self.stopped = False
@@ -44,8 +45,9 @@ class World:
         self.exited = exited
         return self
 
-    async def start(self, node_id: str) -> int:
+    async def start(self, node_id: str, first_incarnation: str) -> int:
         self.started.append(node_id)
+        self.first_incarnations.append(first_incarnation)
         return 99 + len(self.started)
 
     async def stop(self) -> None:
@@ -133,6 +135,23 @@ def test_a_dead_node_takes_the_ready_file_with_it_and_brings_it_back(world: Worl
     assert "n0 died (status 1), starting again in 0 ms; its log ends: no space left\n" in shown
     assert shown.count("PASTE THIS") == 1
     assert shown.count("ready: every shard has a leader") == 2
+
+
+def test_memory_only_nodes_are_told_their_first_incarnation_once(world: World) -> None:
+    async def scenario() -> None:
+        await world.until_ready([100, 101, 102])
+        world.exited("n1", -9)
+        await world.until_ready([100, 103, 102])
+
+    world.cluster = plan_cluster(nodes=3, shards=2, replicas=3, base_port=7100, memory=True)
+    asyncio.run(world.run(scenario))
+    assert world.started == ["n0", "n1", "n2", "n1"]
+    assert world.first_incarnations == [*(node.incarnation for node in world.cluster.nodes), ""]
+
+
+def test_nodes_with_a_disk_know_their_incarnation_themselves(world: World) -> None:
+    asyncio.run(world.run(lambda: world.until_ready([100, 101, 102])))
+    assert world.first_incarnations == ["", "", ""]
 
 
 def test_nodes_that_end_while_stopping_are_not_started_again(world: World) -> None:

@@ -45,7 +45,7 @@ def test_regression_a_passed_pre_vote_is_of_its_term_only(guarded: Callable[...,
     assert lab.run_until(lambda: any(reply[5] for reply in replies(lab, "n2", "n1")), 5)
     granted = next(reply for reply in replies(lab, "n2", "n1") if reply[5])
     higher = lab.term("n1") + 3
-    refused = [GROUP, PRE_VOTE_REPLY, 0, 0, higher, False, granted[6], 0]
+    refused = [GROUP, PRE_VOTE_REPLY, 0, 0, higher, False, granted[6], 0, False]
     lab.pause("n2")
     for frame in pack_frames([granted, refused]):
         lab._receive("n2", "n1", frame)

@@ -92,3 +92,21 @@ def test_a_group_in_memory_takes_a_node_back_as_a_new_incarnation(guarded: Make)
     lab.propose("n0", b"n0 and the new n1 are a quorum")
     lab.run(0.3)
     assert lab.state("n1") == [b"kept", b"n0 and the new n1 are a quorum"]
+
+
+def test_nothing_behind_a_change_is_acknowledged_before_a_majority_has_synced_the_change(guarded: Make) -> None:
+    """Who loses power and the change counts another majority than those who acknowledged what follows it (`gate`)."""
+    lab = elected(guarded, journal="file", fsync="never")
+    for name in ("n0", "n1"):
+        lab.stall_offload(name)
+    lab.group("n0").remove_member(lab.member("n2"))
+    change = lab.last_index("n0")
+    lab.propose("n0", b"behind it")
+    lab.run(0.3)
+    assert lab.commit_index("n0") < change, "neither of the two that are left has the change on its disk"
+    lab.resume_offload("n0")
+    lab.run(0.3)
+    assert lab.last_index("n1") > change > lab.commit_index("n0"), "n1 has it and has not synced it"
+    lab.resume_offload("n1")
+    lab.run(0.3)
+    assert b"behind it" in lab.acked

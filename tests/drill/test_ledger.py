@@ -139,6 +139,131 @@ def test_what_was_seen_on_the_way_stays_a_violation(ledger: Ledger) -> None:
     assert kinds(ledger, Found(6, at(29))) == ["reordered"]
 
 
+# -- removals ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def removable() -> Ledger:
+    """A key whose only value was acknowledged."""
+    ledger = Ledger()
+    acked(ledger, 1, at(10))
+    return ledger
+
+
+def test_only_what_is_certain_may_be_removed(removable: Ledger) -> None:
+    assert removable.certain(KEY)
+    removable.begin(KEY, 2)
+    assert not removable.certain(KEY)
+    with pytest.raises(ValueError, match="certain"):
+        removable.begin(KEY, 3, removes=True)
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"), [(None, []), (Found(1, at(10)), ["lost"]), (Found(2, at(11)), ["foreign"])]
+)
+def test_an_acknowledged_removal_leaves_nothing(removable: Ledger, found: Found | None, verdict: list[str]) -> None:
+    removable.begin(KEY, 2, removes=True)
+    removable.acknowledged(KEY, 2, at(11))
+    assert removable.newest(KEY) is None
+    assert kinds(removable, found) == verdict
+
+
+@pytest.mark.parametrize(("found", "verdict"), [(None, []), (Found(1, at(10)), []), (Found(1, at(11)), ["repeated"])])
+def test_a_removal_of_unknown_outcome_may_have_taken_effect(
+    removable: Ledger, found: Found | None, verdict: list[str]
+) -> None:
+    removable.begin(KEY, 2, removes=True)
+    assert kinds(removable, found) == verdict
+
+
+@pytest.mark.parametrize(("found", "verdict"), [(None, ["lost"]), (Found(1, at(10)), [])])
+def test_a_refused_removal_leaves_the_value(removable: Ledger, found: Found | None, verdict: list[str]) -> None:
+    removable.begin(KEY, 2, removes=True)
+    removable.refused(KEY, 2)
+    assert kinds(removable, found) == verdict
+
+
+def test_a_removal_that_found_nothing_tells_of_a_loss(removable: Ledger) -> None:
+    removable.begin(KEY, 2, removes=True)
+    removable.acknowledged(KEY, 2, None)
+    removable.missed(KEY)
+    assert kinds(removable, None) == ["lost"]
+
+
+# -- compare-and-set ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("current", "verdict"),
+    [
+        (at(31), []),
+        (at(1, term=2), []),
+        (at(30), ["misjudged"]),
+        (at(29), ["lost"]),
+        (at(31, shard="b2"), ["lost"]),
+        (None, ["lost"]),
+    ],
+)
+def test_a_conflict_must_name_a_newer_version(ledger: Ledger, current: Version | None, verdict: list[str]) -> None:
+    ledger.begin(KEY, 6)
+    ledger.conflicted(KEY, 6, current)
+    assert [violation.kind for violation in ledger.violations] == verdict
+    assert ledger.counts()["refused"] == 3
+
+
+def test_a_conflict_needs_somebody_who_wrote_the_newer_version() -> None:
+    ledger = Ledger()
+    acked(ledger, 1, at(10))
+    ledger.begin(KEY, 2)
+    ledger.conflicted(KEY, 2, at(11))
+    assert [violation.kind for violation in ledger.violations] == ["foreign"]
+
+
+# -- counters ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counter() -> Ledger:
+    """Counted to 2 for certain; one attempt of unknown outcome, one refused."""
+    ledger = Ledger()
+    for attempt, count in ((1, 1), (2, 2)):
+        ledger.begin(KEY, attempt, counts=True)
+        ledger.acknowledged(KEY, attempt, at(10 * attempt), count)
+    ledger.begin(KEY, 3, counts=True)
+    ledger.begin(KEY, 4, counts=True)
+    ledger.refused(KEY, 4)
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (Found(2, at(20)), []),
+        (Found(3, at(21)), []),
+        (Found(3, at(19)), ["lost"]),
+        (Found(2, at(21)), ["lost"]),
+        (Found(1, at(10)), ["lost"]),
+        (Found(4, at(22)), ["repeated"]),
+        (None, ["lost"]),
+    ],
+)
+def test_a_counter_keeps_within_its_bounds(counter: Ledger, found: Found | None, verdict: list[str]) -> None:
+    assert kinds(counter, found) == verdict
+
+
+@pytest.mark.parametrize(("count", "verdict"), [(3, []), (4, []), (2, ["lost"]), (5, ["repeated"])])
+def test_an_acknowledged_count_keeps_within_them_too(counter: Ledger, count: int, verdict: list[str]) -> None:
+    counter.begin(KEY, 5, counts=True)
+    counter.acknowledged(KEY, 5, at(50), count)
+    assert [violation.kind for violation in counter.violations] == verdict
+
+
+def test_a_counter_that_nobody_saw_acknowledged_may_be_missing() -> None:
+    ledger = Ledger()
+    ledger.begin(KEY, 1, counts=True)
+    assert kinds(ledger, None) == []
+
+
 def test_values_of_a_key_must_grow(ledger: Ledger) -> None:
     with pytest.raises(ValueError, match="not greater"):
         ledger.begin(KEY, 5)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from jepsen_like.ledger import Violation
-from jepsen_like.verdict import Result, Round
+from jepsen_like.verdict import Limits, Result, Round
 
 NODES = ("n0", "n1", "n2")
 
@@ -16,9 +17,7 @@ def result(
     service_ms: Sequence[float | None], voter_ms: float | None = 900.0, kills: bool = True, acknowledged: int = 1000
 ) -> Result:
     """Rounds with these service-back times, which kill the nodes in turn."""
-    rounds = [
-        Round((NODES[number % 3],), "a1", time_ms, voter_ms, kills) for number, time_ms in enumerate(service_ms)
-    ]
+    rounds = [Round((NODES[number % 3],), "a1", time_ms, voter_ms, kills) for number, time_ms in enumerate(service_ms)]
     return Result("shard", rounds, {"acknowledged": acknowledged, "refused": 0, "unknown": 0})
 
 
@@ -80,3 +79,36 @@ def test_violations_and_defects_are_complaints() -> None:
     judged.violations = [Violation("lost", "k1", ""), Violation("lost", "k2", "")]
     judged.defects = ["a traceback in n0/log: KeyError"]
     assert judged.complaints() == ["2 times lost", "a traceback in n0/log: KeyError"]
+
+
+# -- drills with limits of their own -----------------------------------------------------------------
+
+
+def unlimited(service_ms: Sequence[float | None], awaited: bool = True) -> Result:
+    judged = result(service_ms, voter_ms=None)
+    judged.limits = Limits(None, None, None)
+    judged.rounds = [replace(each, awaited=awaited) for each in judged.rounds]
+    return judged
+
+
+def test_without_limits_only_coming_back_counts() -> None:
+    assert unlimited([29_000.0] * 10).complaints() == []
+    assert complaint(unlimited([500.0] * 9 + [None])) == "service did not come back in 1 of 10 rounds"
+
+
+def test_a_round_that_was_not_waited_for_has_no_time_to_judge() -> None:
+    judged = unlimited([500.0] * 10)
+    judged.rounds[3] = replace(judged.rounds[3], service_back_ms=None, awaited=False)
+    assert judged.complaints() == []
+
+
+def test_not_waiting_for_any_round_shows_nothing() -> None:
+    assert complaint(unlimited([None] * 10, awaited=False)) == "not one round was run"
+
+
+def test_a_refill_has_the_time_that_its_drill_gives_it() -> None:
+    judged = result([500.0], voter_ms=30_000.0)
+    judged.limits = Limits(None, None, 30_000.0)
+    assert judged.complaints() == []
+    judged.rounds = [replace(judged.rounds[0], full_voter_ms=30_001.0)]
+    assert complaint(judged) == "n0 was a full voter after 30001 ms, limit 30000 ms"

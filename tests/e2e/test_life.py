@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,10 @@ def test_acknowledged_writes_survive_the_death_of_every_node_at_once(cluster: Re
     for address in nodes:
         assert read(address, list(written)) == written
     assert write(nodes[0], "after", 1).version
+
+
+def _is_new(cluster: RealCluster, node: str, before: dict[str, int]) -> bool:
+    return (cluster.ready() or before)[node] != before[node]
 
 
 def _all_new(now: dict[str, int] | None, before: dict[str, int]) -> bool:
@@ -111,3 +116,17 @@ def test_a_second_supervisor_on_the_same_folder_is_refused(cluster: RealCluster)
     assert f"in use by another `raftcache up` (pid {cluster.up.pid if cluster.up else 0})" in done.stderr
     assert put(next(iter(cluster.http().values())), "still", {"value": 1}).status == 201
     assert os.path.exists(cluster.ready_file)
+
+
+def test_a_killed_node_of_a_memory_only_cluster_comes_back_as_a_new_member(tmp_path: Path) -> None:
+    with RealCluster(tmp_path, shards=2, memory=True) as cluster:
+        nodes = list(cluster.http().values())
+        written = {f"key-{number}": write(nodes[0], f"key-{number}", number) for number in range(20)}
+        for victim in ("n0", "n1"):
+            before = cluster.wait_ready()
+            cluster.fault("kill", victim)
+            wait_until(partial(_is_new, cluster, victim, before), f"{victim} to be a voter again")
+        assert read(nodes[1], list(written)) == written, "two of the three that held it have lost everything since"
+        assert cluster.tracebacks() == []
+        kept = [path.name for path in cluster.data_dir.glob("n*/*") if path.name not in ("node.toml", "pid", "log")]
+        assert kept == []

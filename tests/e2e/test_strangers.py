@@ -142,7 +142,7 @@ def test_a_client_is_no_peer(whole: RealCluster) -> None:
         ({"value": 1, "ttlSeconds": -5}, 400, "ttlSeconds"),
         ({"value": 1, "ttlSeconds": "soon"}, 400, "ttlSeconds"),
         ({"value": 1, "surprise": 2}, 400, "surprise"),
-        ({"value": 1, "durability": "durable"}, 400, "durability"),
+        ({"value": 1, "durability": "sure"}, 400, "durability"),
         ({"ttlSeconds": 5}, 400, "value"),
     ],
 )

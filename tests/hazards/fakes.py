@@ -125,8 +125,10 @@ class LabFiles(OsFiles):
     """The machine's files, which fail or kill the process on demand. Syncing is a no-op: no power is lost here."""
 
     def __init__(self) -> None:
-        self.failing = False
+        self.failing = self.failing_syncs = False
         self.changes_left: int | None = None
+        self.syncs: list[str] = []
+        """The files that were synced, in order."""
 
     def about_to_change(self) -> None:
         if self.failing:
@@ -150,6 +152,12 @@ class LabFiles(OsFiles):
     def remove(self, path: str) -> None:
         self.about_to_change()
         super().remove(path)
+
+    def sync(self, path: str) -> None:
+        self.about_to_change()
+        if self.failing_syncs:
+            raise OSError(errno.EIO, "the disk did not take it")
+        self.syncs.append(path)
 
     def sync_dir(self, path: str) -> None:
         self.about_to_change()

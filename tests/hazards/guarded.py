@@ -5,6 +5,7 @@ Storage is the real one: in memory, or in files of `tmp_path` that can refuse wr
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from raftcache.consensus.journal import REGULAR
 from raftcache.consensus.messages import SNAPSHOT, Message, unpack_frame
 from raftcache.net.api import LinkReceiver, Peer
 from raftcache.wal.api import GroupStorage, SnapshotMeta
+from raftcache.wal.segments import SEGMENT_SUFFIX
 from raftcache.wal.storage import memory_storage, open_storage
+from raftcache.wal.suspicion import SUSPECT
 
 from .fakes import Killed, LabFiles, LabRuntime
 from .laboratory import EAGERNESS, Laboratory, LogEntry
@@ -81,6 +84,9 @@ class LabMachine:
         self._event("lost", term)
         self.waiting.clear()
 
+    def synced(self, index: int) -> None:
+        self._event("synced", index)
+
     def snapshot_blocks(self) -> Iterator[bytes]:
         cut = list(self.state)
         starts = range(0, len(cut), PAYLOADS_PER_BLOCK)
@@ -88,6 +94,9 @@ class LabMachine:
 
     def prepare_restore(self, blocks: Iterable[bytes]) -> list[bytes]:
         return [payload for block in blocks for payload in msgpack.unpackb(block)]
+
+    def discard(self, prepared: list[bytes]) -> None:
+        self._event("discard", len(prepared))
 
     def install(self, prepared: list[bytes], index: int, term: int) -> None:
         self._event("install", index, term)
@@ -135,7 +144,7 @@ class GuardedLab(Laboratory):
         self.now = 1000.0
         self.nodes: dict[str, GuardedNode] = {}
         self.files = {name: LabFiles() for name in self.names}
-        self.starts = dict.fromkeys(self.names, 0)
+        self.starts, self.disks = dict.fromkeys(self.names, 0), dict.fromkeys(self.names, 0)
         self.eagerness = dict(zip(self.names, EAGERNESS, strict=False))
         self.events: dict[str, list[str]] = {name: [] for name in self.names}
         self.one_by_one = False
@@ -151,7 +160,7 @@ class GuardedLab(Laboratory):
         self.starts[name] += 1
         self.history[name] = []
         self.files[name] = LabFiles()
-        incarnation = "a0" if self.journal == "file" else f"a{number}"
+        incarnation = f"a{self.disks[name] if self.journal == 'file' else number}"
         node = GuardedNode(self, name, incarnation, f"r{number}", self._storage(name))
         self.nodes[name] = node
         founders = tuple(MemberId(each, "a0") for each in self.initial) if number == 0 else ()
@@ -192,9 +201,27 @@ class GuardedLab(Laboratory):
 
     # -- faults ----------------------------------------------------------------------------------
 
-    def fail_writes(self, name: str) -> None:
-        """The node's disk is full from now on."""
-        self.files[name].failing = True
+    def fail_writes(self, name: str, failing: bool = True) -> None:
+        """The node's disk is full from now on, or no longer."""
+        self.files[name].failing = failing
+
+    def fail_syncs(self, name: str, failing: bool = True) -> None:
+        """From now on the node's disk takes writes and fails to sync them, or no longer."""
+        self.files[name].failing_syncs = failing
+
+    def suspect(self, *names: str) -> None:
+        """Nodes that are down lost power: what they find when they start may lack what they acknowledged."""
+        for name in names:
+            (self.directory / name / SUSPECT).touch()
+
+    def empty_disk(self, name: str) -> None:
+        """A node that is down loses all it had, and comes back as another incarnation that nobody knows."""
+        shutil.rmtree(self.directory / name)
+        self.disks[name] += 1
+
+    def log_syncs(self, name: str) -> int:
+        """How often the node's log was synced since it started."""
+        return sum(path.endswith(SEGMENT_SUFFIX) for path in self.files[name].syncs)
 
     def kill_after(self, name: str, changes: int) -> None:
         """The node's process dies at the file operation after `changes` more."""
@@ -226,6 +253,17 @@ class GuardedLab(Laboratory):
         group, machine = self.group(name), self.nodes[name].machine
         machine.waiting[group.propose(payload)] = (group.term, payload)
         self.nodes[name].runtime.end_turn()
+
+    def propose_durable(self, name: str, payload: bytes) -> int:
+        """Propose something that a quorum is to sync; returns its index."""
+        index = self.group(name).propose(payload, sync=True)
+        self.nodes[name].runtime.end_turn()
+        return index
+
+    def told_durable(self, name: str) -> int:
+        """Up to where the node's machine was told, since it started, that a quorum has synced everything."""
+        told = [int(event.split()[1]) for event in self.events[name] if event.startswith("synced ")]
+        return max(told, default=0)
 
     def leads(self, name: str) -> bool:
         return self.group(name).leads_now()

@@ -219,6 +219,11 @@ class Laboratory(ABC):
         self.paused.clear()
         self.connect_all()
 
+    def heal_keeping_holds(self) -> None:
+        """All links come back; what is held stays held."""
+        self.apart.clear()
+        self.connect_all()
+
     def hold(self, source: str, *targets: str) -> None:
         """Keep what `source` sends to `targets` on the link until it is delivered by hand or released."""
         self.network.held |= {(source, target) for target in targets}

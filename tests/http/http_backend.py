@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -45,7 +45,7 @@ from raftcache.errors import (
     UnknownNamespace,
     ValueTooLarge,
 )
-from raftcache.frontends.backend import DeleteDone, PolicyDone, PolicyWritten
+from raftcache.frontends.backend import DeleteDone, PolicyDone, PolicyWritten, ReplaceDone, ShardReplaced
 
 WALL_MS = 1_700_000_000_000
 SHARD, TERM = "7c1f", 3
@@ -92,6 +92,7 @@ class FakeBackend:
         self.held: list[Callable[[], None]] | None = None
         self.commands: list[tuple[Command, float]] = []
         self.is_ready = (True, "")
+        self.replaced: list[tuple[str, str | None]] = []
         self._know(Namespace("default", 1))
         self._know(Namespace("safe", 2, ack=AckLevel.QUORUM))
         self._know(Namespace("brief", 3, default_ttl_ms=90_000, max_item_bytes=100))
@@ -150,10 +151,24 @@ class FakeBackend:
             "maxItemBytes": policy.max_item_bytes,
         }
 
+    def replace_shard(self, shard_id: str, source: str | None, deadline: float, done: ReplaceDone) -> None:
+        if self.failing is not None:
+            return done(self.failing)
+        self.replaced.append((shard_id, source))
+        done(ShardReplaced("0b0b", shard_id, source))
+
     def cluster(self) -> dict[str, Any]:
         replicas = [{"node": "n0", "state": "voter"}]
         shard = {"id": SHARD, "slots": [[0, 16383]], "replicas": replicas, "leader": "n0", "term": TERM}
         return {"epoch": 7, "nodes": [{"id": "n0", "state": "up"}], "shards": [shard]}
+
+    def take_snapshots(
+        self, nodes: Sequence[str], shards: Sequence[str], deadline: float, done: Callable[[list[dict[str, Any]]], None]
+    ) -> None:
+        taken = {"index": 7, "keys": len(self.entries), "bytes": 100, "seconds": 0.5, "error": None}
+        failed = {"index": None, "keys": None, "bytes": None, "seconds": None, "error": "no such replica"}
+        wanted = [(node, shard) for node in nodes or ["n0"] for shard in shards or [SHARD]]
+        done([{"node": n, "group": s, **(taken if (n, s) == ("n0", SHARD) else failed)} for n, s in wanted])
 
     def ready(self) -> tuple[bool, str]:
         return self.is_ready

@@ -67,7 +67,7 @@ def test_malformed_json_is_refused_with_its_position(caller: Caller, body: bytes
         ({"value": 1, "ifVersion": "v7c1.3"}, ("ifVersion", "v7c1.3")),
         ({"value": 1, "ifVersion": "v7c1.3.4\n"}, ("ifVersion",)),
         ({"value": 1, "ifVersion": "v7c1.3." + "9" * 30}, ("ifVersion", "9999")),
-        ({"value": 1, "durability": "durable"}, ("durability", "primary, quorum", 'got "durable"', "built")),
+        ({"value": 1, "durability": "sure"}, ("durability", "primary, quorum, durable", 'got "sure"')),
         ({"value": 1, "durability": "QUORUM"}, ("durability", "primary, quorum")),
         ({"value": 1, "durability": 2}, ("durability", "got 2")),
     ],
@@ -134,7 +134,7 @@ def test_a_number_of_endless_digits(caller: Caller) -> None:
         ("PUT", "ifAbsent=1", ("ifAbsent", "1")),
         ("PUT", "ifAbsent", ("ifAbsent",)),
         ("PUT", "ifVersion=x", ("ifVersion", "x")),
-        ("PUT", "durability=durable", ("durability", "primary, quorum", "durable")),
+        ("PUT", "durability=sure", ("durability", "primary, quorum, durable", "sure")),
         ("PUT", "value=1", ("'value'",)),
     ],
 )

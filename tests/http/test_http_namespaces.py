@@ -53,7 +53,7 @@ def test_delete(caller: Caller) -> None:
 @pytest.mark.parametrize(
     ("policy", "named"),
     [
-        ({"ack": "durable"}, ("ack", '"durable"', "primary, quorum", "built")),
+        ({"ack": "sure"}, ("ack", '"sure"', "primary, quorum, durable")),
         ({"readLevel": "committed"}, ("readLevel", '"committed"', "latest, linearizable")),
         ({"evictionPolicy": "lru"}, ("unknown field", "evictionPolicy")),
         ({"defaultTtlSeconds": -1}, ("defaultTtlSeconds", "-1")),

@@ -46,6 +46,15 @@ def test_metrics(caller: Caller) -> None:
     assert "raftcache_fake_entries 1.0" in lines
 
 
+def test_snapshots_are_taken_and_reported(caller: Caller) -> None:
+    caller.call("PUT", "/v1/cache/default/k", {"value": 1})
+    row = {"node": "n0", "group": "7c1f", "index": 7, "keys": 1, "bytes": 100, "seconds": 0.5, "error": None}
+    assert caller.call("POST", "/v1/snapshots", {}).json == {"snapshots": [row]}
+    rows = caller.call("POST", "/v1/snapshots", {"nodes": ["n9"], "shards": ["7c1f"]}).json["snapshots"]
+    assert [(each["node"], each["index"], each["error"]) for each in rows] == [("n9", None, "no such replica")]
+    assert caller.call("POST", "/v1/snapshots", {"node": "n0"}).error["code"] == "bad_request"
+
+
 def test_stray_paths_and_methods(caller: Caller) -> None:
     for path in ("/", "/v1/cache/default", "/v1/cache//k", "/v2/cache/a/b", "//v1/cluster"):
         answer = caller.call("GET", path)

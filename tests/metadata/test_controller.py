@@ -12,17 +12,23 @@ from raftcache.consensus.api import GroupStatus, MemberId, PeerStatus
 from raftcache.metadata import controller as controller_module
 from raftcache.metadata.applying import apply
 from raftcache.metadata.commands import PutNode, SetShard
-from raftcache.metadata.controller import Controller, NodeReport, decode_report, encode_report
+from raftcache.metadata.controller import Controller
 from raftcache.metadata.decisions import (
     AddMember,
-    GroupReport,
     Propose,
     RemoveMember,
     TransferLeadership,
     decide,
-    report_of,
 )
 from raftcache.metadata.replica import MetadataReplica
+from raftcache.metadata.reports import (
+    GroupReport,
+    NodeReport,
+    ReplicaReport,
+    decode_report,
+    encode_report,
+    report_of,
+)
 from raftcache.metadata.state import MetadataState, Node
 from raftcache.testing.virtual import VirtualRuntime
 
@@ -240,7 +246,7 @@ def test_a_report_counts_as_healthy_who_is_connected_and_near():
         peer("n4", connected=False),
         peer("n5", sending=True),
     ]
-    status = GroupStatus("7c1f", A["n0"], (A["n0"], A["n1"]), True, "n0", 3, 5, 5, 5, 1, 0, 0, peers)
+    status = GroupStatus("7c1f", A["n0"], (A["n0"], A["n1"]), True, "n0", 3, 5, 5, 5, 1, 0, 0, peers=peers)
     assert report_of(status) == GroupReport("7c1f", 3, "n0", (A["n0"], A["n1"]), (A["n0"], A["n1"]))
 
 
@@ -343,6 +349,10 @@ def test_the_shell_renews_what_is_wanted_through_its_own_group():
     replica.submit(PutNode("n2", "b", node.addresses), lambda result: None)
     group.commit()
     runtime.turn()
+    assert not any(member("n2", "b") in replica.state.wanted(each) for each in GROUPS), "nobody has led them lately"
+    for each in GROUPS:
+        _say(controller, "n0", each)
+    controller.look()
     group.commit()
     assert all(member("n2", "b") in replica.state.wanted(each) for each in GROUPS) and done == []
     controller.stop()
@@ -350,3 +360,55 @@ def test_the_shell_renews_what_is_wanted_through_its_own_group():
     runtime.advance(10.0)
     group.commit()
     assert replica.state.epoch == epoch
+
+
+# -- a quorum that is gone for good ----------------------------------------------------------------
+
+
+def _two_are_gone(replica: MetadataReplica, group: OneMemberGroup) -> None:
+    for name in ("n1", "n2"):
+        replica.submit(PutNode(name, "b", replica.state.node(name).addresses), lambda result: None)
+    group.commit()
+
+
+def _survive(controller: Controller) -> None:
+    left = ReplicaReport("7c1f", A["n0"], (A["n0"], A["n1"], A["n2"]), 2, 9, False)
+    controller.report(decode_report(encode_report(NodeReport("n0", (), (left,)))))
+
+
+def _wait(runtime: VirtualRuntime, group: OneMemberGroup, controller: Controller, seconds: float) -> None:
+    end = runtime.now() + seconds
+    while runtime.now() < end:
+        _survive(controller)
+        runtime.advance(0.25)
+        group.commit()
+
+
+def test_a_loss_is_declared_only_after_a_long_silence_of_its_leader():
+    runtime, replica, group, controller, _ = _shell()
+    controller.start()
+    _wait(runtime, group, controller, 5.0)
+    _say(controller, "n0", "7c1f")
+    _wait(runtime, group, controller, 4.0)
+    _two_are_gone(replica, group)
+    _wait(runtime, group, controller, 5.5)
+    assert replica.state.shard("7c1f").state == "active"
+    _wait(runtime, group, controller, 2.0)
+    assert replica.state.shard("7c1f").state == "lost"
+    assert [each.member for each in replica.state.shard("7c1f").survivors] == [A["n0"]]
+
+
+def test_a_new_metadata_leader_begins_to_wait_anew():
+    """It has not heard of any leader yet, and cannot know who did."""
+    runtime, replica, group, controller, _ = _shell()
+    _two_are_gone(replica, group)
+    controller.start()
+    _wait(runtime, group, controller, 8.0)
+    group.lose()
+    runtime.advance(60.0)
+    group.gain()
+    group.commit()
+    _wait(runtime, group, controller, 9.0)
+    assert replica.state.shard("7c1f").state == "active"
+    _wait(runtime, group, controller, 3.0)
+    assert replica.state.shard("7c1f").state == "lost"

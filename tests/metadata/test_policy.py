@@ -29,14 +29,14 @@ def test_a_whole_document():
     parsed = parse_policy("x", {**document, "replicationFactor": 3}, 3)
     assert parsed == Namespace("x", 0, AckLevel.QUORUM, ReadLevel.LATEST, 1500, 10)
     assert policy_document(parsed) == document
+    assert parse_policy("x", {"ack": "durable"}, 3) == Namespace("x", 0, AckLevel.DURABLE)
 
 
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ({"ack": "durable"}, ["ack", "'durable'", "not available yet"]),
         ({"readLevel": "committed"}, ["readLevel", "'committed'", "not available yet"]),
-        ({"ack": "none"}, ["ack", "'primary' or 'quorum'", "'none'"]),
+        ({"ack": "none"}, ["ack", "'primary' or 'quorum' or 'durable'", "'none'"]),
         ({"ack": 1}, ["ack", "got 1"]),
         ({"ack": ["quorum"]}, ["ack", "['quorum']"]),
         ({"readLevel": "replica"}, ["readLevel", "'latest' or 'linearizable'", "'replica'"]),

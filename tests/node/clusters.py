@@ -69,7 +69,34 @@ def move(cluster: SimCluster, shard: Shard, *nodes: str) -> None:
 def holds_files(cluster: SimCluster, node_id: str, group_id: str) -> bool:
     """Whether anything of the group is on the node's disk."""
     files = cluster.files[node_id]
-    return files.exists(f"{DATA}/{group_id}") or any(f"/{group_id}/" in name for name in files._names)
+    return files.exists(f"{DATA}/{group_id}")
+
+
+def damage(cluster: SimCluster, node_id: str, group_id: str) -> str:
+    """Flip a byte in the oldest file of a group's log; the path of that file."""
+    files, folder = cluster.files[node_id], f"{DATA}/{group_id}/log"
+    path = f"{folder}/{min(files.listdir(folder))}"
+    files.corrupt(path, files.size(path) // 2)
+    return path
+
+
+def replica_numbers(cluster: SimCluster, node_id: str) -> dict[str, int]:
+    """Under which number a node holds each group that is open there."""
+    return {group_id: group.member.replica for group_id, group in core(cluster, node_id).host.groups.items()}
+
+
+def member_names(cluster: SimCluster, group_id: str) -> set[str]:
+    """The members of a group, as its leader counts them; none where nobody leads."""
+    for process in cluster.running():
+        group = process.core.host.groups.get(group_id)
+        if group is not None and group.leads_now():
+            return {str(member) for member in group.members}
+    return set()
+
+
+def metadata_leader(cluster: SimCluster) -> str:
+    """The node that serves the metadata group."""
+    return next(process.node_id for process in cluster.running() if process.core.metadata.serving)
 
 
 def write(cluster: SimCluster, node_id: str, key: bytes, value: bytes) -> Reply | None:

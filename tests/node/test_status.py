@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from raftcache.metadata.state import METADATA_GROUP
+from raftcache.node.metrics import replica_metrics
 from raftcache.node.status import cluster_document, readiness
 from raftcache.testing.cluster import ClusterSettings, SimCluster
 
@@ -116,5 +117,58 @@ def test_a_node_names_the_replica_that_has_stopped() -> None:
     assert c.succeeded(c.write(cluster, shard.preferred, b"key", b"value"))
     assert c.run_until(cluster, lambda: not readiness(c.core(cluster, follower))[0], 5)
     reason = readiness(c.core(cluster, follower))[1]
-    assert reason.startswith("the replica of ") and "has stopped" in reason and "no space left on device" in reason
+    assert reason.startswith("the replica of ") and "cannot use its disk just now" in reason
+    assert "no space left on device" in reason
     assert readiness(c.core(cluster, shard.preferred)) == (True, ""), "which is that node's matter alone"
+    assert c.run_until(cluster, lambda: readiness(c.core(cluster, follower))[0], 10), "and passes by itself"
+
+
+def test_a_node_that_is_opening_its_groups_says_which_and_how_far_it_has_come() -> None:
+    cluster = c.created()
+    cluster.kill("n0")
+    cluster.start("n0")
+    node = c.core(cluster, "n0")
+    assert c.run_until(cluster, lambda: METADATA_GROUP in node.replicas.busy, 1)
+    assert readiness(node) == (False, "starting: the metadata group: opening")
+    node.replicas.busy[METADATA_GROUP].restored(1_234, 5_000)
+    assert readiness(node) == (False, "starting: the metadata group: restored 1,234 of 5,000 keys")
+    shard = c.the_shard(cluster)
+    said = set()
+    while not readiness(node)[0] and cluster.loop.time < 60:
+        said.add(readiness(node)[1])
+        c.run(cluster, 0.001)
+    assert f"starting: shard {shard.id}: opening" in said
+    assert c.run_until(cluster, lambda: readiness(node) == (True, ""), 10)
+
+
+def test_votes_that_cannot_be_put_on_disk_are_a_reason() -> None:
+    cluster = c.created()
+    node = c.core(cluster, "n0")
+    node.host.votes_error = "terms and votes cannot be written: read-only"
+    assert readiness(node) == (False, "terms and votes cannot be written: read-only")
+
+
+def test_the_metrics_of_replicas() -> None:
+    cluster = c.created()
+    node = c.core(cluster, "n0")
+    shard = c.the_shard(cluster)
+    node.replicas.refuse("ffff", "as a test has it")
+    group = node.host.groups[shard.id]
+    group.gate.dropped, group.compaction.failed, group.mending.failures = 3, 4, 5
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for metric in replica_metrics(node)
+        for sample in metric.samples
+    }
+    assert samples["raftcache_replicas", "open"] == 2
+    assert samples["raftcache_replicas", "refused"] == 1
+    assert samples["raftcache_replica_number", shard.id] == 0
+    assert samples["raftcache_messages_dropped_total", shard.id] == 3
+    assert samples["raftcache_snapshot_failures_total", shard.id] == 4
+    assert samples["raftcache_disk_failures_total", shard.id] == 5
+    assert samples["raftcache_shard_lost", shard.id] == 0
+    assert samples["raftcache_votes_error",] == 0
+    group.mending.reason = "no space"
+    metrics = {(s.name, *s.labels.values()): s.value for metric in replica_metrics(node) for s in metric.samples}
+    assert metrics["raftcache_disk_error", shard.id] == 1
+    assert (metrics["raftcache_replicas", "open"], metrics["raftcache_replicas", "stopped"]) == (1, 1)

@@ -101,17 +101,23 @@ class FakeGroup:
     stepped_down: list[str] = field(default_factory=list)
     machine: Any = None
     sync_commit: bool = False
+    on_disk: bool = True
+    slow_disk: bool = False
+    durable_index: int = 0
+    wished: set[int] = field(default_factory=set)
 
     def leads_now(self) -> bool:
         return self.leading and self.confirmed
 
-    def propose(self, payload: bytes) -> int:
+    def propose(self, payload: bytes, sync: bool = False) -> int:
         if self.refusal is not None:
             raise self.refusal
         if not self.leading:
             raise NotLeader("scripted")
         self.log.append((self.term, payload))
         index = len(self.log)
+        if sync:
+            self.wished.add(index)
         if self.sync_commit:
             self.commit()
         return index
@@ -125,6 +131,7 @@ class FakeGroup:
 
     def gain(self, node_id: str = "n0") -> None:
         self.term += 1
+        self.durable_index = 0
         self.leading, self.leader = True, node_id
         self.machine.leadership_gained(self.term)
 
@@ -150,6 +157,15 @@ class FakeGroup:
             self.applied += 1
             term, payload = self.log[self.applied - 1]
             self.machine.apply(self.applied, term, payload)
+        if not self.slow_disk:
+            self.sync()
+
+    def sync(self) -> None:
+        """A quorum has synced all that is committed; the machine is told where it leads and somebody wished it."""
+        newest = max((index for index in self.wished if index <= self.applied), default=0)
+        if self.leading and newest > self.durable_index:
+            self.durable_index = self.applied
+            self.machine.synced(self.applied)
 
 
 class Bench:

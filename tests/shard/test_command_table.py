@@ -28,7 +28,6 @@ BAD = [
     (Expire(b"k", -5), "bad_request", ["ttl", "-5"]),
     (Delete(b"safe:k", ack=AckLevel.PRIMARY), "level_too_low", ["durability", "primary", "quorum", "safe"]),
     (Get(b"safe:k", ReadLevel.LATEST), "level_too_low", ["consistency", "latest", "linearizable", "safe"]),
-    (Set(b"k", b"", ack=AckLevel.DURABLE), "bad_request", ["durability", "durable", "not built yet"]),
     (Get(b"k", ReadLevel.COMMITTED), "bad_request", ["consistency", "committed", "not built yet"]),
     (t.Persist(b""), "invalid_key", ["key"]),
     (MultiGet((Get(b"k"),) * 1001), "too_many_keys", ["keys", "1001", "1000"]),
@@ -63,10 +62,9 @@ def test_the_limits_themselves_are_allowed(command: t.Command) -> None:
 
 
 def test_a_policy_that_is_not_built_yet_is_refused_at_each_command() -> None:
-    durable = Namespaces(1, (Namespace("default", 1, ack=AckLevel.DURABLE),))
-    for command in (Set(b"k", b""), Set(b"k", b"", ack=AckLevel.DURABLE)):
-        with pytest.raises(RaftcacheError, match="durable is not built yet"):
-            validate(command, durable)
+    committed = Namespaces(1, (Namespace("default", 1, read_level=ReadLevel.COMMITTED),))
+    with pytest.raises(RaftcacheError, match="committed is not built yet"):
+        validate(Get(b"k"), committed)
 
 
 def test_every_command_has_a_row_and_every_single_one_a_function() -> None:

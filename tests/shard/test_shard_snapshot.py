@@ -64,7 +64,8 @@ def test_a_step_looks_at_a_bounded_number_of_keys_even_where_none_is_left() -> N
     for number in range(3 * KEYS_PER_STEP):
         bench.send(Set(b"k%d" % number, b""))
     entries = [block for block in bench.replica.snapshot_blocks() if msgspec.msgpack.decode(block)[0] == ENTRIES]
-    assert [msgspec.msgpack.decode(block)[1] for block in entries] == [[]] * 4
+    assert [msgspec.msgpack.decode(block)[1] for block in entries] == [[]] * len(entries)
+    assert len(entries) > 3
 
 
 def test_an_abandoned_snapshot_lets_go_of_its_cut() -> None:
@@ -92,6 +93,28 @@ def test_installing_replaces_what_was_there_and_adjusts_the_budget() -> None:
     assert other.lead().replica.serving
 
 
+def test_restoring_tells_how_far_it_has_come() -> None:
+    bench = Bench().lead()
+    for number in range(600):
+        bench.send(Set(b"k%d" % number, b"x" * 1000))
+    bench.settle()
+    bench.send(Set(b"speculative", b"x"))
+    told: list[tuple[int, int]] = []
+    bench.replica.on_restored = lambda done, keys: told.append((done, keys))
+    bench.replica.prepare_restore(bench.replica.snapshot_blocks())
+    assert told[0] == (0, 600) and told[-1] == (600, 600) and len(told) > 3
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_what_nobody_installs_is_let_go_of_in_steps() -> None:
+    bench = loaded()
+    prepared = bench.replica.prepare_restore(bench.replica.snapshot_blocks())
+    bench.replica.discard(prepared)
+    assert len(prepared.keyspace.all_keys()) == 50
+    bench.runtime.advance(1)
+    assert bench.replica._trash.waiting == 0
+
+
 def damaged(blocks: list[bytes]) -> dict[str, list[bytes]]:
     encode = msgspec.msgpack.encode
     return {
@@ -99,14 +122,16 @@ def damaged(blocks: list[bytes]) -> dict[str, list[bytes]]:
         "no end": blocks[:-1],
         "no header": blocks[1:],
         "block lost": [blocks[0], blocks[-1]],
+        "block twice": [blocks[0], blocks[1], blocks[1], blocks[-1]],
+        "other count": [encode([HEADER, 2, "7c1f", 1, 1, 0, [], 49]), *blocks[1:]],
         "more after the end": [*blocks, blocks[1]],
         "garbage": [blocks[0], b"\xc1"],
         "cut short": [blocks[0], blocks[1][:-1]],
         "unknown kind": [blocks[0], encode([9])],
         "empty array": [blocks[0], encode([])],
         "wrong types": [blocks[0], encode([ENTRIES, [["k", 1]]])],
-        "other format": [encode([HEADER, 99, "7c1f", 1, 1, 0, []]), *blocks[1:]],
-        "other shard": [encode([HEADER, 1, "beef", 1, 1, 0, []]), *blocks[1:]],
+        "other format": [encode([HEADER, 99, "7c1f", 1, 1, 0, [], 50]), *blocks[1:]],
+        "other shard": [encode([HEADER, 2, "beef", 1, 1, 0, [], 50]), *blocks[1:]],
     }
 
 

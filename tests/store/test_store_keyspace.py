@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raftcache.store.entry import Entry, entry_bytes
-from raftcache.store.expire import BUCKET_MS, STALE_BUCKETS_LIMIT, ExpiryIndex
-from raftcache.store.keyspace import Keyspace
+from raftcache.store.expire import BUCKET_MS, STALE_BUCKETS_LIMIT, WHEELS, ExpiryIndex
+from raftcache.store.keyspace import PAGES, Keyspace
 from raftcache.store.memory import MemoryBudget
 
 
@@ -65,8 +65,8 @@ def test_a_cut_is_the_committed_state_however_it_changes_later(
     for step in after:
         change(keyspace, *step)
     seen += list(rows)
-    assert {key: found for key, found in seen if found is not None} == expected
-    assert len({key for key, _ in seen}) == len(seen)
+    assert dict(seen) == expected
+    assert cut.count == len(expected) == len(seen)
     cut.close()
     cut.close()
     assert budget.used_bytes == keyspace.used_bytes == recount(keyspace)
@@ -95,6 +95,55 @@ def test_a_pinned_preimage_counts_as_memory_until_the_cut_is_closed() -> None:
     assert budget.used_bytes == keyspace.used_bytes + entry_bytes(b"k", b"x" * 1000)
     cut.close()
     assert budget.used_bytes == keyspace.used_bytes
+
+
+def test_a_page_that_was_read_pins_nothing_any_more() -> None:
+    budget = MemoryBudget()
+    keyspace = Keyspace(budget)
+    for number in range(100):
+        keyspace.put(b"%d" % number, entry(b"x" * 1000))
+    cut = keyspace.cut()
+    for number in range(100):
+        keyspace.put(b"%d" % number, entry(b"y"))
+    pinned = [cut.pinned_bytes]
+    while cut.read_page() is not None:
+        pinned.append(cut.pinned_bytes)
+    assert pinned == sorted(pinned, reverse=True) and pinned[-1] == 0
+    for number in range(100):
+        keyspace.put(b"%d" % number, entry(b"z"))
+    assert cut.pinned_bytes == 0 and budget.used_bytes == keyspace.used_bytes
+
+
+def test_no_page_holds_much_more_than_its_share() -> None:
+    """What a step looks at is a page: consecutive keys, keys of one namespace and of one slot must spread."""
+    for form in (b"%d", b"sessions:%08d", b"{user1}:%d"):
+        keyspace = Keyspace(MemoryBudget())
+        keyspace.load([(form % number, entry()) for number in range(20 * PAGES)])
+        assert max(len(keyspace.keys_of_page(number)) for number in range(PAGES)) < 3 * 20
+
+
+def test_loading_equals_putting_one_by_one_and_refuses_a_key_twice() -> None:
+    rows = [(b"%d" % number, entry(b"x" * number, expires_ms=number * 700)) for number in range(50)]
+    one_by_one, loaded = Keyspace(MemoryBudget()), Keyspace(MemoryBudget())
+    for row in rows:
+        one_by_one.put(*row)
+    loaded.load(rows[:20])
+    loaded.load(rows[20:])
+    assert live(loaded) == live(one_by_one) and len(loaded) == 50
+    assert loaded.used_bytes == one_by_one.used_bytes
+    assert loaded.expiries.size == one_by_one.expiries.size == 49
+    with pytest.raises(KeyError, match="occurs twice"):
+        loaded.load([(b"7", entry())])
+
+
+def test_what_is_let_go_of_is_handed_over_in_parts_of_a_page() -> None:
+    parts: list[Any] = []
+    keyspace, other = Keyspace(MemoryBudget(), parts.append), Keyspace(MemoryBudget())
+    keyspace.load([(b"%d" % number, entry(expires_ms=number)) for number in range(1000)])
+    keyspace.adopt(other)
+    pages, *buckets = parts
+    assert sum(map(len, pages)) == 1000 and max(map(len, pages)) < 20
+    assert sum(len(bucket) for wheel in buckets for bucket in wheel.values()) == 999
 
 
 def test_adopt_swaps_the_content_and_leaves_open_cuts_the_old_one() -> None:
@@ -131,7 +180,7 @@ def test_the_expiry_heap_stays_small_when_one_key_is_rewritten_for_ever() -> Non
     for step in range(5000):
         index.add(b"k", step * BUCKET_MS)
         index.discard(b"k", step * BUCKET_MS)
-    assert len(index._heap) <= STALE_BUCKETS_LIMIT + 1
+    assert index.heap_size() <= WHEELS * (STALE_BUCKETS_LIMIT + 1)
     index.add(b"k", 7)
     assert index.due(2 * BUCKET_MS, 5) == [b"k"]
 

@@ -313,7 +313,7 @@ def damaged_store(index: int, place: int) -> FakeFiles:
 
 @pytest.mark.parametrize("place", [0, 20, -1, -10])
 def test_a_damaged_newest_snapshot_is_refused_at_start(place: int) -> None:
-    with pytest.raises(SnapshotDamaged, match=r"0000000000000007.snap: .* Move the group's directory away"):
+    with pytest.raises(SnapshotDamaged, match=r"0000000000000007.snap: .* the node sets this replica aside"):
         FileSnapshots(damaged_store(7, place), "s", GROUP)
 
 

@@ -8,7 +8,7 @@ from raftcache.wal.log import FileLog
 
 GROUP = "7c1f"
 LOG = "g/log"
-SEGMENT_BYTES = 200
+SEGMENT_BYTES = 220
 """So small that a few entries fill a segment."""
 
 
@@ -17,14 +17,17 @@ def entry(index: int, term: int = 1, size: int = 20) -> Entry:
     return Entry(f"{index}/{term}/".encode().ljust(size, b"."), index, term)
 
 
-def open_log(files: FakeFiles, log_type: type[FileLog] = FileLog) -> FileLog:
+def open_log(
+    files: FakeFiles, log_type: type[FileLog] = FileLog, *, strict: bool = True, covered_index: int = 0
+) -> FileLog:
     """The test group's log."""
-    return log_type(files, LOG, GROUP, SEGMENT_BYTES)
+    return log_type(files, LOG, GROUP, SEGMENT_BYTES, strict=strict, covered_index=covered_index)
 
 
 def filled_log(files: FakeFiles, count: int, log_type: type[FileLog] = FileLog) -> FileLog:
     """A log with entries 1 to `count` of term 1, each flushed by itself."""
     log = open_log(files, log_type)
+    files.sync_dir("g")  # As opening the group does.
     for index in range(1, count + 1):
         log.append(entry(index))
         log.flush()
@@ -35,6 +38,19 @@ def reopened(files: FakeFiles) -> FileLog:
     """What a new process finds."""
     files.restart()
     return open_log(files)
+
+
+def segment_paths(files: FakeFiles) -> list[str]:
+    """The segment files, oldest first."""
+    return [f"{LOG}/{name}" for name in files.listdir(LOG) if name.endswith(".log")]
+
+
+def sync(log: FileLog) -> None:
+    """Sync what was flushed, as the engine does."""
+    work = log.sync_work()
+    assert work is not None, "nothing is unsynced"
+    work.run()
+    log.synced(work)
 
 
 def indexes(log: FileLog) -> list[int]:

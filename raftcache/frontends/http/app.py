@@ -12,7 +12,7 @@ from aiohttp.web_urldispatcher import AbstractRoute
 
 from raftcache.errors import InternalError, Overloaded, RaftcacheError
 from raftcache.frontends.backend import Backend
-from raftcache.frontends.http import batch, cache, cluster, counters, namespaces, openapi
+from raftcache.frontends.http import batch, cache, cluster, counters, namespaces, openapi, shards, snapshots
 from raftcache.frontends.http.context import FrontEnd, HttpSettings, too_large
 from raftcache.frontends.http.errors import JSON_TYPE, error_response, http_error_response
 from raftcache.frontends.http.intake import query
@@ -35,7 +35,9 @@ ROUTES: tuple[Route, ...] = (
     *batch.ROUTES,
     *counters.ROUTES,
     *namespaces.ROUTES,
+    *shards.ROUTES,
     *cluster.ROUTES,
+    *snapshots.ROUTES,
     Route(
         "GET",
         "/v1/openapi.json",

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from aiohttp import StreamReader, web
 
-from raftcache.commands.policy import NAME_PATTERN, full_key
+from raftcache.commands.policy import NAME_PATTERN, full_key, missing_namespace
 from raftcache.commands.types import KEY_LIMIT_BYTES, Command, Failure, Reply
 from raftcache.errors import (
     BadRequest,
@@ -19,7 +19,6 @@ from raftcache.errors import (
     InvalidKey,
     InvalidName,
     Overloaded,
-    UnknownNamespace,
     ValueTooLarge,
 )
 from raftcache.frontends.backend import Backend
@@ -86,7 +85,7 @@ class FrontEnd:
         return self.runtime.now() + timeout_seconds(request)
 
     def full_key(self, namespace: str, key: bytes, field: str = "key") -> bytes:
-        """The key in the keyspace. Raises InvalidName, UnknownNamespace, InvalidKey."""
+        """The key in the keyspace. Raises InvalidName, UnknownNamespace, NoLeader, InvalidKey."""
         self.check_namespace(namespace)
         whole = full_key(namespace, key)
         if not key or len(whole) > KEY_LIMIT_BYTES:
@@ -95,10 +94,10 @@ class FrontEnd:
         return whole
 
     def check_namespace(self, name: str) -> None:
-        """Raises InvalidName, UnknownNamespace."""
+        """Raises InvalidName, UnknownNamespace, NoLeader."""
         if name not in self.backend.namespaces().by_name:
             check_name(name)
-            raise UnknownNamespace(f"namespace {name!r} does not exist")
+            raise missing_namespace(self.backend.namespaces(), name)
 
     async def ask(self, command: Command, deadline: float, kind: type[R]) -> R:
         """Execute `command`, whose answer is a `kind`. Raises the error that came instead."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
+from raftcache.commands.policy import missing_namespace
 from raftcache.errors import BadRequest, InvalidPolicy, NoLeader, OutcomeUnknown, RaftcacheError, UnknownNamespace
 from raftcache.frontends.backend import PolicyWritten
 from raftcache.frontends.http.context import Answer, FrontEnd, check_name
@@ -54,7 +55,7 @@ async def get(front: FrontEnd, request: web.Request) -> web.Response:
     check_name(name)
     document = front.backend.namespace_document(name)
     if document is None:
-        raise UnknownNamespace(f"namespace {name!r} does not exist")
+        raise missing_namespace(front.backend.namespaces(), name)
     return json_answer(document)
 
 
@@ -91,7 +92,7 @@ ROUTES = (
         "One policy",
         get,
         {200: Answered("The whole policy.", Policy)},
-        (*BOUNDED_ERRORS, UnknownNamespace),
+        (*BOUNDED_ERRORS, UnknownNamespace, NoLeader),
         timed=False,
     ),
     Route(

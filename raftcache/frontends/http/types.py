@@ -26,7 +26,7 @@ TIMEOUT_DEFAULT_MS, TIMEOUT_LIMIT_MS = 5_000, 60_000
 
 Ttl = Annotated[float, Meta(gt=0, le=TTL_LIMIT_SECONDS, description="Seconds; fractions count to the millisecond.")]
 Delta = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]
-Durability = Literal["primary", "quorum"]
+Durability = Literal["primary", "quorum", "durable"]
 Consistency = Literal["latest", "linearizable"]
 VersionText = Annotated[
     str,
@@ -43,6 +43,8 @@ KeyText = Annotated[
 ItemKey = Annotated[
     str, Meta(description=f"As any key; one that is not 1 to {KEY_LIMIT_BYTES} bytes long is the error of its item.")
 ]
+PlainName = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
+"""A node or a shard."""
 NamespaceName = Annotated[str, Meta(extra_json_schema={"pattern": "^[A-Za-z0-9_.-]{1,64}$"})]
 MANY = Meta(extra_json_schema={"maxItems": MULTI_KEY_LIMIT}, description="None is fine, and is answered by none.")
 ErrorDetail = Annotated[
@@ -57,8 +59,8 @@ ErrorDetail = Annotated[
 ]
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "durability": ("primary", "quorum"),
-    "ack": ("primary", "quorum"),
+    "durability": ("primary", "quorum", "durable"),
+    "ack": ("primary", "quorum", "durable"),
     "consistency": ("latest", "linearizable"),
     "readLevel": ("latest", "linearizable"),
 }
@@ -146,6 +148,13 @@ class IncrBody(Input, frozen=True):
     durability: Durability | None = None
 
 
+class ReplaceBody(Input, frozen=True):
+    """Which lost shard to replace, and where the new one starts `from`: the node of a survivor, or null for empty."""
+
+    shard: str
+    source: str | None = msgspec.field(name="from")
+
+
 class ExpireBody(Input, frozen=True):
     """Give a key another time to live; null takes it away."""
 
@@ -165,6 +174,13 @@ class Policy(Input, frozen=True):
     read_level: Consistency | None = None
     default_ttl_seconds: Ttl | None = None
     max_item_bytes: Annotated[int, Meta(ge=1, le=VALUE_LIMIT_BYTES)] = VALUE_LIMIT_BYTES
+
+
+class SnapshotRequest(Input, frozen=True):
+    """Of which groups snapshots are to be taken, and on which nodes. None named means all."""
+
+    nodes: Annotated[list[PlainName], Meta(max_length=300)] = []
+    shards: Annotated[list[PlainName], Meta(max_length=300)] = []
 
 
 class Output(msgspec.Struct, frozen=True, rename="camel"):
@@ -294,20 +310,34 @@ class NodeStatus(Output, frozen=True):
 
 
 class ReplicaStatus(Output, frozen=True):
-    """One replica of a shard."""
+    """One replica of a shard; `reason` says why it is not open."""
 
     node: str
     state: str
+    reason: str = ""
+
+
+class SurvivorStatus(Output, frozen=True):
+    """What is left of a lost shard on one node: how new its log is, and how many keys it holds (null: not known)."""
+
+    node: str
+    member: str
+    term: int
+    last_index: int
+    keys: int | None
 
 
 class ShardStatus(Output, frozen=True):
-    """A shard; `slots` are inclusive ranges, `leader` is a node id."""
+    """A shard; `slots` are inclusive ranges, `leader` is a node id. `survivors` are those of a lost one, the one with
+    the newest log first."""
 
     id: str
     slots: list[tuple[int, int]]
     replicas: list[ReplicaStatus]
     leader: str | None
     term: int
+    state: Literal["active", "lost"] = "active"
+    survivors: list[SurvivorStatus] = []
 
 
 class ClusterStatus(Output, frozen=True):
@@ -316,6 +346,33 @@ class ClusterStatus(Output, frozen=True):
     epoch: int
     nodes: list[NodeStatus]
     shards: list[ShardStatus]
+
+
+class ReplaceAnswer(Output, frozen=True):
+    """The new shard, the lost one, and the node whose replica it starts from (null: it is empty)."""
+
+    shard: str
+    replaces: str
+    source: str | None = msgspec.field(name="from")
+
+
+class SnapshotRow(Output, frozen=True):
+    """One replica's snapshot: of which entry, how many keys (null where they are not counted), its bytes on disk, and
+    how long it took; or the error. A node that did not answer has a row without a group."""
+
+    node: str
+    group: str | None
+    index: int | None
+    keys: int | None
+    bytes: int | None
+    seconds: float | None
+    error: str | None
+
+
+class SnapshotList(Output, frozen=True):
+    """The snapshots that were asked for."""
+
+    snapshots: list[SnapshotRow]
 
 
 class Health(Output, frozen=True):

@@ -1,0 +1,30 @@
+"""Bugs of syncing and voting, planted on purpose: the scenarios that hold without them fail with them.
+
+They need several things to come together, which the simulation's dice seldom do; here they are scripted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hazards.guarded import GuardedLab
+
+from raftcache.testing.plants import planted
+
+from . import test_suspects, test_syncing
+
+Make = Callable[..., GuardedLab]
+
+SCENARIOS = [
+    ("report-without-term", test_syncing.test_a_divergent_tail_completes_no_quorum),
+    ("report-without-term", test_syncing.test_a_report_counts_by_the_term_of_the_entry),
+    ("suspects-vote", test_suspects.test_the_vote_of_a_suspect_elects_nobody),
+    ("vote-unsynced", test_syncing.test_no_vote_leaves_before_it_is_on_disk),
+]
+
+
+@pytest.mark.parametrize(("plant", "scenario"), SCENARIOS)
+def test_a_planted_bug_is_caught(guarded: Make, plant: str, scenario: Callable[[Make], None]) -> None:
+    with planted(plant), pytest.raises(AssertionError):
+        scenario(guarded)
