@@ -166,11 +166,12 @@ def _failure(error: RaftcacheError) -> Failure:
     return Failure(error.code, error.message, error.details)
 
 
-def _has_synced(group: Group, index: int, term: int) -> bool:
-    """Whether a replica has an entry on its disk; one that its snapshot covers is there as well."""
+def _has_synced(group: Group, index: int, term: int | None) -> bool:
+    """Whether a replica has an entry on its disk. One that it does not hold in memory any more it has committed, and so
+    has one whose term nobody can tell (None), for the leader does not hold it any more."""
     journal = group.journal
-    covered = index < journal[0].index
-    return covered or (journal.holds(index, term) and journal.synced_index >= index)
+    same = term is None or index < journal[0].index or journal.holds(index, term)
+    return same and journal.synced_index >= index
 
 
 class SimCluster:
@@ -241,7 +242,8 @@ class SimCluster:
     def members_without(self, group_id: str, leader_id: str, index: int) -> tuple[int, int]:
         """How many members, of how many, have not synced the leader's entry at `index`, as far as they run."""
         leader = self.processes[leader_id].core.host.groups[group_id]
-        term = leader.journal.term_at(index)
+        known = index >= leader.journal[0].index
+        term = leader.journal.term_at(index) if known else None
         groups = [self._group_of(group_id, member) for member in leader.members]
         without = [each for each in groups if each and not _has_synced(each, index, term)]
         return len(without), len(groups)
