@@ -4,45 +4,30 @@ from __future__ import annotations
 
 import sys
 from statistics import median
-from types import TracebackType
 from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from jepsen_like.ledger import Violation, shown_violations
 from jepsen_like.load import Load
 from jepsen_like.verdict import Result
+from raftcache.supervisor.progress import StepBar
 from raftcache.supervisor.report import make_console, new_table
 
 ROUNDS_SHOWN = 40
 """Rows of one scenario, its last rounds; JSON has all of them."""
 
 
-class Bar:
-    """A progress bar of `rounds` rounds on standard error."""
-
-    def __init__(self, rounds: int) -> None:
-        columns = (BarColumn(), TextColumn("{task.percentage:>3.0f}%  {task.description}"), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True))
-        self._task = self._progress.add_task("starting", total=rounds)
-
-    def __enter__(self) -> Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
+class Bar(StepBar):
+    """One step for each round."""
 
     def round_done(self, what: str, load: Load) -> None:
         """One more round."""
         counts = load.ledger.counts()
         text = f"{what}: {counts['acknowledged']:,} writes acknowledged, {counts['unknown']:,} of unknown outcome"
-        self._progress.update(self._task, advance=1, description=text)
+        self.advance(text)
 
 
 def document(result: Result) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from raftcache.cli.api import JSON_TYPE, OCTETS, Answer, Api, checked, key_path
-from raftcache.cli.output import Failed, add_command, add_output, add_url, print_json
+from raftcache.cli.output import Failed, add_api_command, add_command, print_json
 
 DURABILITIES, CONSISTENCIES = ("primary", "quorum", "durable"), ("latest", "linearizable")
 
@@ -34,15 +34,12 @@ def add_commands(commands: Any) -> None:
 
 
 def _add(group: Any, name: str, run: Any, summary: str, examples: str, *, writes: bool) -> argparse.ArgumentParser:
-    parser = add_command(group, name, summary, examples)
-    add_url(parser)
-    add_output(parser)
+    parser = add_api_command(group, name, run, summary, examples)
     parser.add_argument("--namespace", default="default", metavar="NAME", help="default: default")
     if writes:
         parser.add_argument("--durability", choices=DURABILITIES, help="at least the namespace's own, which is default")
     else:
         parser.add_argument("--consistency", choices=CONSISTENCIES, help="at least the namespace's own, the default")
-    parser.set_defaults(run=run)
     return parser
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from raftcache.cli.api import Api
-from raftcache.cli.output import add_command, add_output, add_url, print_json
+from raftcache.cli.output import add_api_command, add_command, print_json
 
 SET_EXAMPLES = """\
   raftcache namespace set sessions --ack quorum --default-ttl 3600
@@ -19,24 +19,18 @@ def add_commands(commands: Any) -> None:
     """Add `namespace` and its commands to the parser."""
     parser = add_command(commands, "namespace", "list, set and delete namespace policies")
     group = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add(group, "list", list_all, "show all policies", "  raftcache namespace list -o json")
-    setting = _add(group, "set", set_, "create a namespace, or give it another policy", SET_EXAMPLES)
+    add_api_command(group, "list", list_all, "show all policies", "  raftcache namespace list -o json")
+    setting = add_api_command(group, "set", set_, "create a namespace, or give it another policy", SET_EXAMPLES)
     setting.add_argument("name")
     acks = ("primary", "quorum", "durable")
     setting.add_argument("--ack", choices=acks, help="when writes are acknowledged (default: primary)")
     setting.add_argument("--read-level", choices=("latest", "linearizable"), help="default: what fits --ack")
     setting.add_argument("--default-ttl", type=float, metavar="SECONDS", help="default: keys do not expire")
     setting.add_argument("--max-item-bytes", type=int, metavar="N", help="default: 1 MiB")
-    deleting = _add(group, "delete", delete, "delete a namespace and all its keys", "  raftcache namespace delete old")
+    deleting = add_api_command(
+        group, "delete", delete, "delete a namespace and all its keys", "  raftcache namespace delete old"
+    )
     deleting.add_argument("name")
-
-
-def _add(group: Any, name: str, run: Any, summary: str, examples: str) -> argparse.ArgumentParser:
-    parser = add_command(group, name, summary, examples)
-    add_url(parser)
-    add_output(parser)
-    parser.set_defaults(run=run)
-    return parser
 
 
 def list_all(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 def add_url(parser: argparse.ArgumentParser) -> None:
     """`--url`."""
     parser.add_argument("--url", default=DEFAULT_URL, help=f"a node or front end (default: {DEFAULT_URL})")
+
+
+def add_api_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], summary: str, examples: str
+) -> argparse.ArgumentParser:
+    """A sub-command that asks a node or front end, and shows the answer as text or JSON."""
+    parser = add_command(commands, name, summary, examples)
+    add_url(parser)
+    add_output(parser)
+    parser.set_defaults(run=run)
+    return parser
 
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:

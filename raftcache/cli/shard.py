@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from raftcache.cli.api import Api
-from raftcache.cli.output import add_command, add_output, add_url, print_json
+from raftcache.cli.output import add_api_command, add_command, print_json
 
 REPLACE_EXAMPLES = """\
   raftcache shard replace 7c1f --from n2    start from what node n2 holds of the lost shard
@@ -20,20 +20,16 @@ def add_commands(commands: Any) -> None:
     """Add `shard` and its commands to the parser."""
     parser = add_command(commands, "shard", "list shards, and replace lost ones")
     group = parser.add_subparsers(metavar="COMMAND", required=True)
-    _add(group, "list", list_all, "show all shards, and what is left of lost ones", "  raftcache shard list -o json")
-    replacing = _add(group, "replace", replace, "start a new shard in the place of a lost one", REPLACE_EXAMPLES)
+    add_api_command(
+        group, "list", list_all, "show all shards, and what is left of lost ones", "  raftcache shard list -o json"
+    )
+    replacing = add_api_command(
+        group, "replace", replace, "start a new shard in the place of a lost one", REPLACE_EXAMPLES
+    )
     replacing.add_argument("shard", metavar="SHARD")
     start = replacing.add_mutually_exclusive_group(required=True)
     start.add_argument("--from", dest="source", metavar="NODE", help="the node of the survivor to start from")
     start.add_argument("--empty", action="store_true", help="start with nothing: every key of the shard is gone")
-
-
-def _add(group: Any, name: str, run: Any, summary: str, examples: str) -> argparse.ArgumentParser:
-    parser = add_command(group, name, summary, examples)
-    add_url(parser)
-    add_output(parser)
-    parser.set_defaults(run=run)
-    return parser
 
 
 def list_all(args: argparse.Namespace) -> int:

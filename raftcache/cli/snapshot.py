@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from raftcache.cli.api import Api
-from raftcache.cli.output import Failed, add_command, add_output, add_url, print_json
+from raftcache.cli.output import Failed, add_api_command, add_command, add_output, print_json
 
 TIMEOUT_SECONDS = 630.0
 """Longer than a node waits, so that its own answer arrives."""
@@ -28,14 +28,11 @@ def add_commands(commands: Any) -> None:
     """Add `snapshot` and its commands to the parser."""
     parser = add_command(commands, "snapshot", "take snapshots of what the nodes hold, and look at one")
     group = parser.add_subparsers(metavar="COMMAND", required=True)
-    taking = add_command(group, "take", "take snapshots now, and wait for them", TAKE_EXAMPLES)
-    add_url(taking)
-    add_output(taking)
+    taking = add_api_command(group, "take", take, "take snapshots now, and wait for them", TAKE_EXAMPLES)
     taking.add_argument("--node", nargs="+", action="extend", default=[], metavar="NODE", help="default: all nodes")
     taking.add_argument(
         "--shard", nargs="+", action="extend", default=[], metavar="SHARD", help='or "meta"; default: all groups'
     )
-    taking.set_defaults(run=take)
     inspecting = add_command(group, "inspect", "check a snapshot file and show what is in it", INSPECT_EXAMPLES)
     inspecting.add_argument("file", type=Path, metavar="FILE", help="a file of `groups/<group>/snapshots/`")
     add_output(inspecting)

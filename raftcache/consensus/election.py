@@ -83,8 +83,7 @@ class Election:
         if self._g.member not in self._g.members or self._g.stopped:
             return False
         term, now = self._g.engine.term(), self._g.runtime.now()
-        ready = term in (self._passed_term, self._transfer_term) or len(self._g.members) == 1
-        if ready:
+        if term in (self._passed_term, self._transfer_term) or len(self._g.members) == 1:
             self._passed_term = -1
             self.campaign_at = now
             return True
@@ -107,8 +106,7 @@ class Election:
         last = self._g.journal[-1]
         for node in self._g.voters:
             if node.member not in self._granted:
-                term = self._g.engine.term() + 1
-                self._g.post(node, PRE_VOTE, term, last.index, last.term, self._round)
+                self._g.post(node, PRE_VOTE, self._g.engine.term() + 1, last.index, last.term, self._round)
 
     def on_pre_vote(self, node: PeerNode, term: int, last_index: int, last_term: int, number: int) -> None:
         """Would we vote for `node` in `term`? Our own term goes along: a lower one can never win."""

@@ -157,7 +157,7 @@ class Group:
 
     @property
     def suspect(self) -> bool:
-        """Whether this replica may have forgotten what it acknowledged; it does not vote then."""
+        """Whether this replica may have forgotten what it acknowledged; its vote alone elects nobody then."""
         return self.election.suspect
 
     @property

@@ -40,7 +40,8 @@ class Syncing:
 
     def __init__(self, group: Group) -> None:
         self._g = group
-        self._running = False
+        self.running = False
+        """Whether a sync is under way off the loop."""
         self.wanted = 0
         """What this replica is to sync as soon as it can: as a leader its own wish, as a follower its leader's."""
         self.durable_index = 0
@@ -53,11 +54,6 @@ class Syncing:
 
     # -- the disk --------------------------------------------------------------------------------
 
-    @property
-    def running(self) -> bool:
-        """Whether a sync is under way off the loop."""
-        return self._running
-
     def poll(self) -> None:
         """At the end of a step, when all is flushed: sync where somebody waits for it."""
         journal = self._g.journal
@@ -66,12 +62,12 @@ class Syncing:
 
     def sync(self) -> None:
         """Start to sync what is flushed, unless a sync is running, which then is followed by the next."""
-        if self._running or self._g.stopped:
+        if self.running or self._g.stopped:
             return
         work = self._g.storage.log.sync_work()
         if work is None:
             return
-        self._running = True
+        self.running = True
         self._g.runtime.offload(work.run, lambda result: self._g.run(self._done, work, result))
 
     def sync_now(self) -> None:
@@ -82,7 +78,7 @@ class Syncing:
             self._g.storage.log.synced(work)
 
     def _done(self, work: SyncWork, result: BaseException | None) -> None:
-        self._running = False
+        self.running = False
         if self._g.stopped or isinstance(result, RaftcacheError):
             return  # The latter never ran: too much is under way off the loop. The next step asks again.
         if isinstance(result, BaseException):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from raftcache.clock import Runtime
 from raftcache.commands.policy import Namespaces, missing_namespace
@@ -18,13 +18,15 @@ from raftcache.frontends.backend import (
     SnapshotsDone,
 )
 from raftcache.metadata.applying import Result
-from raftcache.metadata.commands import DeleteNamespace, PutNamespace
+from raftcache.metadata.commands import Applied, DeleteNamespace, MetadataCommand, PutNamespace
 from raftcache.metadata.policy import parse_policy, policy_document
 from raftcache.metadata.replacing import plan_replacement
 from raftcache.metadata.submitting import MetadataSubmitter
 from raftcache.metadata.view import MetadataView
 from raftcache.node.snapshots import Call, take_on_nodes
 from raftcache.routing.dispatcher import Dispatcher
+
+T = TypeVar("T")
 
 FOLLOW_POLL_S = 0.01
 """How often a change of policy looks whether this node's own view has come up to it."""
@@ -66,29 +68,18 @@ class ViewBackend:
             done(error)
             return
 
-        def applied(result: Result) -> None:
-            if isinstance(result, RaftcacheError):
-                done(result)
-                return
+        def written(result: Applied) -> PolicyWritten:
             assert result.namespace is not None
-            written = PolicyWritten(result.created, policy_document(result.namespace))
-            self._when_followed(result.epoch, deadline, lambda: done(written))
+            return PolicyWritten(result.created, policy_document(result.namespace))
 
-        self._metadata.submit(PutNamespace(namespace), deadline, applied)
+        self._change(PutNamespace(namespace), deadline, done, written)
 
     def delete_namespace(self, name: str, deadline: float, done: DeleteDone) -> None:
         """Delete a namespace and with it its keys; answered once this process follows that."""
         if name not in self.view.namespaces.by_name:
             done(missing_namespace(self.view.namespaces, name))
             return
-
-        def applied(result: Result) -> None:
-            if isinstance(result, RaftcacheError):
-                done(result)
-            else:
-                self._when_followed(result.epoch, deadline, lambda: done(None))
-
-        self._metadata.submit(DeleteNamespace(name), deadline, applied)
+        self._change(DeleteNamespace(name), deadline, done, lambda _result: None)
 
     def replace_shard(self, shard_id: str, source: str | None, deadline: float, done: ReplaceDone) -> None:
         """Put a new shard in a lost one's place; answered once this process routes to it."""
@@ -97,20 +88,31 @@ class ViewBackend:
         except RaftcacheError as error:
             done(error)
             return
-
-        def applied(result: Result) -> None:
-            if isinstance(result, RaftcacheError):
-                done(result)
-            else:
-                replaced = ShardReplaced(command.shard.id, shard_id, source)
-                self._when_followed(result.epoch, deadline, lambda: done(replaced))
-
-        self._metadata.submit(command, deadline, applied)
+        replaced = ShardReplaced(command.shard.id, shard_id, source)
+        self._change(command, deadline, done, lambda _result: replaced)
 
     def take_snapshots(self, nodes: Sequence[str], shards: Sequence[str], deadline: float, done: SnapshotsDone) -> None:
         """Have nodes take snapshots, each by an RPC."""
         wanted = list(dict.fromkeys(nodes)) or [node.id for node in self.view.state.nodes]
         take_on_nodes(self._call, wanted, shards, deadline, done)
+
+    def _change(
+        self,
+        command: MetadataCommand,
+        deadline: float,
+        done: Callable[[T | RaftcacheError], None],
+        answer: Callable[[Applied], T],
+    ) -> None:
+        """Submit a command; `done` gets its error, or `answer` of its result once this process follows it."""
+
+        def applied(result: Result) -> None:
+            if isinstance(result, RaftcacheError):
+                done(result)
+                return
+            answered = answer(result)
+            self._when_followed(result.epoch, deadline, lambda: done(answered))
+
+        self._metadata.submit(command, deadline, applied)
 
     def _when_followed(self, epoch: int, deadline: float, then: Callable[[], None]) -> None:
         """The change is committed; wait until requests through this process obey it, at most to the deadline."""

@@ -59,7 +59,7 @@ FORMAT_1_VOTE, FORMAT_1_REMOVED = "vote", "removed"
 
 _FORGETFUL = (
     "%s: the last run did not end clean, and the machine has been booted since. Its %d groups may lack what they have "
-    "acknowledged; each neither votes nor campaigns until it has caught up with a leader"
+    "acknowledged; the vote of each counts only beside enough others until it has caught up with a leader"
 )
 
 log = logging.getLogger(__name__)

@@ -108,7 +108,7 @@ class Node:
         """Make it a cluster."""
         init_cluster({"n0": self.rpc}, self.secret, self.cluster.cluster_id, init_body(self.cluster), 30.0)
         while not (document := self.ask("cluster", {}, 5.0))["ready"]:
-            time.sleep(0.1)
+            time.sleep(0.1)  # Between two looks at another process.
         self.shard_id = document["shards"][0]["id"]
 
     def groups_folder(self) -> Path:
@@ -121,7 +121,7 @@ class Node:
         before = self._turns()
         self.process.send_signal(signal.SIGUSR1)
         while len(turns := self._turns()) == len(before):
-            time.sleep(0.02)
+            time.sleep(0.02)  # Between two looks at the other process's log, which has the answer.
         return turns[-1]
 
     def _turns(self) -> list[float]:
@@ -328,7 +328,7 @@ def measure(node: Node, options: argparse.Namespace) -> dict[str, float]:
     node.create()
     with on_uvloop() as runner:
         runner.run(fill(node, options.keys, options.value_bytes))
-    time.sleep(2)
+    time.sleep(2)  # So that the last writes have been committed, and what they made due has begun.
     node.end(signal.SIGKILL)
     figures = {"restart_s": restart(node, "node")}
     say(f"restarted in {figures['restart_s']:.1f} s")

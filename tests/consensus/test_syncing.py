@@ -141,20 +141,25 @@ def test_one_follower_that_reports_twice_is_no_quorum(guarded: Make) -> None:
     assert lab.told_durable("n0") < index
 
 
-def test_a_divergent_tail_that_was_synced_counts_for_nothing(guarded: Make) -> None:
-    """n0's tail was never committed; synced though it is, it says nothing about the log of n1, which leads next."""
+def diverged(guarded: Make) -> GuardedLab:
+    """n0 is cut off with ten synced entries that were never committed; n1 leads with a log that ends otherwise."""
     lab = elected(guarded)
     lab.isolate("n0")
     for number in range(10):
         lab.propose_durable("n0", b"divergent %d" % number)
-    lab.run(0.2)
-    synced = lab.group("n0").journal.synced_index
-    assert synced == lab.last_index("n0")
     assert lab.run_until(lambda: lab.leads("n1"), 5)
     lab.propose_all("n1", [b"other %d" % number for number in range(3)])
     lab.run(0.3)
     lab.group("n1").step_down("to lead again, with a log whose end n0 does not match")
     assert lab.run_until(lambda: lab.leads("n1"), 5)
+    return lab
+
+
+def test_a_divergent_tail_that_was_synced_counts_for_nothing(guarded: Make) -> None:
+    """n0's tail was never committed; synced though it is, it says nothing about the log of n1, which leads next."""
+    lab = diverged(guarded)
+    synced = lab.group("n0").journal.synced_index
+    assert synced == lab.last_index("n0")
     for name in ("n1", "n2"):
         lab.stall_offload(name)
     index = lab.propose_durable("n1", b"last")
@@ -170,15 +175,7 @@ def test_a_divergent_tail_that_was_synced_counts_for_nothing(guarded: Make) -> N
 
 def test_a_divergent_tail_completes_no_quorum(guarded: Make) -> None:
     """n1 has synced an entry that n2 has only acknowledged, and n0 reports that it has synced one of that index."""
-    lab = elected(guarded)
-    lab.isolate("n0")
-    for number in range(10):
-        lab.propose_durable("n0", b"divergent %d" % number)
-    assert lab.run_until(lambda: lab.leads("n1"), 5)
-    lab.propose_all("n1", [b"other %d" % number for number in range(3)])
-    lab.run(0.3)
-    lab.group("n1").step_down("to lead again, with a log whose end n0 does not match")
-    assert lab.run_until(lambda: lab.leads("n1"), 5)
+    lab = diverged(guarded)
     lab.run(0.3)
     lab.stall_offload("n2")
     index = lab.propose_durable("n1", b"last")

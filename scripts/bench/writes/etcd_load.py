@@ -89,7 +89,7 @@ def run_threads(spec: EtcdLoad) -> Outcome:
     clients = [threading.Thread(target=client, args=(number,)) for number in range(load.clients)]
     for thread in clients:
         thread.start()
-    time.sleep(load.warm_up_s)
+    time.sleep(load.warm_up_s)  # Threads do the work meanwhile; this one only keeps the time.
     meter.open()
     time.sleep(load.seconds)
     outcome = meter.close()

@@ -6,13 +6,11 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from raftcache.supervisor.progress import COUNT, StepBar
 from raftcache.supervisor.report import make_console, new_table
 from writes.measure import ratio_of_medians
 from writes.spec import Outcome
@@ -29,27 +27,15 @@ class Comparison(NamedTuple):
     at_least: float
 
 
-class Bar:
-    """A progress bar on standard error."""
+class Bar(StepBar):
+    """One step for each measurement."""
 
     def __init__(self, steps: int) -> None:
-        columns = (BarColumn(), TextColumn("{task.completed}/{task.total}  {task.description}"), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True))
-        self._task = self._progress.add_task("starting", total=steps)
-
-    def __enter__(self) -> Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
+        super().__init__(steps, COUNT)
 
     def step(self, system: str, outcome: Outcome) -> None:
         """One more measurement."""
-        text = f"{system}: {outcome.per_second:,.0f} writes/s, p99 {outcome.p99_ms:.1f} ms"
-        self._progress.update(self._task, advance=1, description=text)
+        self.advance(f"{system}: {outcome.per_second:,.0f} writes/s, p99 {outcome.p99_ms:.1f} ms")
 
 
 def middle(outcomes: Sequence[Outcome], figure: Callable[[Outcome], float]) -> float:
