@@ -1,10 +1,6 @@
 """Durable writes of raftcache against etcd's quorum puts, on the same machine and disk, in one run.
 
-Both run three processes on loopback; 50 clients each wait for one write at a time. Systems take turns, each on fresh
-files and alone on the machine. raftcache is measured with one shard, which like etcd is a single Raft group with one
-leader, and with four. grpcio is driven in several ways first, and etcd is measured in the one that gives it most.
-Exit code 1 where a ratio of median throughputs is under 3, 2 where the benchmark could not run.
-"""
+Both run three processes on loopback; 50 clients each XX"""
 
 from __future__ import annotations
 
@@ -19,7 +15,8 @@ from writes.report import Bar, Comparison, document, show
 from writes.rounds import Etcd, Options, Raftcache, System, folder_in, interleaved
 
 AT_LEAST = 3.0
-SHARDS = (1, 4)
+JUDGED, SHOWN = 1, 4
+"""Shards: as etcd has them, and as `raftcache up` does."""
 TRIAL_SECONDS = 2.0
 STYLES = tuple((style, channels) for style in ("aio", "threads") for channels in (1, 4, 16))
 """How grpcio may be driven."""
@@ -46,7 +43,7 @@ def best_style(args: argparse.Namespace, options: Options, bar: Bar) -> tuple[Et
 def measure(args: argparse.Namespace) -> int:
     """Compare, show, and say whether it is enough."""
     options = options_of(args)
-    ours = [Raftcache(f"raftcache {args.ack}, {n} shard{'s' * (n > 1)}", n, args.ack) for n in SHARDS]
+    ours = [Raftcache(f"raftcache {args.ack}, {n} shard{'s' * (n > 1)}", n, args.ack) for n in (JUDGED, SHOWN)]
     with folder_in(args.dir) as folder:
         disk_ms = sync_ms(folder)
     with Bar(len(STYLES) + args.rounds * (len(ours) + 1)) as bar:
@@ -54,7 +51,8 @@ def measure(args: argparse.Namespace) -> int:
         systems: list[System] = [*ours, etcd]
         outcomes = interleaved(systems, args.rounds, options, args.dir, bar.step)
     notes = {"etcd_version": etcd_cluster.version(), "etcd_tried_writes_per_s": tried, "fdatasync_ms": disk_ms}
-    shown = document(outcomes, [Comparison(each.name, etcd.name, AT_LEAST) for each in ours], notes)
+    wanted = [Comparison(each.name, etcd.name, AT_LEAST if each.shards == JUDGED else 0.0) for each in ours]
+    shown = document(outcomes, wanted, notes)
     show(shown, args.output == "json")
     if args.output != "json":
         print(f"etcd {notes['etcd_version']}; one fdatasync of 4 KiB takes {disk_ms:.2f} ms here")
