@@ -89,27 +89,35 @@ class Executor:
             return None
         return entry
 
-    def put(self, key: bytes, value: bytes, flag: int, expires_ms: int, namespace_id: int) -> Version:
-        """Write a key: one effect, one undo record. Returns the write's version."""
+    def put(self, key: bytes, value: bytes, flag: int, expires_ms: int, namespace: Namespace, ack: AckLevel) -> Version:
+        """Write a key: one effect, one undo record. Returns the write's version. `ack` is what its answer waits for."""
         self.seq = seq = self.seq + 1
-        old = self.keyspace.put(key, Entry(value, flag, expires_ms, namespace_id, self.term, seq))
+        old = self.keyspace.put(key, Entry(value, flag, expires_ms, namespace.id, self.term, seq))
         old_bytes = 0 if old is None else len(old.value) + ENTRY_OVERHEAD_BYTES
-        effect = (PUT, key, value, flag, expires_ms, namespace_id)
-        self.pipeline.record(effect, (key, old), len(key) + len(value) + EFFECT_OVERHEAD_BYTES, old_bytes)
+        size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
+        self.pipeline.record((PUT, key, value, flag, expires_ms, namespace.id), (key, old), size_bytes, old_bytes)
+        if ack == PRIMARY:
+            self.pipeline.acknowledged(namespace.id, key, seq, size_bytes)
         return Version(self.shard_id, self.term, seq)
 
-    def remove(self, key: bytes) -> Version:
-        """Remove a key that is there: one effect, one undo record. Returns the write's version."""
-        self.seq = seq = self.seq + 1
+    def remove(self, key: bytes, namespace: Namespace, ack: AckLevel) -> Version:
+        """Remove a key that is there, for a client. Returns the write's version. `ack` is what its answer waits for."""
+        self.drop(key)
+        if ack == PRIMARY:
+            self.pipeline.acknowledged(namespace.id, key, self.seq, len(key) + EFFECT_OVERHEAD_BYTES)
+        return self.newest()
+
+    def drop(self, key: bytes) -> None:
+        """Remove a key that is there: one effect, one undo record."""
+        self.seq += 1
         old = self.keyspace.remove(key)
         assert old is not None, "remove of a key that is not there"
         old_bytes = len(old.value) + ENTRY_OVERHEAD_BYTES
         self.pipeline.record((REMOVE, key), (key, old), len(key) + EFFECT_OVERHEAD_BYTES, old_bytes)
-        return Version(self.shard_id, self.term, seq)
 
     def expire(self, key: bytes) -> None:
         """Remove a key whose time has come."""
-        self.remove(key)
+        self.drop(key)
         self.stats.expired += 1
 
     def newest(self) -> Version:
@@ -138,13 +146,6 @@ class Executor:
                 f"memory: {size_bytes} bytes more than the {budget.used_bytes} in use are over this node's "
                 f"limit of {budget.limit_bytes} bytes"
             )
-
-    def wrote(
-        self, version: Version, expires_ms: int, ack: AckLevel, reveals: bool, namespace: Namespace, existed: bool
-    ) -> Answer:
-        """The answer of a command that wrote. `reveals`: its success tells something about the state before."""
-        reached = self.revealing(ack, namespace) if reveals else ack
-        return Written(True, version, expires_ms or None, reached, existed), reached
 
     def unchanged(self, ack: AckLevel, namespace: Namespace, entry: Entry | None) -> Answer:
         """The answer of a command that found `entry` and wrote nothing; that reveals it."""

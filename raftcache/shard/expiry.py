@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raftcache.commands.policy import Namespace
 from raftcache.commands.table import check_expire, check_persist
-from raftcache.commands.types import AckLevel, Expire, Persist
+from raftcache.commands.types import AckLevel, Expire, Persist, Written
 from raftcache.shard.executor import Answer, Executor
 from raftcache.store.entry import Entry
 
@@ -32,5 +32,6 @@ def persist(ex: Executor, command: Persist) -> Answer:
 
 
 def _rewrite(ex: Executor, key: bytes, entry: Entry, expires_ms: int, ack: AckLevel, namespace: Namespace) -> Answer:
-    version = ex.put(key, entry.value, entry.flag, expires_ms, namespace.id)
-    return ex.wrote(version, expires_ms, ack, True, namespace, existed=True)
+    reached = ex.revealing(ack, namespace)
+    version = ex.put(key, entry.value, entry.flag, expires_ms, namespace, reached)
+    return Written(True, version, expires_ms or None, reached, existed=True), reached

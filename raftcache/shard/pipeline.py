@@ -36,6 +36,7 @@ from itertools import chain
 from raftcache.clock import Runtime
 from raftcache.commands.types import Counted, Failure, Reply, Version, Written
 from raftcache.errors import OutcomeUnknown, Overloaded, RaftcacheError
+from raftcache.shard.acked import AckedWrite
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.stats import ShardStats
 from raftcache.store.effects import Batch, Effect, encode_batch
@@ -64,6 +65,7 @@ class PendingBatch:
     """A batch from its first effect to its commit. `index` is 0 until it is known."""
 
     __slots__ = (
+        "acked",
         "durable_waiters",
         "effect_bytes",
         "effects",
@@ -80,6 +82,7 @@ class PendingBatch:
         self.first_seq = first_seq
         self.effects: list[Effect] = []
         self.undo: list[UndoRecord] = []
+        self.acked: list[AckedWrite] = []
         self.waiters: list[Waiter] = []
         self.durable_waiters: list[Waiter] = []
         self.effect_bytes = 0
@@ -168,6 +171,10 @@ class Pipeline:
         self.writes += 1
         if not self._scheduled:
             self._schedule()
+
+    def acknowledged(self, namespace_id: int, key: bytes, seq: int, size_bytes: int) -> None:
+        """The effect just recorded is a write that is answered before its batch commits."""
+        self._open.acked.append(AckedWrite(namespace_id, key, seq, size_bytes, self._runtime.now()))
 
     def wait(self, reply_to: ReplyTo, answer: Reply, durable: bool = False) -> None:
         """Answer the command just executed when the open batch commits, or, `durable`, when a quorum has synced it."""

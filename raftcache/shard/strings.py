@@ -37,10 +37,10 @@ def set_(ex: Executor, command: Set) -> Answer:
         entry = ex.lookup(key, namespace)
         if not _holds(ex, command, entry):
             return ex.unchanged(ack, namespace, entry)
-    expires_ms = ex.expires_ms(command.ttl_ms, namespace)
-    version = ex.put(key, value, command.flag, expires_ms, namespace.id)
-    ex.stats.sets += 1
     reached = ex.revealing(ack, namespace) if conditional else ack
+    expires_ms = ex.expires_ms(command.ttl_ms, namespace)
+    version = ex.put(key, value, command.flag, expires_ms, namespace, reached)
+    ex.stats.sets += 1
     return Written(True, version, expires_ms or None, reached), reached
 
 
@@ -53,9 +53,10 @@ def delete(ex: Executor, command: Delete) -> Answer:
     entry = ex.lookup(key, namespace)
     if entry is None or (command.if_version is not None and command.if_version != ex.version_of(entry)):
         return ex.unchanged(ack, namespace, entry)
-    version = ex.remove(key)
+    reached = ex.revealing(ack, namespace)
+    version = ex.remove(key, namespace, reached)
     ex.stats.deletes += 1
-    return ex.wrote(version, 0, ack, True, namespace, existed=True)
+    return Written(True, version, None, reached, existed=True), reached
 
 
 def _holds(ex: Executor, command: Set, entry: Entry | None) -> bool:

@@ -101,5 +101,5 @@ class Sweeper:
         ex = self._executor
         entry = ex.keyspace.get(key)
         if entry is not None and entry.namespace_id != ex.namespaces().resolve(key).id:
-            ex.remove(key)
+            ex.drop(key)
             ex.stats.reclaimed += 1
