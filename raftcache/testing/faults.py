@@ -208,6 +208,8 @@ class Nemesis:
         self.cluster.network.isolate(lagging)
 
         def strike() -> None:
+            if self.cluster.loop.time >= self.until:
+                return  # Everything is being repaired, and shall stay so.
             self.cluster.network.heal()
             self._on_power_loss([acknowledging])
             self.cluster.lose_power(acknowledging)

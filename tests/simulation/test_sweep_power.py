@@ -22,6 +22,11 @@ def test_every_promise_holds(part: int) -> None:
     assert all(result.durable and result.power_losses for result in results), "a run that proves nothing"
 
 
+def test_no_fault_strikes_once_everything_is_repaired() -> None:
+    """Seed 187: a fault that was to strike in a moment did so while the cluster was judged by how it had healed."""
+    assert not run_seed(187, power=True).violation
+
+
 @pytest.mark.parametrize("plant", ("cut-before-sync", "reply-before-sync"))
 def test_a_planted_bug_is_caught(plant: str) -> None:
     with planted(plant):
