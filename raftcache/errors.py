@@ -119,6 +119,14 @@ class Overloaded(RaftcacheError):
     code, http_status, resp_prefix, retry_after_ms = "overloaded", 503, "BUSY", 1000
 
 
+class LossWindowFull(RaftcacheError):
+    """The namespace's loss window has no room for this write: refused at once, or after it was held for its time.
+
+    `namespace`, `bound` (ms, writes or bytes), `limit` and `value` are in the details. Not executed."""
+
+    code, http_status, resp_prefix, retry_after_ms = "loss_window_full", 503, "BUSY", 1000
+
+
 class NotLeader(RaftcacheError):
     """This replica does not lead the shard. `leader` (node id or None) and `term` are hints. Not executed."""
 

@@ -8,6 +8,7 @@ creating or deleting one drops that prefix's keys at once.
 from __future__ import annotations
 
 import re
+from enum import IntEnum
 
 import msgspec
 
@@ -18,8 +19,35 @@ DEFAULT = "default"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 
 
+class OnExceeded(IntEnum):
+    """What becomes of a `primary` write for which the loss window has no room."""
+
+    QUORUM = 1
+    WAIT = 2
+    REJECT = 3
+
+
+class LossWindow(msgspec.Struct, frozen=True):
+    """How much a `primary` namespace may have acknowledged and not yet committed, over all shards; None lifts a bound.
+
+    `ms` is the age that the oldest such write may reach before the next one is held. `bytes` count keys, values and
+    `store.effects.EFFECT_OVERHEAD_BYTES` a write.
+    """
+
+    ms: int | None = 1000
+    writes: int | None = 10_000
+    bytes: int | None = 16 << 20
+
+
+WINDOW_LIMITS = {"ms": 3_600_000, "writes": 1_000_000_000, "bytes": 1 << 40}
+"""The largest that each bound of a loss window may be; the smallest is 1."""
+
+
 class Namespace(msgspec.Struct, frozen=True):
-    """A namespace with its whole policy. `read_level` None means the one that fits `ack`."""
+    """A namespace with its whole policy. `read_level` None means the one that fits `ack`.
+
+    `loss_window` and `on_exceeded` are kept for any `ack`, and mean something for `primary` alone.
+    """
 
     name: str
     id: int
@@ -27,6 +55,8 @@ class Namespace(msgspec.Struct, frozen=True):
     read_level: ReadLevel | None = None
     default_ttl_ms: int | None = None
     max_item_bytes: int = VALUE_LIMIT_BYTES
+    loss_window: LossWindow = LossWindow()
+    on_exceeded: OnExceeded = OnExceeded.QUORUM
 
     @property
     def reads_at(self) -> ReadLevel:

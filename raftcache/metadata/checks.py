@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from raftcache.commands.policy import DEFAULT, NAME_PATTERN, Namespace
+from raftcache.commands.policy import DEFAULT, NAME_PATTERN, WINDOW_LIMITS, Namespace
 from raftcache.commands.types import TTL_LIMIT_MS, VALUE_LIMIT_BYTES, ReadLevel
 from raftcache.consensus.api import MemberId
 from raftcache.errors import BadRequest, InvalidName, InvalidPolicy
@@ -142,3 +142,7 @@ def check_namespace(namespace: Namespace) -> None:
         raise InvalidPolicy(f"defaultTtlSeconds must be 0.001 to {TTL_LIMIT_MS // 1000}, got {ttl_ms / 1000}")
     if not 1 <= namespace.max_item_bytes <= VALUE_LIMIT_BYTES:
         raise InvalidPolicy(f"maxItemBytes must be 1 to {VALUE_LIMIT_BYTES}, got {namespace.max_item_bytes}")
+    for field, limit in WINDOW_LIMITS.items():
+        bound = getattr(namespace.loss_window, field)
+        if bound is not None and not 1 <= bound <= limit:
+            raise InvalidPolicy(f"lossWindow.{field} must be null or 1 to {limit}, got {bound}")

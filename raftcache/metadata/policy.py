@@ -9,7 +9,9 @@ from __future__ import annotations
 from reprlib import Repr
 from typing import Any
 
-from raftcache.commands.policy import Namespace
+import msgspec
+
+from raftcache.commands.policy import WINDOW_LIMITS, LossWindow, Namespace, OnExceeded
 from raftcache.commands.types import TTL_LIMIT_MS, VALUE_LIMIT_BYTES, AckLevel, ReadLevel
 from raftcache.errors import InvalidPolicy
 from raftcache.metadata.checks import check_name
@@ -19,7 +21,9 @@ READ_LEVELS = {"latest": ReadLevel.LATEST, "linearizable": ReadLevel.LINEARIZABL
 NOT_YET = {"committed"}
 """Levels that are planned, and refused until they are built."""
 
-FIELDS = ("ack", "readLevel", "defaultTtlSeconds", "maxItemBytes")
+ON_EXCEEDED = {choice.name.lower(): choice for choice in OnExceeded}
+
+FIELDS = ("ack", "readLevel", "defaultTtlSeconds", "maxItemBytes", "lossWindow", "onExceeded")
 _MISSING = object()
 
 _brief = Repr()
@@ -37,9 +41,9 @@ def parse_policy(name: str, document: Any, replication_factor: int) -> Namespace
     if not isinstance(document, dict):
         raise InvalidPolicy(f"a policy must be a JSON object, got {_shown(document)}")
     _check_fields(document, replication_factor)
-    ack = AckLevel(_level(document, "ack", ACK_LEVELS, AckLevel.PRIMARY))
+    ack = AckLevel(_choice(document, "ack", ACK_LEVELS, AckLevel.PRIMARY))
     fitting = Namespace(name, 0, ack).reads_at
-    read_level = ReadLevel(_level(document, "readLevel", READ_LEVELS, fitting))
+    read_level = ReadLevel(_choice(document, "readLevel", READ_LEVELS, fitting))
     return Namespace(
         name,
         0,
@@ -47,6 +51,8 @@ def parse_policy(name: str, document: Any, replication_factor: int) -> Namespace
         None if read_level == fitting else read_level,
         _default_ttl_ms(document.get("defaultTtlSeconds")),
         _max_item_bytes(document.get("maxItemBytes", VALUE_LIMIT_BYTES)),
+        _loss_window(document.get("lossWindow", {})),
+        OnExceeded(_choice(document, "onExceeded", ON_EXCEEDED, OnExceeded.QUORUM)),
     )
 
 
@@ -59,6 +65,8 @@ def policy_document(namespace: Namespace) -> dict[str, Any]:
         "readLevel": namespace.reads_at.name.lower(),
         "defaultTtlSeconds": seconds,
         "maxItemBytes": namespace.max_item_bytes,
+        "lossWindow": msgspec.to_builtins(namespace.loss_window),
+        "onExceeded": namespace.on_exceeded.name.lower(),
     }
 
 
@@ -74,13 +82,13 @@ def _check_fields(document: dict[Any, Any], replication_factor: int) -> None:
             raise InvalidPolicy(f"unknown field {_shown(field)}: a policy has {', '.join(FIELDS)}")
 
 
-def _level(document: dict[Any, Any], field: str, levels: dict[str, Any], fallback: int) -> int:
+def _choice(document: dict[Any, Any], field: str, choices: dict[str, Any], fallback: int) -> int:
     value = document.get(field)
     if value is None:
         return fallback
-    if isinstance(value, str) and value in levels:
-        return int(levels[value])
-    allowed = " or ".join(repr(level) for level in levels)
+    if isinstance(value, str) and value in choices:
+        return int(choices[value])
+    allowed = " or ".join(map(repr, choices))
     later = ", which is not available yet" if isinstance(value, str) and value in NOT_YET else ""
     raise InvalidPolicy(f"{field} must be {allowed}, got {_shown(value)}{later}")
 
@@ -100,3 +108,18 @@ def _max_item_bytes(value: Any) -> int:
     if type(value) is not int or not 1 <= value <= VALUE_LIMIT_BYTES:
         raise InvalidPolicy(f"maxItemBytes must be an integer from 1 to {VALUE_LIMIT_BYTES}, got {_shown(value)}")
     return value
+
+
+def _loss_window(value: Any) -> LossWindow:
+    """`{ms, writes, bytes}`: what is left out takes its default, null lifts a bound. Null for all of it would leave
+    open which of the two is meant, so it is refused."""
+    if not isinstance(value, dict):
+        named = ", ".join(WINDOW_LIMITS)
+        raise InvalidPolicy(f"lossWindow must be an object of {named}, each a number or null, got {_shown(value)}")
+    for field, bound in value.items():
+        limit = WINDOW_LIMITS.get(field) if isinstance(field, str) else None
+        if limit is None:
+            raise InvalidPolicy(f"unknown field {_shown(field)} in lossWindow: it has {', '.join(WINDOW_LIMITS)}")
+        if bound is not None and (type(bound) is not int or not 1 <= bound <= limit):
+            raise InvalidPolicy(f"lossWindow.{field} must be null or an integer from 1 to {limit}, got {_shown(bound)}")
+    return LossWindow(**value)

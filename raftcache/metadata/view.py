@@ -33,7 +33,7 @@ class MetadataView:
         self.namespaces: Namespaces = namespaces_of(EMPTY)
         self.leaders: dict[str, Leader] = {}
         self.leaders_version = runtime.random.getrandbits(48)
-        self._shard_ids: frozenset[str] = frozenset()
+        self._places: dict[str, tuple[int, int]] = {}
         self._subscribers: list[Callable[[], None]] = []
         self._refresher: Callable[[], None] | None = None
 
@@ -41,6 +41,11 @@ class MetadataView:
     def epoch(self) -> int:
         """The epoch of the state."""
         return self.state.epoch
+
+    def place_of(self, shard_id: str) -> tuple[int, int]:
+        """Which of how many shards this one is, from 0, in the order of their slots: a shard that replaces a lost one
+        takes its place. `(0, 0)` where the shard is not known."""
+        return self._places.get(shard_id, (0, 0))
 
     def subscribe(self, callback: Callable[[], None]) -> None:
         """Call `callback` after every change of the state or the table."""
@@ -61,7 +66,7 @@ class MetadataView:
             return
         self.state = state
         self.namespaces = namespaces_of(state)
-        self._drop_unknown_shards()
+        self._follow_shards()
         self._changed()
 
     def update_leader(self, shard_id: str, term: int, node: str) -> None:
@@ -86,12 +91,13 @@ class MetadataView:
 
     def _may_hold(self, shard_id: str) -> bool:
         if self.state.epoch:
-            return shard_id in self._shard_ids
+            return shard_id in self._places
         return shard_id in self.leaders or len(self.leaders) < SHARD_LIMIT
 
-    def _drop_unknown_shards(self) -> None:
-        self._shard_ids = frozenset(shard.id for shard in self.state.shards)
-        known = {shard_id: each for shard_id, each in self.leaders.items() if shard_id in self._shard_ids}
+    def _follow_shards(self) -> None:
+        shards = sorted(self.state.shards, key=lambda shard: (shard.slots, shard.id))
+        self._places = {shard.id: (number, len(shards)) for number, shard in enumerate(shards)}
+        known = {shard_id: each for shard_id, each in self.leaders.items() if shard_id in self._places}
         if len(known) != len(self.leaders):
             self.leaders = known
             self.leaders_version += 1

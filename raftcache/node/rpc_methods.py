@@ -99,7 +99,7 @@ class NodeMethods:
         if replica is None:
             call.fail(NotLeader(f"{self._core.identity.node_id} does not hold shard {shard_id}"))
         else:
-            replica.submit(command, lambda reply: call.reply(encode_reply(reply)))
+            replica.submit(command, lambda reply: call.reply(encode_reply(reply)), call.deadline)
 
     def _watch(self, call: RpcCall) -> None:
         self._hub.serve(call.body, call.deadline, lambda answer: _answer(call, answer))

@@ -105,6 +105,7 @@ class Shards:
             namespaces=lambda: self._view.namespaces,
             owns=lambda key: slot_of(key) in slots,
             on_serving=lambda term: self._announce(shard.id, term),
+            place=lambda: self._view.place_of(shard.id),
         )
         replica.on_restored = progress
         return replica

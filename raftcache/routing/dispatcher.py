@@ -42,8 +42,8 @@ class LocalShard(Protocol):
     def serving(self) -> bool:
         """Whether it leads and executes commands."""
 
-    def submit(self, command: Command, reply: Callable[[Reply], None]) -> None:
-        """Execute; `reply` is called exactly once, now or later. Never raises."""
+    def submit(self, command: Command, reply: Callable[[Reply], None], deadline_s: float) -> None:
+        """Execute, not after `deadline_s`; `reply` is called exactly once, now or later. Never raises."""
 
 
 Local = Callable[[str], "LocalShard | None"]

@@ -69,7 +69,7 @@ class Request:
             return self._attempt_elsewhere(shard_id)
         self.out = True
         self._sent_node = dispatcher.node_id
-        replica.submit(self.command, self.on_reply)
+        replica.submit(self.command, self.on_reply, self.deadline)
         if not self.done:
             dispatcher.track(self)
 

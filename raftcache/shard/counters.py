@@ -32,7 +32,9 @@ def incr(ex: Executor, command: Incr) -> Answer:
         return Failure(error.code, error.message, error.details), reached
     flag = JSON if entry is None else entry.flag
     expires_ms = ex.expires_ms(command.ttl_ms, namespace) if entry is None else entry.expires_ms
-    version = ex.put(key, b"%d" % value, flag, expires_ms, namespace, reached)
+    digits = b"%d" % value
+    reached = ex.fit(reached, namespace, key, len(digits))
+    version = ex.put(key, digits, flag, expires_ms, namespace, reached)
     ex.stats.sets += 1
     return Counted(value, version, expires_ms or None, reached), reached
 

@@ -7,6 +7,8 @@ key. The result of a command is an answer and the level that it waits for, `prim
 * a write asked for at `quorum` waits for its batch to be committed, one at `durable` for it to be synced as well;
 * a reply that reveals state waits too where the namespace's reads may not show what can still be lost: a read at
   `linearizable`, a condition that held or failed, a counter's value, an absence;
+* a write at `primary` for which its namespace's loss window has no room waits for its batch, is held before it is
+  executed, or is refused (`fit`, `window`, `held`);
 * all other replies leave at once, never behind those that wait.
 
 A reply states the level truly reached, which is why one that waited says `quorum` whatever was asked.
@@ -20,12 +22,13 @@ no `if_version`. It is not removed here but reclaimed in the background (`sweep`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeAlias
 
-from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.policy import Namespace, Namespaces, OnExceeded
 from raftcache.commands.types import AckLevel, Counted, Failure, ReadLevel, Value, Version, Written
 from raftcache.errors import MemoryFull, NoDisk, WrongShard
+from raftcache.shard.held import Hold
 from raftcache.shard.pipeline import Pipeline
 from raftcache.shard.stats import ShardStats
 from raftcache.store.effects import EFFECT_OVERHEAD_BYTES, PUT, REMOVE
@@ -65,6 +68,8 @@ class Executor:
         self.owns = owns
         self.now_ms = now_ms
         self.on_disk = on_disk
+        self.blocked: Collection[int] = ()
+        """Namespaces of which commands are held, so that every further write must be."""
         self.term = 0
         self.seq = 0
 
@@ -156,6 +161,26 @@ class Executor:
     def revealing(self, ack: AckLevel, namespace: Namespace) -> AckLevel:
         """What a write's reply that reveals state waits for: that what it reveals is committed, at least."""
         return QUORUM if ack == PRIMARY and namespace.reads_at > LATEST else ack
+
+    def fit(self, ack: AckLevel, namespace: Namespace, key: bytes, value_bytes: int) -> AckLevel:
+        """What a write that would wait for `ack` waits for, its namespace's loss window considered.
+
+        The last thing to be asked before a write is executed: nothing of it may have been. Raises Hold, LossWindowFull.
+        """
+        size_bytes = len(key) + value_bytes + EFFECT_OVERHEAD_BYTES
+        if self.blocked and namespace.id in self.blocked:
+            raise Hold(namespace.id, namespace.name, size_bytes, None)
+        if ack > PRIMARY:
+            return ack
+        exceeded = self.pipeline.windows.check(namespace, size_bytes)
+        if exceeded is None:
+            return ack
+        if exceeded.then == OnExceeded.WAIT:
+            raise Hold(namespace.id, namespace.name, size_bytes, exceeded)
+        self.pipeline.windows.note(namespace.name, exceeded.bound, exceeded.then.name.lower())
+        if exceeded.then == OnExceeded.REJECT:
+            raise exceeded.error(namespace.name, "it is refused")
+        return QUORUM
 
     def granted(self, ack: AckLevel) -> AckLevel:
         """The ack level asked for, where it can be had here. Raises NoDisk."""

@@ -32,6 +32,6 @@ def persist(ex: Executor, command: Persist) -> Answer:
 
 
 def _rewrite(ex: Executor, key: bytes, entry: Entry, expires_ms: int, ack: AckLevel, namespace: Namespace) -> Answer:
-    reached = ex.revealing(ack, namespace)
+    reached = ex.fit(ex.revealing(ack, namespace), namespace, key, len(entry.value))
     version = ex.put(key, entry.value, entry.flag, expires_ms, namespace, reached)
     return Written(True, version, expires_ms or None, reached, existed=True), reached

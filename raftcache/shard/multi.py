@@ -1,7 +1,8 @@
 """Gathers the answers of a multi-key command's items at one shard.
 
-The items are executed one after another within one turn, each as a command of its own: each fails alone, and
-where there are too many for one batch they stand in several. The reply leaves when the last item has its answer.
+The items are executed one after another within one turn, each as a command of its own: each fails alone, is held alone
+(`held`), and where there are too many for one batch they stand in several. The reply leaves when the last item has its
+answer.
 """
 
 from __future__ import annotations

@@ -39,6 +39,7 @@ from raftcache.errors import OutcomeUnknown, Overloaded, RaftcacheError
 from raftcache.shard.acked import AckedWrite
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.stats import ShardStats
+from raftcache.shard.window import NOWHERE, LossWindows, Place, Portion
 from raftcache.store.effects import Batch, Effect, encode_batch
 from raftcache.store.keyspace import Keyspace, UndoRecord
 from raftcache.store.memory import MemoryBudget
@@ -72,6 +73,7 @@ class PendingBatch:
         "first_seq",
         "held_bytes",
         "index",
+        "portions",
         "proposed",
         "time_ms",
         "undo",
@@ -83,6 +85,7 @@ class PendingBatch:
         self.effects: list[Effect] = []
         self.undo: list[UndoRecord] = []
         self.acked: list[AckedWrite] = []
+        self.portions: list[Portion] = []
         self.waiters: list[Waiter] = []
         self.durable_waiters: list[Waiter] = []
         self.effect_bytes = 0
@@ -111,8 +114,11 @@ class Pipeline:
         stats: ShardStats,
         now_ms: Callable[[], int],
         on_broken: Callable[[int, str], None],
+        place: Callable[[], Place] = lambda: NOWHERE,
     ) -> None:
-        """`on_broken(term, reason)` ends a leadership that cannot go on: a batch of it could not be proposed."""
+        """`on_broken(term, reason)` ends a leadership that cannot go on: a batch of it could not be proposed. `place`
+        tells which shard of how many this is."""
+        self.windows = LossWindows(place, runtime.now)
         self._runtime = runtime
         self._on_broken = on_broken
         self._keyspace = keyspace
@@ -174,7 +180,9 @@ class Pipeline:
 
     def acknowledged(self, namespace_id: int, key: bytes, seq: int, size_bytes: int) -> None:
         """The effect just recorded is a write that is answered before its batch commits."""
-        self._open.acked.append(AckedWrite(namespace_id, key, seq, size_bytes, self._runtime.now()))
+        at_s = self._runtime.now()
+        self._open.acked.append(AckedWrite(namespace_id, key, seq, size_bytes, at_s))
+        self.windows.count(self._open.portions, namespace_id, size_bytes, at_s)
 
     def wait(self, reply_to: ReplyTo, answer: Reply, durable: bool = False) -> None:
         """Answer the command just executed when the open batch commits, or, `durable`, when a quorum has synced it."""
@@ -188,6 +196,7 @@ class Pipeline:
         batch = self._in_flight.popleft()
         assert batch.index in (0, index), f"index {index} committed, proposed at {batch.index}"
         self._let_go(batch)
+        self.windows.release(batch.portions)
         if batch.durable_waiters:
             self._unsynced.append((index, batch.durable_waiters))
         if self._sealed or self._open.is_wanted():
@@ -214,6 +223,7 @@ class Pipeline:
             self._let_go(batch)
             self.waiting -= len(batch.durable_waiters)
             self._stats.undone_writes += len(batch.effects)
+        self.windows.clear()
         batches = [*self._committed_unsynced(), *batches]
         self._in_flight.clear()
         self._sealed.clear()

@@ -8,30 +8,33 @@ forgotten and its waiters answered. Any other batch is applied from its bytes: o
 it serves, and on a deposed one, whose own batches may commit under its successor after it has undone them.
 
 **Losing leadership** by whatever cause first undoes everything speculative and then answers who waits; from there
-on the replica is a follower with exactly the committed state.
+on the replica is a follower with exactly the committed state. What was held and never executed is answered as well.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from typing import Any
 
 from raftcache.clock import Runtime
 from raftcache.commands.policy import Namespaces
 from raftcache.commands.table import check_many
-from raftcache.commands.types import Command, Failure, Multi, MultiDelete, MultiGet, MultiSet, Reply
+from raftcache.commands.types import AckLevel, Command, Failure, Multi, MultiDelete, MultiGet, MultiSet, Reply
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
 from raftcache.shard.executor import DURABLE, PRIMARY, Answer, Executor
 from raftcache.shard.group import ShardGroup
-from raftcache.shard.handlers import HANDLERS, Handler
+from raftcache.shard.handlers import HANDLERS
+from raftcache.shard.held import HeldCommands, Hold
 from raftcache.shard.history import History
 from raftcache.shard.multi import Gather
-from raftcache.shard.pipeline import Pipeline, deliver, release_waiters
+from raftcache.shard.pipeline import Pipeline, ReplyTo, deliver, release_waiters
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.sweep import Sweeper
 from raftcache.shard.timebase import ShardTime
+from raftcache.shard.window import NOWHERE, Place
 from raftcache.store.effects import LEADER_STARTED, Batch, apply_batch, decode_batch, encode_batch
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
@@ -44,7 +47,8 @@ class ShardReplica:
     """Implements `consensus.api.StateMachine`. `attach` its group before that starts.
 
     `namespaces` gives the policies as this node knows them, `owns` tells whether a key's slot is the shard's, and
-    `on_serving(term)` is called whenever this replica begins to serve as the leader.
+    `on_serving(term)` is called whenever this replica begins to serve as the leader. `place` tells which shard of how
+    many this one is, for its share of the loss windows; as long as nobody knows, no write is answered at `primary`.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class ShardReplica:
         namespaces: Callable[[], Namespaces],
         owns: Callable[[bytes], bool],
         on_serving: Callable[[int], None],
+        place: Callable[[], Place] = lambda: NOWHERE,
     ) -> None:
         self.shard_id, self.node_id = shard_id, node_id
         self.serving = False
@@ -72,32 +77,34 @@ class ShardReplica:
         self._leads_now: Callable[[], bool] = lambda: False
         self._time = ShardTime(runtime)
         now_ms = self._time.now_ms
-        self.pipeline = Pipeline(runtime, self.keyspace, budget, self.stats, now_ms, self._broken)
+        self.pipeline = Pipeline(runtime, self.keyspace, budget, self.stats, now_ms, self._broken, place)
         self._executor = Executor(
             shard_id, self.keyspace, budget, self.pipeline, self.stats, namespaces, owns, now_ms, self._on_disk
         )
         self._sweeper = Sweeper(runtime, self._executor)
+        self.held = HeldCommands(
+            runtime, budget, self.stats, self.pipeline.windows, self._execute, self._answer,
+            lambda: self._leads_now(), self._not_leader,
+        )  # fmt: skip
+        self._executor.blocked = self.held.blocked
 
     def attach(self, group: ShardGroup) -> None:
         """Give the replica its group. Once, before anything else."""
         self._group = group
         self._leads_now = group.leads_now
 
-    def submit(self, command: Command, reply: Callable[[Reply], None]) -> None:
-        """Execute a command. `reply` is called exactly once, now or later; errors are `Failure` replies."""
+    def submit(self, command: Command, reply: ReplyTo, deadline_s: float = inf) -> None:
+        """Execute a command. `reply` is called exactly once, now or later; errors are `Failure` replies.
+
+        A write may be held before it is executed, and is not executed after `deadline_s`, on the runtime's clock."""
         if not self.serving or not self._leads_now():
             self.stats.rejected[NotLeader.code] += 1
             deliver(reply, self._not_leader())
             return
-        handler = HANDLERS.get(type(command))
-        if handler is None:
-            self._submit_many(command, reply)
-            return
-        answer, waits_for = self._execute(handler, command)
-        if waits_for > PRIMARY:
-            self.pipeline.wait(reply, answer, waits_for == DURABLE)
+        if type(command) in HANDLERS:
+            self._execute_or_hold(command, reply, deadline_s)
         else:
-            deliver(reply, answer)
+            self._submit_many(command, reply, deadline_s)
 
     def apply(self, index: int, term: int, payload: bytes) -> None:
         """Take in what was committed at `index`: its effects, or, if they are this leadership's own, that it was."""
@@ -138,6 +145,7 @@ class ShardReplica:
         self._sweeper.stop()
         batches = self.pipeline.abandon()
         self.pipeline.dismiss(batches, self._not_leader())
+        self.held.dismiss()
 
     def snapshot_blocks(self) -> Iterator[bytes]:
         """The committed state as of the last `apply`: the cut is made now, the blocks as they are pulled."""
@@ -172,16 +180,33 @@ class ShardReplica:
         self.leadership_lost(self.pipeline.term)
         self.keyspace.adopt(Keyspace(MemoryBudget()))
 
-    def _execute(self, handler: Handler, command: Any) -> Answer:
+    def _execute_or_hold(self, command: Any, reply: ReplyTo, deadline_s: float) -> None:
         try:
-            return handler(self._executor, command)
+            answer, waits_for = self._execute(command)
+        except Hold as hold:
+            self.held.add(hold, command, reply, deadline_s)
+        else:
+            self._answer(reply, answer, waits_for)
+
+    def _execute(self, command: Any) -> Answer:
+        """Execute a single-key command. Raises Hold."""
+        try:
+            return HANDLERS[type(command)](self._executor, command)
         except RaftcacheError as error:
             return self._refused(error), PRIMARY
+        except Hold:
+            raise
         except Exception:
             logger.exception("shard %s: executing a %s failed", self.shard_id, type(command).__name__)
             return self._refused(InternalError("the command could not be executed; the log says why")), PRIMARY
 
-    def _submit_many(self, command: Any, reply: Callable[[Reply], None]) -> None:
+    def _answer(self, reply: ReplyTo, answer: Reply, waits_for: AckLevel) -> None:
+        if waits_for > PRIMARY:
+            self.pipeline.wait(reply, answer, waits_for == DURABLE)
+        else:
+            deliver(reply, answer)
+
+    def _submit_many(self, command: Any, reply: ReplyTo, deadline_s: float) -> None:
         try:
             items = _items(command)
         except RaftcacheError as error:
@@ -189,11 +214,7 @@ class ShardReplica:
             return
         gather = Gather(len(items), reply)
         for place, item in enumerate(items):
-            answer, waits_for = self._execute(HANDLERS[type(item)], item)
-            if waits_for > PRIMARY:
-                self.pipeline.wait(gather.slot(place), answer, waits_for == DURABLE)
-            else:
-                gather.fill(place, answer)
+            self._execute_or_hold(item, gather.slot(place), deadline_s)
         gather.all_executed()
 
     def _commit_own(self, index: int, term: int) -> None:
@@ -202,6 +223,7 @@ class ShardReplica:
         self.history.advance(batch, term)
         self._count(batch)
         release_waiters(pending)
+        self.held.room_made()
 
     def _count(self, batch: Batch) -> None:
         self.stats.batches_committed += 1

@@ -26,7 +26,7 @@ def get(ex: Executor, command: Get) -> Answer:
 
 
 def set_(ex: Executor, command: Set) -> Answer:
-    """Write a key, if its condition holds. Raises MemoryFull, Overloaded."""
+    """Write a key, if its condition holds. Raises MemoryFull, Overloaded, and what `fit` raises."""
     key, value = command.key, command.value
     namespace = ex.resolve(key)
     ack = ex.granted(check_set(command, namespace))
@@ -37,7 +37,7 @@ def set_(ex: Executor, command: Set) -> Answer:
         entry = ex.lookup(key, namespace)
         if not _holds(ex, command, entry):
             return ex.unchanged(ack, namespace, entry)
-    reached = ex.revealing(ack, namespace) if conditional else ack
+    reached = ex.fit(ex.revealing(ack, namespace) if conditional else ack, namespace, key, len(value))
     expires_ms = ex.expires_ms(command.ttl_ms, namespace)
     version = ex.put(key, value, command.flag, expires_ms, namespace, reached)
     ex.stats.sets += 1
@@ -53,7 +53,7 @@ def delete(ex: Executor, command: Delete) -> Answer:
     entry = ex.lookup(key, namespace)
     if entry is None or (command.if_version is not None and command.if_version != ex.version_of(entry)):
         return ex.unchanged(ack, namespace, entry)
-    reached = ex.revealing(ack, namespace)
+    reached = ex.fit(ex.revealing(ack, namespace), namespace, key, 0)
     version = ex.remove(key, namespace, reached)
     ex.stats.deletes += 1
     return Written(True, version, None, reached, existed=True), reached

@@ -92,7 +92,7 @@ class SimProcess:
                 if replica is None:
                     reply(_failure(NotLeader(f"{there.node_id} does not hold {shard_id}")))
                 else:
-                    replica.submit(command, reply)
+                    replica.submit(command, reply, there.runtime.now() + deadline - self.runtime.now())
 
             SimCall(cluster, self, target, deadline, done, _failure).send(serve)
 

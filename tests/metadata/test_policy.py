@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from raftcache.commands.policy import Namespace
+from raftcache.commands.policy import WINDOW_LIMITS, LossWindow, Namespace, OnExceeded
 from raftcache.commands.types import TTL_LIMIT_MS, AckLevel, ReadLevel
 from raftcache.errors import InvalidName, InvalidPolicy
 from raftcache.metadata.checks import check_namespace
@@ -21,15 +21,36 @@ def test_an_empty_document_is_the_default_policy():
         "readLevel": "latest",
         "defaultTtlSeconds": None,
         "maxItemBytes": 1 << 20,
+        "lossWindow": {"ms": 1000, "writes": 10_000, "bytes": 16 << 20},
+        "onExceeded": "quorum",
     }
 
 
 def test_a_whole_document():
-    document = {"ack": "quorum", "readLevel": "latest", "defaultTtlSeconds": 1.5, "maxItemBytes": 10}
+    document = {
+        "ack": "quorum",
+        "readLevel": "latest",
+        "defaultTtlSeconds": 1.5,
+        "maxItemBytes": 10,
+        "lossWindow": {"ms": None, "writes": 5, "bytes": 1 << 40},
+        "onExceeded": "wait",
+    }
     parsed = parse_policy("x", {**document, "replicationFactor": 3}, 3)
-    assert parsed == Namespace("x", 0, AckLevel.QUORUM, ReadLevel.LATEST, 1500, 10)
+    window = LossWindow(None, 5, 1 << 40)
+    assert parsed == Namespace("x", 0, AckLevel.QUORUM, ReadLevel.LATEST, 1500, 10, window, OnExceeded.WAIT)
     assert policy_document(parsed) == document
     assert parse_policy("x", {"ack": "durable"}, 3) == Namespace("x", 0, AckLevel.DURABLE)
+
+
+def test_a_bound_left_out_takes_its_default_and_null_lifts_it():
+    assert parse_policy("x", {"lossWindow": {"ms": None}}, 3).loss_window == LossWindow(None, 10_000, 16 << 20)
+    assert parse_policy("x", {"lossWindow": {"writes": 7}}, 3).loss_window == LossWindow(1000, 7, 16 << 20)
+
+
+@pytest.mark.parametrize(("bound", "value"), [("ms", 0), ("writes", -1), ("bytes", (1 << 40) + 1)])
+def test_a_namespace_struct_is_held_to_the_same_limits(bound, value):
+    with pytest.raises(InvalidPolicy, match=rf"lossWindow\.{bound} .*got {value}"):
+        check_namespace(Namespace("x", 0, loss_window=LossWindow(**{bound: value})))
 
 
 @pytest.mark.parametrize(
@@ -53,6 +74,13 @@ def test_a_whole_document():
         ({"maxItemBytes": 1.5}, ["maxItemBytes", "got 1.5"]),
         ({"maxItemBytes": True}, ["maxItemBytes", "got True"]),
         ({"maxItemBytes": None}, ["maxItemBytes", "got None"]),
+        ({"lossWindow": None}, ["lossWindow", "object of ms, writes, bytes", "got None"]),
+        ({"lossWindow": {"seconds": 1}}, ["unknown field 'seconds'", "lossWindow", "ms, writes, bytes"]),
+        ({"lossWindow": {"ms": 0}}, ["lossWindow.ms", "3600000", "got 0"]),
+        ({"lossWindow": {"ms": 1.5}}, ["lossWindow.ms", "got 1.5"]),
+        ({"lossWindow": {"writes": True}}, ["lossWindow.writes", "1000000000", "got True"]),
+        ({"lossWindow": {"bytes": (1 << 40) + 1}}, ["lossWindow.bytes", "1099511627776", "got 1099511627777"]),
+        ({"onExceeded": "drop"}, ["onExceeded", "'quorum' or 'wait' or 'reject'", "got 'drop'"]),
         ({"quota": 1}, ["unknown field", "'quota'", "maxItemBytes"]),
         ({"max_item_bytes": 1}, ["unknown field", "'max_item_bytes'"]),
         ({"replicationFactor": 2}, ["replicationFactor", "must be 3", "got 2", "belongs to the shards"]),
@@ -80,9 +108,11 @@ def test_a_wrong_name_is_refused(name):
     st.sampled_from([None, ReadLevel.LATEST, ReadLevel.LINEARIZABLE]),
     st.none() | st.integers(1, TTL_LIMIT_MS),
     st.integers(1, 1 << 20),
+    st.builds(LossWindow, *[st.none() | st.integers(1, limit) for limit in WINDOW_LIMITS.values()]),
+    st.sampled_from(OnExceeded),
 )
-def test_a_document_reads_back_to_the_same_policy(ack, read_level, ttl_ms, max_bytes):
-    namespace = Namespace("x", 0, ack, read_level, ttl_ms, max_bytes)
+def test_a_document_reads_back_to_the_same_policy(ack, read_level, ttl_ms, max_bytes, window, on_exceeded):
+    namespace = Namespace("x", 0, ack, read_level, ttl_ms, max_bytes, window, on_exceeded)
     parsed = parse_policy("x", policy_document(namespace), 3)
     check_namespace(parsed)
     assert parsed.reads_at == namespace.reads_at

@@ -63,7 +63,7 @@ class LocalReplica:
     got: list[Command] = field(default_factory=list)
     waiting: list[Callable[[Reply], None]] = field(default_factory=list)
 
-    def submit(self, command: Command, reply: Callable[[Reply], None]) -> None:
+    def submit(self, command: Command, reply: Callable[[Reply], None], deadline_s: float) -> None:
         self.got.append(command)
         step = self.script.pop(0) if self.script else answer(command, self.shard_id)
         if step is None:

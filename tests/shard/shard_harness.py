@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, TypeVar
 
 from raftcache.commands.policy import Namespace, Namespaces
@@ -184,6 +185,7 @@ class Bench:
         self.policies = policies
         self.foreign_keys: set[bytes] = set()
         self.served: list[int] = []
+        self.place = (0, 1)
         self.replica = replica(
             "7c1f",
             node_id,
@@ -192,6 +194,7 @@ class Bench:
             lambda: self.policies,
             lambda key: key not in self.foreign_keys,
             self.served.append,
+            lambda: self.place,
         )
         machine: StateMachine = self.replica
         self.group.machine = machine
@@ -203,10 +206,10 @@ class Bench:
         self.group.commit()
         return self
 
-    def send(self, command: Command) -> list[Reply]:
+    def send(self, command: Command, deadline_s: float = inf) -> list[Reply]:
         """Submit; returns the list that the reply comes into, now or later."""
         replies: list[Reply] = []
-        self.replica.submit(command, replies.append)
+        self.replica.submit(command, replies.append, deadline_s)
         return replies
 
     def settle(self) -> None:

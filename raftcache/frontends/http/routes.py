@@ -14,6 +14,7 @@ from raftcache.errors import (
     BadRequest,
     InternalError,
     LevelTooLow,
+    LossWindowFull,
     MemoryFull,
     NoLeader,
     OutcomeUnknown,
@@ -36,7 +37,7 @@ BATCH_BODY_LIMIT_BYTES = 16 << 20
 ANY_ERRORS: Errors = (BadRequest, InternalError)
 BOUNDED_ERRORS: Errors = (*ANY_ERRORS, Overloaded)
 READ_ERRORS: Errors = (*BOUNDED_ERRORS, UnknownNamespace, LevelTooLow, NoLeader, OutcomeUnknown)
-WRITE_ERRORS: Errors = (*READ_ERRORS, MemoryFull)
+WRITE_ERRORS: Errors = (*READ_ERRORS, MemoryFull, LossWindowFull)
 BODY_ERRORS: Errors = (ValueTooLarge,)
 
 
