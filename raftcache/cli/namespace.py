@@ -12,7 +12,15 @@ from raftcache.cli.output import add_api_command, add_command, print_json
 SET_EXAMPLES = """\
   raftcache namespace set sessions --ack quorum --default-ttl 3600
   raftcache namespace set pictures --max-item-bytes 65536
+  raftcache namespace set carts --window-ms 200 --window-writes 500 --window-bytes none --on-exceeded wait
 The whole policy is replaced: an option that is left out takes its default."""
+
+NONE = "none"
+WINDOW_HELP = {
+    "ms": "loss window: age that the oldest write acknowledged and not committed may reach (default: 1000)",
+    "writes": "loss window: how many such writes, over all shards (default: 10000)",
+    "bytes": "loss window: their bytes, over all shards (default: 16 MiB)",
+}
 
 
 def add_commands(commands: Any) -> None:
@@ -27,6 +35,10 @@ def add_commands(commands: Any) -> None:
     setting.add_argument("--read-level", choices=("latest", "linearizable"), help="default: what fits --ack")
     setting.add_argument("--default-ttl", type=float, metavar="SECONDS", help="default: keys do not expire")
     setting.add_argument("--max-item-bytes", type=int, metavar="N", help="default: 1 MiB")
+    for bound, text in WINDOW_HELP.items():
+        setting.add_argument(f"--window-{bound}", type=_bound, metavar="N|none", help=text)
+    then = "a write without room in the window waits for its commit, waits for room, or is refused (default: quorum)"
+    setting.add_argument("--on-exceeded", choices=("quorum", "wait", "reject"), help=then)
     deleting = add_api_command(
         group, "delete", delete, "delete a namespace and all its keys", "  raftcache namespace delete old"
     )
@@ -47,12 +59,22 @@ def _print_table(policies: list[dict[str, Any]]) -> None:
     from raftcache.supervisor.report import make_console, new_table
 
     console = make_console()
-    table = new_table(console, "namespace", "ack", "read level", "default ttl", "max item bytes")
+    columns = ("ack", "read level", "default ttl", "max item bytes", "loss window", "on exceeded")
+    table = new_table(console, "namespace", *columns)
     for policy in policies:
         ttl = policy["defaultTtlSeconds"]
         lifetime = "-" if ttl is None else f"{ttl:g} s"
-        table.add_row(policy["name"], policy["ack"], policy["readLevel"], lifetime, str(policy["maxItemBytes"]))
+        row = (policy["name"], policy["ack"], policy["readLevel"], lifetime, str(policy["maxItemBytes"]))
+        table.add_row(*row, *_shown_window(policy))
     console.print(table)
+
+
+def _shown_window(policy: dict[str, Any]) -> tuple[str, str]:
+    """The loss window and what follows where it is full; neither means anything unless writes are lost at all."""
+    if policy["ack"] != "primary":
+        return "-", "-"
+    bounds = ", ".join(f"{value} {bound}" for bound, value in policy["lossWindow"].items() if value is not None)
+    return bounds or "no bound", policy["onExceeded"] if bounds else "-"
 
 
 def set_(args: argparse.Namespace) -> int:
@@ -62,15 +84,34 @@ def set_(args: argparse.Namespace) -> int:
         "readLevel": args.read_level,
         "defaultTtlSeconds": args.default_ttl,
         "maxItemBytes": args.max_item_bytes,
+        "lossWindow": _window(args),
+        "onExceeded": args.on_exceeded,
     }
     policy = {field: value for field, value in given.items() if value is not None}
     answer = Api(args.url).send("PUT", _path(args.name), policy, expect=(200, 201))
     if args.output == "json":
         print_json(answer)
     else:
-        shown = ", ".join(f"{field} {value}" for field, value in answer.items() if field != "name")
+        window = {f"lossWindow.{bound}": value for bound, value in answer.pop("lossWindow").items()}
+        shown = ", ".join(f"{field} {value}" for field, value in (answer | window).items() if field != "name")
         print(f"{args.name}: {shown}")
     return 0
+
+
+def _bound(text: str) -> int | str:
+    """An option of the loss window: a number, or the word that lifts the bound."""
+    if text == NONE:
+        return NONE
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number or {NONE}, got {text!r}") from None
+
+
+def _window(args: argparse.Namespace) -> dict[str, int | None] | None:
+    """The bounds that were given; None where none was."""
+    given = {bound: getattr(args, f"window_{bound}") for bound in WINDOW_HELP}
+    return {bound: None if value == NONE else value for bound, value in given.items() if value is not None} or None
 
 
 def delete(args: argparse.Namespace) -> int:

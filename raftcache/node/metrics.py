@@ -14,6 +14,7 @@ from raftcache.net.links import AsyncioLinks
 from raftcache.net.rpc_server import RpcServer
 from raftcache.node.core import NodeCore
 from raftcache.node.status import readiness
+from raftcache.node.window_metrics import window_metrics
 from raftcache.routing.dispatcher import Dispatcher
 from raftcache.shard.replica import ShardReplica
 
@@ -72,6 +73,7 @@ def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rp
     yield from _table(GaugeMetricFamily, SHARD_GAUGES, shards)
     yield from _table(CounterMetricFamily, SHARD_COUNTERS, shards)
     yield from _by_cause(core.shards)
+    yield from window_metrics(core.shards)
     yield GaugeMetricFamily("raftcache_memory_used_bytes", "Bytes that the shards account for.", core.budget.used_bytes)
     yield GaugeMetricFamily("raftcache_memory_max_bytes", "The node's hard limit.", core.budget.limit_bytes)
     yield GaugeMetricFamily("raftcache_ready", "1 where /readyz says so.", float(readiness(core)[0]))

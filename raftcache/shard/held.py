@@ -7,9 +7,9 @@
 A held command has had no effect, so every way out of here is definite. It is given up shortly before its deadline,
 for the answer to arrive in time, and never executed after that: a process that was stopped meanwhile gives up first.
 
-**Order.** As long as a namespace has held commands, whatever else would change a key of it is held behind them, at any level:
-else the writes of a client that does not wait for its answers would change places. One that asks for `quorum` loses
-nothing by that, since it cannot commit before what fills the window. Other namespaces, and reads, are not held.
+**Order.** As long as a namespace has held commands, whatever else would change a key of it is held behind them, at any
+level: else the writes of a client that does not wait for its answers would change places. One that asks for `quorum`
+loses nothing by that, since it cannot commit before what fills the window. Other namespaces, and reads, are not held.
 
 **When.** Room comes with commits (`room_made`), and the commands run in a turn of their own, a bounded number a turn.
 A timer gives up what is due, and tries the first of each queue, for a changed policy makes room too.

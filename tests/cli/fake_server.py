@@ -80,7 +80,9 @@ class FakeCache:
 def policy(ack: str) -> dict[str, Any]:
     """A whole policy."""
     level = "latest" if ack == "primary" else "linearizable"
-    return {"ack": ack, "readLevel": level, "defaultTtlSeconds": None, "maxItemBytes": 1048576}
+    window = {"ms": 1000, "writes": 10_000, "bytes": 16 << 20}
+    whole = {"ack": ack, "readLevel": level, "defaultTtlSeconds": None, "maxItemBytes": 1048576}
+    return {**whole, "lossWindow": window, "onExceeded": "quorum"}
 
 
 def error(status: int, code: str, message: str) -> web.Response:

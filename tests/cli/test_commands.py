@@ -243,6 +243,19 @@ def test_namespaces(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(cache.log[-1][2]) == {"ack": "quorum", "defaultTtlSeconds": 60.0}
 
 
+def test_a_loss_window_is_set_and_shown(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
+    window = ["--window-ms", "200", "--window-bytes", "none", "--on-exceeded", "wait"]
+    assert main(["namespace", "set", "carts", *window, "--url", cache.url]) == 0
+    wanted = {"lossWindow": {"ms": 200, "bytes": None}, "onExceeded": "wait"}
+    assert json.loads(cache.log[-1][2]) == wanted
+    assert "lossWindow.writes 10000" in capsys.readouterr().out
+    assert main(["namespace", "list", "--url", cache.url]) == 0
+    assert "10000 writes" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(SystemExit):
+        main(["namespace", "set", "carts", "--window-ms", "soon", "--url", cache.url])
+    assert "--window-ms: must be a number or none, got 'soon'" in capsys.readouterr().err
+
+
 TAKEN = {"node": "n0", "group": "7c1f", "index": 12, "keys": 1000, "bytes": 52000, "seconds": 0.25, "error": None}
 REFUSED = dict.fromkeys(TAKEN) | {"node": "n1", "group": "7c1f", "error": "the disk is full"}
 SILENT = dict.fromkeys(TAKEN) | {"node": "n2", "error": "it does not answer"}

@@ -17,6 +17,7 @@ NAMES = (
     "raftcache_is_leader",
     "raftcache_commit_index",
     "raftcache_speculative_writes",
+    "raftcache_held_commands",
     "raftcache_replica_lag_ms",
     "raftcache_replica_lag_writes",
 )

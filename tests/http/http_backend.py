@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from raftcache.clock import Handle
-from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.policy import LossWindow, Namespace, Namespaces, OnExceeded
 from raftcache.commands.types import (
     INT64_MAX,
     INT64_MIN,
@@ -128,6 +129,8 @@ class FakeBackend:
                 None if level is None else ReadLevel[level.upper()],
                 None if ttl is None else round(ttl * 1000),
                 document["maxItemBytes"],
+                LossWindow(**document["lossWindow"]),
+                OnExceeded[document["onExceeded"].upper()],
             )
         )
         done(PolicyWritten(created, document))
@@ -149,6 +152,8 @@ class FakeBackend:
             "readLevel": None if policy.read_level is None else policy.read_level.name.lower(),
             "defaultTtlSeconds": None if policy.default_ttl_ms is None else policy.default_ttl_ms / 1000,
             "maxItemBytes": policy.max_item_bytes,
+            "lossWindow": msgspec.to_builtins(policy.loss_window),
+            "onExceeded": policy.on_exceeded.name.lower(),
         }
 
     def replace_shard(self, shard_id: str, source: str | None, deadline: float, done: ReplaceDone) -> None:

@@ -10,13 +10,21 @@ from http_caller import Caller
 from raftcache.commands.types import VALUE_LIMIT_BYTES
 from raftcache.errors import OutcomeUnknown
 
-DEFAULTS = {"ack": "primary", "readLevel": None, "defaultTtlSeconds": None, "maxItemBytes": VALUE_LIMIT_BYTES}
+DEFAULTS = {
+    "ack": "primary",
+    "readLevel": None,
+    "defaultTtlSeconds": None,
+    "maxItemBytes": VALUE_LIMIT_BYTES,
+    "lossWindow": {"ms": 1000, "writes": 10_000, "bytes": 16 << 20},
+    "onExceeded": "quorum",
+}
 
 
 def test_put_is_201_when_new_else_200(caller: Caller) -> None:
     answer = caller.call("PUT", "/v1/namespaces/users", {})
     assert (answer.status, answer.json) == (201, DEFAULTS)
     policy = {"ack": "quorum", "readLevel": "latest", "defaultTtlSeconds": 1.5, "maxItemBytes": 10}
+    policy |= {"lossWindow": {"ms": None, "writes": 5, "bytes": 1}, "onExceeded": "wait"}
     answer = caller.call("PUT", "/v1/namespaces/users", policy)
     assert (answer.status, answer.json) == (200, policy)
     assert caller.call("GET", "/v1/namespaces/users").json == policy
@@ -26,6 +34,11 @@ def test_put_is_201_when_new_else_200(caller: Caller) -> None:
 def test_what_is_read_can_be_written_back(caller: Caller) -> None:
     document = caller.call("GET", "/v1/namespaces/brief").json
     assert caller.call("PUT", "/v1/namespaces/brief", document).json == document
+
+
+def test_a_bound_left_out_takes_its_default_and_null_lifts_it(caller: Caller) -> None:
+    answer = caller.call("PUT", "/v1/namespaces/users", {"lossWindow": {"ms": None, "writes": 5}})
+    assert answer.json["lossWindow"] == {"ms": None, "writes": 5, "bytes": 16 << 20}
 
 
 def test_list(caller: Caller) -> None:
@@ -60,6 +73,12 @@ def test_delete(caller: Caller) -> None:
         ({"defaultTtlSeconds": "1"}, ("defaultTtlSeconds", '"1"')),
         ({"maxItemBytes": 0}, ("maxItemBytes", "1", "0")),
         ({"maxItemBytes": VALUE_LIMIT_BYTES + 1}, ("maxItemBytes", str(VALUE_LIMIT_BYTES), str(VALUE_LIMIT_BYTES + 1))),
+        ({"lossWindow": None}, ("lossWindow", "object", "null")),
+        ({"lossWindow": {"ms": 0}}, ("lossWindow.ms", "1", "0")),
+        ({"lossWindow": {"writes": 1.5}}, ("lossWindow.writes", "1.5")),
+        ({"lossWindow": {"bytes": (1 << 40) + 1}}, ("lossWindow.bytes", str(1 << 40), str((1 << 40) + 1))),
+        ({"lossWindow": {"seconds": 1}}, ("unknown field", "seconds", "lossWindow")),
+        ({"onExceeded": "drop"}, ("onExceeded", '"drop"', "quorum, wait, reject")),
         ([], ("the body", "object")),
     ],
 )

@@ -61,10 +61,12 @@ class LocalReplica:
     serving: bool = True
     script: list = field(default_factory=list)
     got: list[Command] = field(default_factory=list)
+    deadlines_s: list[float] = field(default_factory=list)
     waiting: list[Callable[[Reply], None]] = field(default_factory=list)
 
     def submit(self, command: Command, reply: Callable[[Reply], None], deadline_s: float) -> None:
         self.got.append(command)
+        self.deadlines_s.append(deadline_s)
         step = self.script.pop(0) if self.script else answer(command, self.shard_id)
         if step is None:
             self.waiting.append(reply)

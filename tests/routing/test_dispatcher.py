@@ -33,6 +33,7 @@ def test_a_shard_served_here_is_asked_directly_and_answers_within_the_call():
     world.execute(Set(KEY, b"v"))
     assert len(world.replies) == 1 and isinstance(world.replies[0], Written)
     assert world.sent == [] and world.dispatcher.inflight == 0
+    assert world.local[shard].deadlines_s == [world.runtime.now() + 1.0]
 
 
 def test_a_replica_here_that_does_not_serve_is_passed_over():

@@ -46,6 +46,8 @@ def _whole_policy(body: bytes) -> dict[str, object]:
     except BadRequest as error:
         raise InvalidPolicy(error.message) from None
     document: dict[str, object] = msgspec.to_builtins(policy)
+    window = msgspec.structs.asdict(policy.loss_window)
+    document["lossWindow"] = {bound: None if value is None else int(value) for bound, value in window.items()}
     return document
 
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from raftcache.commands.policy import WINDOW_LIMITS
+from raftcache.commands.policy import LossWindow as Defaults
 from raftcache.commands.types import (
     INT64_MAX,
     INT64_MIN,
@@ -63,6 +65,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "ack": ("primary", "quorum", "durable"),
     "consistency": ("latest", "linearizable"),
     "readLevel": ("latest", "linearizable"),
+    "onExceeded": ("quorum", "wait", "reject"),
 }
 """What a field of each name may be, for error messages."""
 
@@ -164,16 +167,37 @@ class ExpireBody(Input, frozen=True):
     durability: Durability | None = None
 
 
+INTEGER = {"type": "integer"}
+"""For what may be null: msgspec takes 5.0 for an integer, as JSON does, but not for one that may be null as well. So it
+is a float here, and `namespaces` makes an integer of it."""
+WindowMs = Annotated[float, Meta(ge=1, le=WINDOW_LIMITS["ms"], multiple_of=1, extra_json_schema=INTEGER)]
+WindowWrites = Annotated[float, Meta(ge=1, le=WINDOW_LIMITS["writes"], multiple_of=1, extra_json_schema=INTEGER)]
+WindowBytes = Annotated[float, Meta(ge=1, le=WINDOW_LIMITS["bytes"], multiple_of=1, extra_json_schema=INTEGER)]
+
+
+class LossWindow(Input, frozen=True):
+    """How much may be acknowledged at `primary` and not yet committed, over all shards; null lifts a bound. `ms` is the
+    age that the oldest of it may reach; `bytes` count keys, values and 40 a write. Left out: the default.
+    """
+
+    ms: WindowMs | None = Defaults().ms
+    writes: WindowWrites | None = Defaults().writes
+    bytes: WindowBytes | None = Defaults().bytes
+
+
 class Policy(Input, frozen=True):
     """The whole policy of a namespace; what is left out takes its default.
 
-    `readLevel` null: `latest` where `ack` is `primary`, else `linearizable`.
+    `readLevel` null: `latest` where `ack` is `primary`, else `linearizable`. `lossWindow`, and what becomes of a write
+    that it has no room for (`onExceeded`), mean something where `ack` is `primary`.
     """
 
     ack: Durability = "primary"
     read_level: Consistency | None = None
     default_ttl_seconds: Ttl | None = None
     max_item_bytes: Annotated[int, Meta(ge=1, le=VALUE_LIMIT_BYTES)] = VALUE_LIMIT_BYTES
+    loss_window: LossWindow = LossWindow()
+    on_exceeded: Literal["quorum", "wait", "reject"] = "quorum"
 
 
 class SnapshotRequest(Input, frozen=True):
