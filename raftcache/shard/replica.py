@@ -48,7 +48,7 @@ class ShardReplica:
 
     `namespaces` gives the policies as this node knows them, `owns` tells whether a key's slot is the shard's, and
     `on_serving(term)` is called whenever this replica begins to serve as the leader. `place` tells which shard of how
-    many this one is, for its share of the loss windows; as long as nobody knows, no write is answered at `primary`.
+    many this one is, for its share of the loss windows; as long as nobody knows, its share of any bound is nothing.
     """
 
     def __init__(

@@ -24,7 +24,8 @@ from raftcache.net.api import Peer
 from raftcache.node.core import CoreSettings, Identity, NodeCore
 from raftcache.node.storage import storage_in
 from raftcache.routing.bootstrap import metadata_members, plan_cluster
-from raftcache.routing.dispatcher import Dispatcher
+from raftcache.routing.dispatcher import Dispatcher, LocalShard
+from raftcache.shard.replica import ShardReplica
 from raftcache.testing.files import FakeFiles
 from raftcache.testing.loop import SimLoop, SimRuntime
 from raftcache.testing.network import NetworkSettings, SimNetwork
@@ -70,7 +71,7 @@ class SimProcess:
         self.core = NodeCore(identity, self.runtime, self.links, storage, settings)
         self.core.host.observer = cluster.observer
         self.dispatcher = Dispatcher(
-            self.core.view, self.runtime, self.core.shard, self._remote(cluster), node_id=node_id
+            self.core.view, self.runtime, lambda id_: self._shard(cluster, id_), self._remote(cluster), node_id=node_id
         )
 
         self.hub = WatchHub(self.core.view, self.runtime)
@@ -81,6 +82,10 @@ class SimProcess:
         self.core.start()
         self.watch.start()
 
+    def _shard(self, cluster: SimCluster, shard_id: str) -> LocalShard | None:
+        replica = self.core.shard(shard_id)
+        return None if replica is None else cluster.overhear(replica, self.runtime.now)
+
     def _remote(self, cluster: SimCluster) -> Callable[..., None]:
         """The dispatcher's `Remote`."""
 
@@ -88,7 +93,7 @@ class SimProcess:
             target: str, shard_id: str, _epoch: int, command: Command, deadline: float, done: Callable[[Reply], None]
         ) -> None:
             def serve(there: SimProcess, reply: Callable[[Reply], None]) -> None:
-                replica = there.core.shard(shard_id)
+                replica = there._shard(cluster, shard_id)
                 if replica is None:
                     reply(_failure(NotLeader(f"{there.node_id} does not hold {shard_id}")))
                 else:
@@ -195,6 +200,8 @@ class SimCluster:
         self.members_seen: dict[str, tuple[MemberId, ...]] = {}
         self.dark: set[str] = set()
         """The nodes that lost power and have not started since."""
+        self.overhear: Callable[[ShardReplica, Callable[[], float]], LocalShard] = lambda replica, _now: replica
+        """What the dispatchers see of a replica, which may be something that listens."""
         self._runs = 0
 
     # -- processes -------------------------------------------------------------------------------

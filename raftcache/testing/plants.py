@@ -18,6 +18,7 @@ from raftcache.consensus.snapshots import SnapshotInbox
 from raftcache.consensus.syncing import Syncing
 from raftcache.shard.pipeline import Pipeline
 from raftcache.shard.replica import ShardReplica
+from raftcache.shard.window import LossWindows
 from raftcache.testing.cluster import DATA, SimCluster
 from raftcache.wal.snapshot_format import newest_two
 from raftcache.wal.snapshots import FileSnapshots, _Draft
@@ -180,6 +181,11 @@ def _suspects_vote() -> list[Patch]:
     return [(Election, "suspect", property(lambda self: False))]
 
 
+def _window_off() -> list[Patch]:
+    """No write is held against its loss window before it is executed."""
+    return [(LossWindows, "check", lambda self, namespace, size_bytes: None)]
+
+
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ack-at-once": _ack_at_once,
     "no-undo": _no_undo,
@@ -191,6 +197,7 @@ PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "install-anything": _install_anything,
     "stale-reads": _stale_reads,
     "apply-twice": _apply_twice,
+    "window-off": _window_off,
 }
 
 POWER_PLANTS: dict[str, Callable[[], list[Patch]]] = {

@@ -15,6 +15,8 @@ from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
+from raftcache.commands.policy import Namespace
+from raftcache.commands.types import AckLevel
 from raftcache.config import Fsync
 from raftcache.testing import checks
 from raftcache.testing.checks import Oracle, Violation
@@ -22,6 +24,7 @@ from raftcache.testing.cluster import ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.faults import Nemesis
 from raftcache.testing.network import NetworkSettings
 from raftcache.testing.plants import PLANTS, POWER_PLANTS, planted
+from raftcache.testing.window_check import SPENDERS, WINDOWED, Spender, WindowWatch
 from raftcache.testing.workload import Client
 
 CLIENTS = 6
@@ -31,6 +34,13 @@ QUIET_S = 12.0
 
 WHOLE_S = 20.0
 """How long the controller may take to bring all memberships to what is wanted."""
+
+SPACES = (
+    Namespace("default", 0),
+    Namespace("safe", 0, ack=AckLevel.QUORUM),
+    Namespace("vault", 0, ack=AckLevel.DURABLE),
+    *WINDOWED,
+)
 
 MIN_COMMITS = 200
 MIN_LEADER_CHANGES = 3
@@ -50,6 +60,8 @@ class RunResult:
     durable: int
     power_losses: int
     majorities_lost: int
+    lost: dict[str, int]
+    """Writes acknowledged at `primary` and lost, by namespace. A run without any says nothing of the loss windows."""
     trace: str
     violation: str = ""
 
@@ -69,6 +81,9 @@ class Run:
         slow = self.cluster.settings.network.delay[0] >= SLOW_DELAY_S
         clients = 3 * CLIENTS if slow else CLIENTS  # Each waits for its answers: on a slow network it asks less.
         self.clients = [Client(number, self.cluster, self.oracle) for number in range(clients)]
+        self.watch = WindowWatch(lambda: self.cluster.loop.time)
+        self.cluster.overhear = self.watch.overhear
+        self.spenders = [Spender(number, self.cluster) for number in range(SPENDERS)]
         self.nemesis = Nemesis(self.cluster, seconds - QUIET_S, self._power_lost if power else None)
 
     def execute(self) -> RunResult:
@@ -91,6 +106,7 @@ class Run:
             durable=sum(client.durable for client in self.clients),
             power_losses=self.power_losses,
             majorities_lost=self.oracle.majorities_lost,
+            lost=dict(sorted(self.watch.lost.items())),
             trace=self.cluster.loop.trace_hash(),
             violation=violation,
         )
@@ -112,9 +128,11 @@ class Run:
                 client.power_lost()
 
     def _run(self) -> None:
-        self.cluster.create()
+        self.cluster.create(SPACES)
         for client in self.clients:
             client.start()
+        for spender in self.spenders:
+            spender.start()
         self.nemesis.start()
         while self.cluster.loop.time < self.nemesis.until:
             self.cluster.loop.run_until(min(self.cluster.loop.time + 5.0, self.nemesis.until))
@@ -136,6 +154,8 @@ class Run:
     def _finish(self) -> None:
         for client in self.clients:
             client.stopped = True
+        for spender in self.spenders:
+            spender.stopped = True
         self.cluster.loop.run_until(self.cluster.loop.time + 1.0)
         self._become_whole()
         self._settle()
@@ -144,6 +164,7 @@ class Run:
         checks.check_caught_up(self.cluster, self.oracle)
         checks.check_digests(self.cluster)
         checks.check_acknowledged(self.cluster, self.oracle)
+        self.watch.check(self.cluster, self.oracle)
         self._check_evidence()
 
     def _become_whole(self) -> None:
@@ -229,6 +250,8 @@ def main(argv: list[str] | None = None) -> int:
             totals.update(commits=result.commits, leader_changes=result.leader_changes, snapshots=result.snapshots)
             totals.update(answered=result.answered, unknown=result.unknown, faults=result.faults)
             totals.update(durable_acks=result.durable, power_losses=result.power_losses)
+            totals.update(writes_lost=sum(result.lost.values()), runs_that_lost_writes=bool(result.lost))
+            totals.update({f"lost_in_{name}": count for name, count in result.lost.items()})
             totals.update(majorities_lost=result.majorities_lost, runs_with_majority_lost=result.majorities_lost > 0)
             if result.violation:
                 failed += 1

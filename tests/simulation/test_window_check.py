@@ -1,0 +1,53 @@
+"""The check of loss windows itself: what it takes for a loss, and what for too much of one."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftcache.commands.policy import LossWindow
+from raftcache.commands.types import AckLevel, Counted, Failure, Incr, Many, MultiSet, Set, Version, Written
+from raftcache.store.effects import EFFECT_OVERHEAD_BYTES
+from raftcache.testing.checks import Violation
+from raftcache.testing.window_check import Ack, WindowWatch, _hold
+
+PRIMARY, QUORUM = AckLevel.PRIMARY, AckLevel.QUORUM
+
+
+def ack(seq: int, at_s: float | None = 0.0, size_bytes: int = 10) -> Ack:
+    return Ack("small", 1, seq, size_bytes, at_s, 0.0)
+
+
+def test_a_loss_within_the_share_is_fine() -> None:
+    window = LossWindow(ms=100, writes=5, bytes=60)
+    _hold("here", [ack(1), ack(2, 0.1), ack(3, None)], window, (0, 2))
+    _hold("here", [ack(n, n) for n in range(99)], LossWindow(None, None, None), (0, 2))
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [
+        ([ack(1), ack(2), ack(3)], "3 acknowledged writes"),
+        ([ack(1), ack(2, size_bytes=21)], "31 acknowledged bytes"),
+        ([ack(1), ack(2, 0.101)], "span 0.101 s"),
+    ],
+)
+def test_a_loss_over_the_share_is_a_violation(lost: list[Ack], words: str) -> None:
+    with pytest.raises(Violation, match=words):
+        _hold("here", lost, LossWindow(ms=100, writes=5, bytes=60), (1, 2))
+
+
+def test_only_what_was_written_and_answered_at_primary_is_noted() -> None:
+    watch = WindowWatch(lambda: 7.0)
+    version = Version("7c1f", 3, 9)
+    watch.answered(Set(b"small:k", b"12"), Written(True, version, None, PRIMARY), 1.5)
+    watch.answered(Incr(b"small:n"), Counted(100, version, None, PRIMARY), 2.5)
+    watch.answered(Set(b"small:k", b"12"), Written(True, version, None, QUORUM), 1.0)
+    watch.answered(Set(b"small:k", b"12"), Written(False, version, None, PRIMARY), 1.0)
+    watch.answered(Set(b"small:k", b"12"), Failure("not_leader", ""), 1.0)
+    both = MultiSet((Set(b"k", b"1"), Set(b"small:k", b"1")))
+    watch.answered(both, Many((Written(True, version, None, PRIMARY), Failure("overloaded", ""))), 3.0)
+    assert watch.acks["7c1f"] == [
+        Ack("small", 3, 9, 9 + EFFECT_OVERHEAD_BYTES, 1.5, 7.0),
+        Ack("small", 3, 9, 10 + EFFECT_OVERHEAD_BYTES, 2.5, 7.0),
+        Ack("default", 3, 9, 2 + EFFECT_OVERHEAD_BYTES, None, 7.0),
+    ]
