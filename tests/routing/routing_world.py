@@ -11,9 +11,13 @@ from raftcache.commands.types import (
     AckLevel,
     Command,
     Failure,
+    Fate,
     Get,
     Many,
     ReadLevel,
+    Receipt,
+    ReceiptList,
+    Receipts,
     Reply,
     Value,
     Version,
@@ -35,9 +39,11 @@ def planned(shards: int = 4, nodes: int = 3) -> MetadataState:
     return apply(EMPTY, plan_cluster(members, shards, min(3, nodes), namespaces, random.Random(5)))[0]
 
 
-def answer(command: Command, shard: str) -> Reply:
+def answer(command: Command | Receipts, shard: str) -> Reply:
     """What a shard that executes `command` answers; a read's value is its key."""
     version = Version(shard, 1, 1)
+    if isinstance(command, Receipts):
+        return ReceiptList(tuple(Receipt(each, Fate.COMMITTED) for each in command.versions))
     if hasattr(command, "items"):
         return Many(tuple(answer(item, shard) for item in command.items))  # type: ignore[misc]
     if isinstance(command, Get):
@@ -63,7 +69,10 @@ class LocalReplica:
     got: list[Command] = field(default_factory=list)
     waiting: list[Callable[[Reply], None]] = field(default_factory=list)
 
-    def submit(self, command: Command, reply: Callable[[Reply], None]) -> None:
+    def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
+        self.submit(asked, reply)
+
+    def submit(self, command: Command | Receipts, reply: Callable[[Reply], None]) -> None:
         self.got.append(command)
         step = self.script.pop(0) if self.script else answer(command, self.shard_id)
         if step is None:

@@ -1,4 +1,4 @@
-"""The lost-write report: exactly what was acknowledged and is lost, once the term is closed, and the bound before it."""
+"""The lost-write report: what was acknowledged and is lost, once the term is closed, and the bound until then."""
 
 from __future__ import annotations
 
