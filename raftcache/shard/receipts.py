@@ -182,8 +182,6 @@ class ReceiptDesk:
 
 def fate_of(history: History, version: Version) -> Fate:
     """What a replica that has come as far as `history` knows of a version of its shard."""
-    if version.term > history.term:
-        return Fate.PENDING
     if version.seq <= history.last_committed_seq(version.term):
         return Fate.COMMITTED
     return Fate.LOST if version.term < history.term else Fate.PENDING

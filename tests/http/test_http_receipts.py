@@ -42,7 +42,7 @@ def test_a_key_may_hold_anything(caller: Caller, path: str, key: bytes) -> None:
 
 
 def test_the_wait_comes_on_top_of_the_time_limit(caller: Caller) -> None:
-    caller.call("GET", "/v1/receipts/default/k/v7c1f.3.1?waitMs=1500", headers={"Raftcache-Timeout-Ms": "2000"})
+    caller.call("GET", "/v1/receipts/default/k/v7c1f.3.1?waitMs=1500", **{"Raftcache-Timeout-Ms": "2000"})
     _, wait_ms, deadline = caller.backend.asked[-1]
     assert wait_ms == 1500 and deadline == 1000.0 + 2.0 + 1.5
 

@@ -118,7 +118,12 @@ def test_versions_of_a_shard_that_was_replaced_are_an_error_that_says_so() -> No
 
 def test_a_process_that_has_just_started_says_of_no_version_that_it_does_not_exist() -> None:
     world = World(shards=1)
-    assert codes(ask(world, [(b"a", Version("ffff", 1, 1))])) == ["no_leader"]
+    told: list = []
+    world.dispatcher.receipts([(b"a", Version("ffff", 1, 1))], 0, world.runtime.now() + 4.0, told.append)
+    world.runtime.advance(3.0)
+    assert told == [], "there is no map yet that could lack a shard"
+    world.runtime.advance(2.0)
+    assert codes(told[0]) == ["no_leader"]
 
 
 def test_an_answer_with_the_wrong_number_of_items_is_an_error_for_each() -> None:

@@ -156,13 +156,20 @@ def test_nothing_is_ever_durable_in_memory() -> None:
     bench.settle()
     bench.replica.synced(9)
     assert told(bench.replica, at(1, 1), version) == [(COMMITTED, False)] * 2 and bench.group.wanted == []
+    depose(bench, bench.group.applied)
+    bench.group.gain()
+    bench.group.commit()
+    assert told(bench.replica, version, at(3, 1)) == [(COMMITTED, False)] * 2
 
 
-def test_a_new_leader_does_not_take_its_marks_from_the_last_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_leader_does_not_take_its_marks_from_the_last_time() -> None:
     bench = Bench().lead()
+    assert told(bench.replica, at(1, 1)) == [(COMMITTED, True)], "it serves, so leader_started is durable"
     bench.group.slow_disk = True
-    write(bench)
-    bench.settle()
+    for _ in range(3):
+        write(bench)
+        bench.settle()
+    bench.replica.synced(3)
     depose(bench, bench.group.applied)
     bench.group.gain()
     bench.group.commit()
