@@ -89,6 +89,12 @@ class UnknownNamespace(RaftcacheError):
     code, http_status = "unknown_namespace", 404
 
 
+class UnknownVersion(RaftcacheError):
+    """A version that no leader has given out, or of a shard that is none of this cluster's any more."""
+
+    code, http_status = "unknown_version", 404
+
+
 class UnknownCommand(BadRequest):
     """No command or RPC method of that name."""
 

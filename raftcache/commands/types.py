@@ -14,6 +14,8 @@ import msgspec
 KEY_LIMIT_BYTES = 1024
 VALUE_LIMIT_BYTES = 1 << 20
 MULTI_KEY_LIMIT = 1000
+RECEIPT_WAIT_LIMIT_MS = 30_000
+"""The longest that a question for receipts is held back."""
 TTL_LIMIT_MS = 10 * 365 * 24 * 3600 * 1000
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 
@@ -138,6 +140,17 @@ Multi = Union[MultiGet, MultiSet, MultiDelete]
 Command = Union[Get, Set, Delete, Incr, Expire, Persist, MultiGet, MultiSet, MultiDelete]
 
 
+class Receipts(_Command, frozen=True):
+    """What became of versions of one shard? Answers `ReceiptList`, an item a version.
+
+    While one of them is pending the answer is held back for up to `wait_ms`, until none is. It is no command of the
+    table: it names no keys, is routed by the shard's id, and a replica that does not lead may know the answer.
+    """
+
+    versions: tuple[Version, ...]
+    wait_ms: int = 0
+
+
 class _Reply(msgspec.Struct, frozen=True, array_like=True, tag=_snake):
     pass
 
@@ -190,7 +203,29 @@ class Many(_Reply, frozen=True):
     items: tuple[Value | Written | Counted | Failure, ...]
 
 
-Reply = Union[Value, Written, Counted, Failure, Many]
+class Fate(IntEnum):
+    """What has become of a version; the public field is `state`. Only `PENDING` ever changes."""
+
+    PENDING = 0
+    COMMITTED = 1
+    LOST = 2
+
+
+class Receipt(_Reply, frozen=True):
+    """The fate of one version. `durable`: it is known to be synced on a quorum."""
+
+    version: Version
+    fate: Fate
+    durable: bool = False
+
+
+class ReceiptList(_Reply, frozen=True):
+    """The answer to `Receipts`: one item a version, in the order asked."""
+
+    items: tuple[Receipt | Failure, ...]
+
+
+Reply = Union[Value, Written, Counted, Failure, Many, ReceiptList]
 
 encode_command = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

@@ -217,6 +217,13 @@ class Group:
             return
         self._barriers.append((index, done))
 
+    def want_synced(self, index: int) -> None:
+        """Have what is in the log up to `index` synced on every member as soon as can be; the machine is told once a
+        quorum has. Harmless where this replica does not lead."""
+        if self.engine.is_leader() and not self.stopped:
+            self.run(self.syncing.want_now, min(index, self.last_index))
+            self.send_soon()
+
     def append_membership(self, payload: bytes, kind: int) -> None:
         """A membership entry, from `membership`."""
         self.syncing.want(self.last_index + 1)

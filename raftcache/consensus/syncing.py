@@ -2,7 +2,8 @@
 
 An entry is *durable* when it is committed and a majority of the members has synced it; then no loss of power takes it
 back. Whoever needs that says so with the entry (`Group.propose(…, sync=True)`): a write at the ack level `durable`,
-`leader_started`, a change of membership. Everything else is synced now and then (`fsync: interval`), or never.
+`leader_started`, a change of membership; or afterwards (`Group.want_synced`), as the question for a receipt does.
+Everything else is synced now and then (`fsync: interval`), or never.
 
 **Group sync.** The leader's appends carry the index up to which it wants the log synced. Each replica syncs off the
 loop, one sync at a time; what is appended while one runs is covered by the next, so one sync serves all that
@@ -102,6 +103,11 @@ class Syncing:
     def want(self, index: int) -> None:
         """Have everything up to `index` synced on every member."""
         self.wanted = max(self.wanted, index)
+
+    def want_now(self, index: int) -> None:
+        """The same for what is in the log already: it may be synced on a quorum by now without anybody's wish."""
+        self.want(index)
+        self.count()
 
     def wish(self) -> int:
         """What the next append asks its receiver to sync; 0 where everything wanted is durable."""

@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 
 from raftcache.clock import Runtime
 from raftcache.commands.policy import Namespaces
-from raftcache.commands.types import Command, Reply
+from raftcache.commands.types import Command, Failure, Receipt, Reply, Version
 from raftcache.errors import RaftcacheError
 
 
@@ -31,6 +31,25 @@ class ShardReplaced(NamedTuple):
     source: str | None
 
 
+class LostRow(NamedTuple):
+    """A write that was acknowledged and is lost. `acked_ms` is wall time, milliseconds since the Unix epoch."""
+
+    namespace: str
+    key: str
+    version: str
+    acked_ms: int
+
+
+class LostReport(NamedTuple):
+    """The newest lost writes, newest first, how many there were in all, and the nodes that did not answer."""
+
+    lost: list[LostRow]
+    total: int
+    unreachable: list[str]
+
+
+ReceiptsDone = Callable[[list[Receipt | Failure]], None]
+LostDone = Callable[[LostReport], None]
 PolicyDone = Callable[[PolicyWritten | RaftcacheError], None]
 DeleteDone = Callable[[RaftcacheError | None], None]
 ReplaceDone = Callable[[ShardReplaced | RaftcacheError], None]
@@ -49,6 +68,15 @@ class Backend(Protocol):
 
     def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
         """Route and execute `command`. Errors are `Failure` replies."""
+
+    def receipts(
+        self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone
+    ) -> None:
+        """What became of versions, each beside the whole key that it was given out for. `done` gets a `Receipt` or a
+        `Failure` for each, in order; it is held back for up to `wait_ms` while one is pending."""
+
+    def lost_writes(self, namespace: str | None, deadline: float, done: LostDone) -> None:
+        """What nodes that run acknowledged as leaders and lost: of one namespace, or of all (None)."""
 
     def namespaces(self) -> Namespaces:
         """The namespaces of the newest epoch known here."""

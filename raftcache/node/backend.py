@@ -7,12 +7,14 @@ from typing import Any, TypeVar
 
 from raftcache.clock import Runtime
 from raftcache.commands.policy import Namespaces, missing_namespace
-from raftcache.commands.types import Command, Reply
+from raftcache.commands.types import Command, Reply, Version
 from raftcache.errors import RaftcacheError
 from raftcache.frontends.backend import (
     DeleteDone,
+    LostDone,
     PolicyDone,
     PolicyWritten,
+    ReceiptsDone,
     ReplaceDone,
     ShardReplaced,
     SnapshotsDone,
@@ -23,6 +25,7 @@ from raftcache.metadata.policy import parse_policy, policy_document
 from raftcache.metadata.replacing import plan_replacement
 from raftcache.metadata.submitting import MetadataSubmitter
 from raftcache.metadata.view import MetadataView
+from raftcache.node.losses import gather_lost_writes
 from raftcache.node.snapshots import Call, take_on_nodes
 from raftcache.routing.dispatcher import Dispatcher
 
@@ -50,6 +53,16 @@ class ViewBackend:
     def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
         """See `Dispatcher.execute`."""
         self.dispatcher.execute(command, deadline, reply)
+
+    def receipts(
+        self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone
+    ) -> None:
+        """See `Dispatcher.receipts`."""
+        self.dispatcher.receipts(asked, wait_ms, deadline, done)
+
+    def lost_writes(self, namespace: str | None, deadline: float, done: LostDone) -> None:
+        """Ask every node for its report."""
+        gather_lost_writes(self._call, [node.id for node in self.view.state.nodes], namespace, deadline, done)
 
     def namespaces(self) -> Namespaces:
         """The namespaces as this process knows them."""

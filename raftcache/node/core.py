@@ -38,6 +38,7 @@ from raftcache.node import notes
 from raftcache.node.replicas import Plan, Progress, Replicas
 from raftcache.node.shards import Shards
 from raftcache.node.storage import NodeStorage
+from raftcache.shard.losses import Losses
 from raftcache.shard.replica import ShardReplica
 from raftcache.store.memory import MemoryBudget
 
@@ -93,7 +94,8 @@ class NodeCore:
         self.metadata = MetadataReplica(node_id, runtime)
         self.controller = Controller(self.metadata, runtime, self._perform)
         self.replicas = Replicas(runtime, self.host, storage, node_id, incarnation)
-        self._shards = Shards(runtime, self.view, self.replicas, self.budget, self.member, self._announce)
+        self.losses = Losses(runtime)
+        self._shards = Shards(runtime, self.view, self.replicas, self.budget, self.member, self._announce, self.losses)
         self.shards: dict[str, ShardReplica] = self._shards.table
         self._running = self._controlling = False
         self._told_replicas = 0
@@ -171,6 +173,8 @@ class NodeCore:
             report = NodeReport(self.identity.node_id, led, self._replica_reports())
             self._take_report(report)
             self._tell_all(notes.Report(report))
+            if self.losses.resolved:
+                self._tell_all(notes.LossesKnown(self.losses.resolved))
 
     def _led(self) -> list[Group]:
         groups = self.host.groups
@@ -279,6 +283,8 @@ class NodeCore:
         elif isinstance(note, notes.Report):
             self._take_report(note.report)
             self._notice_incarnation(node_id)
+        elif isinstance(note, notes.LossesKnown):
+            self.losses.bounds.reported(note.resolved)
         elif isinstance(note, notes.AmIRemoved):
             self._answer_removed(node_id, note)
         elif isinstance(note, notes.Removed):

@@ -3,7 +3,7 @@ have one for the same thing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,6 +16,7 @@ from raftcache.node.core import NodeCore
 from raftcache.node.status import readiness
 from raftcache.node.window_metrics import window_metrics
 from raftcache.routing.dispatcher import Dispatcher
+from raftcache.shard.losses import Losses
 from raftcache.shard.replica import ShardReplica
 
 GROUP_GAUGES = (
@@ -47,6 +48,7 @@ SHARD_GAUGES = (
     ("raftcache_speculative_writes", "Writes executed and not yet committed.", lambda r: r.pipeline.writes),
     ("raftcache_speculative_bytes", "Their undo images and effects.", lambda r: r.pipeline.held_bytes),
     ("raftcache_waiting_commands", "Commands that wait for a commit.", lambda r: r.pipeline.waiting),
+    ("raftcache_waiting_receipts", "Questions for receipts that are held back.", lambda r: r.desk.waiting),
 )
 SHARD_COUNTERS = (
     ("raftcache_keyspace_hits", "Reads that found their key.", lambda r: r.stats.hits),
@@ -74,11 +76,32 @@ def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rp
     yield from _table(CounterMetricFamily, SHARD_COUNTERS, shards)
     yield from _by_cause(core.shards)
     yield from window_metrics(core.shards)
+    yield from loss_metrics(core.losses)
     yield GaugeMetricFamily("raftcache_memory_used_bytes", "Bytes that the shards account for.", core.budget.used_bytes)
     yield GaugeMetricFamily("raftcache_memory_max_bytes", "The node's hard limit.", core.budget.limit_bytes)
     yield GaugeMetricFamily("raftcache_ready", "1 where /readyz says so.", float(readiness(core)[0]))
     yield from _links(core, links, rpc)
     yield from routing_metrics(core.view, dispatcher)
+
+
+def loss_metrics(losses: Losses) -> Iterable[Metric]:
+    """What this node acknowledged and lost, and what leaders before it may have."""
+    yield _by_namespace(
+        CounterMetricFamily, "raftcache_lost_writes", "Acknowledged here as the leader, and lost.", losses.counts
+    )
+    text = "Acknowledged and undone here; whether they are lost was not learnt."
+    yield _by_namespace(CounterMetricFamily, "raftcache_lost_writes_unresolved", text, losses.unresolved)
+    text = "Acknowledged and undone here, of terms not known to be closed yet."
+    yield GaugeMetricFamily("raftcache_lost_writes_undecided", text, losses.waiting)
+    text = "The most that leaders before this node's own may have lost, as long as they have not said how much."
+    yield _by_namespace(GaugeMetricFamily, "raftcache_lost_writes_upper_bound", text, losses.bounds.total())
+
+
+def _by_namespace(family: Any, name: str, text: str, values: Mapping[str, float]) -> Metric:
+    metric: Metric = family(name, text, labels=("namespace",))
+    for namespace, value in values.items():
+        metric.add_metric((namespace,), float(value))  # type: ignore[attr-defined]
+    return metric
 
 
 def replica_metrics(core: NodeCore) -> Iterable[Metric]:

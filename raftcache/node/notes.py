@@ -26,6 +26,12 @@ class Report(msgspec.Struct, frozen=True, array_like=True, tag="report"):
     report: NodeReport
 
 
+class LossesKnown(msgspec.Struct, frozen=True, array_like=True, tag="losses_known"):
+    """By shard, terms that this process led and of which it knows exactly what it has lost (`shard.losses`)."""
+
+    resolved: dict[str, tuple[int, ...]]
+
+
 class Transfer(msgspec.Struct, frozen=True, array_like=True, tag="transfer"):
     """The controller asks a leader to hand a group over."""
 
@@ -55,7 +61,7 @@ class Removed(msgspec.Struct, frozen=True, array_like=True, tag="removed"):
     member: MemberId
 
 
-Note = Leading | Report | Transfer | ChangeMember | AmIRemoved | Removed
+Note = Leading | Report | LossesKnown | Transfer | ChangeMember | AmIRemoved | Removed
 
 encode_note = msgspec.msgpack.Encoder().encode
 decode_note = msgspec.msgpack.Decoder(Note).decode

@@ -7,12 +7,12 @@ from functools import lru_cache
 
 import msgspec
 
-from raftcache.commands.types import Command, Failure, Reply, decode_reply
+from raftcache.commands.types import Command, Failure, Receipts, Reply, decode_reply
 from raftcache.config import parse_address
 from raftcache.errors import OutcomeUnknown, RaftcacheError, Unauthenticated, Unavailable
 from raftcache.metadata.view import MetadataView
 from raftcache.net.rpc_client import Done, RpcPool
-from raftcache.node.rpc_methods import encode_execute
+from raftcache.node.rpc_methods import encode_execute, encode_receipts
 
 address_of = lru_cache(maxsize=4096)(parse_address)
 
@@ -43,13 +43,16 @@ class RemoteNodes:
         node_id: str,
         shard_id: str,
         epoch: int,
-        command: Command,
+        command: Command | Receipts,
         deadline: float,
         done: Callable[[Reply], None],
     ) -> None:
         """The dispatcher's `Remote`."""
-        body = encode_execute(shard_id, epoch, command)
-        self.call(node_id, "execute", body, deadline, lambda answer: done(_reply_of(answer)))
+        if isinstance(command, Receipts):
+            method, body = "receipts", encode_receipts(shard_id, command)
+        else:
+            method, body = "execute", encode_execute(shard_id, epoch, command)
+        self.call(node_id, method, body, deadline, lambda answer: done(_reply_of(answer)))
 
     def _address(self, node_id: str) -> tuple[str, int] | None:
         if self._epoch != self._view.epoch:

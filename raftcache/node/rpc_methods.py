@@ -3,6 +3,8 @@
 | method | body | reply |
 |---|---|---|
 | `execute` | `[shard id, epoch, command]` | a reply of `commands.types` |
+| `receipts` | `[shard id, [version, ...], wait ms]` | a `ReceiptList` of `commands.types`, or `not_leader` |
+| `lost_writes` | JSON `{"namespace": name or null}` | JSON, `losses.LostRows` |
 | `watch` | `metadata.watch.WatchRequest` | `WatchAnswer` |
 | `metadata` | a metadata command | `Applied` |
 | `init_cluster` | JSON: cluster_id, nodes, shards, replicas, namespaces | JSON `{"epoch"}` |
@@ -19,7 +21,15 @@ from typing import Any
 import msgspec
 
 from raftcache.commands.policy import Namespace
-from raftcache.commands.types import AckLevel, Command, encode_reply
+from raftcache.commands.types import (
+    MULTI_KEY_LIMIT,
+    RECEIPT_WAIT_LIMIT_MS,
+    AckLevel,
+    Command,
+    Receipts,
+    Version,
+    encode_reply,
+)
 from raftcache.errors import BadRequest, NotLeader, RaftcacheError
 from raftcache.metadata.applying import Result
 from raftcache.metadata.commands import InitCluster
@@ -28,6 +38,7 @@ from raftcache.metadata.submitting import serve_metadata
 from raftcache.metadata.watch import WatchHub
 from raftcache.net.rpc_server import RpcCall
 from raftcache.node.core import NodeCore
+from raftcache.node.losses import LostWritesBody, lost_rows
 from raftcache.node.snapshots import SnapshotBody, take_snapshots
 from raftcache.node.status import cluster_document, readiness
 from raftcache.routing.bootstrap import plan_cluster
@@ -41,6 +52,14 @@ _decode_execute = msgspec.msgpack.Decoder(tuple[str, int, Command]).decode
 def encode_execute(shard_id: str, epoch: int, command: Command) -> bytes:
     """The body of `execute`."""
     return _encode_execute((shard_id, epoch, command))
+
+
+_decode_receipts = msgspec.msgpack.Decoder(tuple[str, tuple[Version, ...], int]).decode
+
+
+def encode_receipts(shard_id: str, asked: Receipts) -> bytes:
+    """The body of `receipts`."""
+    return _encode_execute((shard_id, asked.versions, asked.wait_ms))
 
 
 class NamespaceBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -81,6 +100,8 @@ class NodeMethods:
         """For `RpcServer.handlers`."""
         return {
             "execute": self._execute,
+            "receipts": self._receipts,
+            "lost_writes": self._lost_writes,
             "watch": self._watch,
             "metadata": self._metadata,
             "init_cluster": self._init_cluster,
@@ -100,6 +121,30 @@ class NodeMethods:
             call.fail(NotLeader(f"{self._core.identity.node_id} does not hold shard {shard_id}"))
         else:
             replica.submit(command, lambda reply: call.reply(encode_reply(reply)), call.deadline)
+
+    def _receipts(self, call: RpcCall) -> None:
+        try:
+            shard_id, versions, wait_ms = _decode_receipts(call.body)
+        except msgspec.MsgspecError as error:
+            call.fail(BadRequest(f"receipts: the body cannot be read: {error}"))
+            return
+        replica = self._core.shard(shard_id)
+        if len(versions) > MULTI_KEY_LIMIT:
+            call.fail(BadRequest(f"receipts: {len(versions)} versions are over the limit of {MULTI_KEY_LIMIT}"))
+        elif not 0 <= wait_ms <= RECEIPT_WAIT_LIMIT_MS:
+            call.fail(BadRequest(f"receipts: a wait of {wait_ms} ms is not within 0 to {RECEIPT_WAIT_LIMIT_MS} ms"))
+        elif replica is None:
+            call.fail(NotLeader(f"{self._core.identity.node_id} does not hold shard {shard_id}"))
+        else:
+            replica.receipts(Receipts(versions, wait_ms), lambda reply: call.reply(encode_reply(reply)))
+
+    def _lost_writes(self, call: RpcCall) -> None:
+        try:
+            wanted = _json(call.body, LostWritesBody)
+        except ValueError as error:
+            call.fail(BadRequest(f"lost_writes: {error}"))
+            return
+        call.reply(msgspec.json.encode(lost_rows(self._core.losses, wanted.namespace)))
 
     def _watch(self, call: RpcCall) -> None:
         self._hub.serve(call.body, call.deadline, lambda answer: _answer(call, answer))

@@ -24,6 +24,7 @@ from raftcache.metadata.state import MetadataState, Shard, Source
 from raftcache.metadata.view import MetadataView
 from raftcache.node.replicas import Plan, Progress, Replicas
 from raftcache.routing.slots import slot_of
+from raftcache.shard.losses import Losses
 from raftcache.shard.replica import ShardReplica
 from raftcache.shard.salvage import salvage
 from raftcache.store.memory import MemoryBudget
@@ -44,11 +45,12 @@ class Shards:
         budget: MemoryBudget,
         member: tuple[str, str],
         announce: Callable[[str, int], None],
+        losses: Losses,
     ) -> None:
         """`member` is this node and its incarnation; `announce(shard_id, term)` is called by a leader that serves."""
         self.table: dict[str, ShardReplica] = {}
         self._runtime, self._view, self._replicas, self._budget = runtime, view, replicas, budget
-        self._member, self._announce = member, announce
+        self._member, self._announce, self._losses = member, announce, losses
         self._known_lost: set[str] = set()
         self._opened_any = self._said_opened = False
         self._started_at = runtime.now()
@@ -106,6 +108,7 @@ class Shards:
             owns=lambda key: slot_of(key) in slots,
             on_serving=lambda term: self._announce(shard.id, term),
             place=lambda: self._view.place_of(shard.id),
+            losses=self._losses,
         )
         replica.on_restored = progress
         return replica
@@ -143,6 +146,7 @@ class Shards:
     def _retire(self, shard_id: str, *, keep: bool, then: Callable[[], None] | None = None) -> None:
         self._replicas.retire(shard_id, keep=keep, then=then)
         self.forget(shard_id)
+        self._losses.abandon(shard_id)
 
     def _fence(self, state: MetadataState, lost_id: str, new_id: str) -> None:
         new = state.shard(new_id)

@@ -8,7 +8,7 @@ over that table, not by a timer a request.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from raftcache.clock import Runtime
@@ -21,12 +21,15 @@ from raftcache.commands.types import (
     MultiDelete,
     MultiGet,
     MultiSet,
+    Receipts,
     Reply,
+    Version,
 )
 from raftcache.errors import Overloaded, TooManyKeys
 from raftcache.metadata.view import MetadataView
 from raftcache.routing.current import shard_map_of
 from raftcache.routing.gather import Gather
+from raftcache.routing.receipts import ReceiptGather, ReceiptsDone
 from raftcache.routing.request import Request
 from raftcache.routing.retry import RetrySettings, failure_of, pause_seconds
 
@@ -45,11 +48,14 @@ class LocalShard(Protocol):
     def submit(self, command: Command, reply: Callable[[Reply], None], deadline_s: float) -> None:
         """Execute, not after `deadline_s`; `reply` is called exactly once, now or later. Never raises."""
 
+    def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
+        """Say what became of versions; as `submit`, but asked of replicas that do not lead, too."""
+
 
 Local = Callable[[str], "LocalShard | None"]
 """The replica of a shard on this node, if there is one."""
 
-Remote = Callable[[str, str, int, Command, float, Callable[[Reply], None]], None]
+Remote = Callable[[str, str, int, Command | Receipts, float, Callable[[Reply], None]], None]
 """`remote(node_id, shard_id, epoch, command, deadline, done)`: send to a node; `done` exactly once, now or later.
 
 A `Failure` of `unavailable` says that nothing was sent, one of `outcome_unknown` that no answer came.
@@ -107,6 +113,23 @@ class Dispatcher:
         if len(self._inflight) >= self._settings.inflight_limit:
             return reply(self._overloaded())
         Request(self, command, command.key, deadline, reply).attempt()
+
+    def receipts(
+        self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone
+    ) -> None:
+        """Say what became of each version, which a write to the key beside it was acknowledged with.
+
+        `done` gets one `Receipt` or `Failure` for each, in order, at the latest about `deadline`. Those of one shard
+        are asked together, and held back there for up to `wait_ms` while one is pending.
+        """
+        if len(asked) > MULTI_KEY_LIMIT:
+            many = failure_of(TooManyKeys(f"versions must be at most {MULTI_KEY_LIMIT}, got {len(asked)}"))
+            return done([many] * len(asked))
+        parts = ReceiptGather(self, asked, wait_ms, deadline, done).parts()
+        if len(self._inflight) + len(parts) > self._settings.inflight_limit:
+            return done([self._overloaded()] * len(asked))
+        for part in parts:
+            part.attempt()
 
     def _scatter(self, command: Multi, deadline: float, reply: Callable[[Reply], None]) -> None:
         count = len(command.items)

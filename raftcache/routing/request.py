@@ -10,10 +10,10 @@ Exactly one of these holds: the request is parked, or one attempt is out, or it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from raftcache.clock import Handle
-from raftcache.commands.types import Command, Failure, Reply
+from raftcache.commands.types import Failure, Reply
 from raftcache.errors import NoLeader, OutcomeUnknown, WrongShard
 from raftcache.routing.retry import failure_of, is_read, may_retry
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Request:
-    """A single-key command. `done` never goes back to false, and `_reply` is called exactly when it turns true."""
+    """A single-key command; subclasses route other things.
+
+    `done` never goes back to false, and `_reply` is called exactly when it turns true.
+    """
 
     __slots__ = (
         "_attempt", "_dispatcher", "_reply", "_sent_node", "_sent_term", "_tried", "command", "deadline", "done",
@@ -30,7 +33,12 @@ class Request:
     )  # fmt: skip
 
     def __init__(
-        self, dispatcher: Dispatcher, command: Command, key: bytes, deadline: float, reply: Callable[[Reply], None]
+        self,
+        dispatcher: Dispatcher,
+        command: Any,
+        key: bytes,
+        deadline: float,
+        reply: Callable[[Reply], None],
     ) -> None:
         self._dispatcher = dispatcher
         self._reply = reply

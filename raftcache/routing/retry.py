@@ -21,11 +21,12 @@ from raftcache.commands.types import (
     MultiGet,
     MultiSet,
     Persist,
+    Receipts,
     Set,
 )
 from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, Unavailable, WrongShard
 
-READS: frozenset[type] = frozenset({Get, MultiGet})
+READS: frozenset[type] = frozenset({Get, MultiGet, Receipts})
 WRITES: frozenset[type] = frozenset({Set, Delete, Incr, Expire, Persist, MultiSet, MultiDelete})
 
 ROUTING_CODES = frozenset({NotLeader.code, WrongShard.code, Unavailable.code})
@@ -46,7 +47,7 @@ def may_retry(failure: Failure, reads: bool) -> bool:
     return failure.code in ROUTING_CODES or (reads and failure.code == OutcomeUnknown.code)
 
 
-def is_read(command: Command) -> bool:
+def is_read(command: Command | Receipts) -> bool:
     """Whether executing the command twice is the same as once because it changes nothing."""
     return type(command) in READS
 

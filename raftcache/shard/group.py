@@ -32,6 +32,9 @@ class ShardGroup(Protocol):
 
         With `sync`, the entry is synced on every member as soon as can be, and `synced` tells when a quorum has."""
 
+    def want_synced(self, index: int) -> None:
+        """At the leader: have everything up to `index` synced on every member; `synced` tells when a quorum has."""
+
     def step_down(self, reason: str) -> None:
         """Give up leadership."""
 

@@ -21,7 +21,7 @@ from typing import Any
 from raftcache.clock import Runtime
 from raftcache.commands.policy import Namespaces
 from raftcache.commands.table import check_many
-from raftcache.commands.types import AckLevel, Command, Failure, Multi, MultiDelete, MultiGet, MultiSet, Reply
+from raftcache.commands.types import AckLevel, Command, Failure, Multi, MultiDelete, MultiGet, MultiSet, Receipts, Reply
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
 from raftcache.shard.executor import DURABLE, PRIMARY, Answer, Executor
@@ -29,8 +29,10 @@ from raftcache.shard.group import ShardGroup
 from raftcache.shard.handlers import HANDLERS
 from raftcache.shard.held import HeldCommands, Hold
 from raftcache.shard.history import History
+from raftcache.shard.losses import Losses, loss_bound
 from raftcache.shard.multi import Gather
 from raftcache.shard.pipeline import Pipeline, ReplyTo, deliver, release_waiters
+from raftcache.shard.receipts import ReceiptDesk
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.sweep import Sweeper
 from raftcache.shard.timebase import ShardTime
@@ -49,6 +51,7 @@ class ShardReplica:
     `namespaces` gives the policies as this node knows them, `owns` tells whether a key's slot is the shard's, and
     `on_serving(term)` is called whenever this replica begins to serve as the leader. `place` tells which shard of how
     many this one is, for its share of the loss windows; as long as nobody knows, its share of any bound is nothing.
+    `losses` is the node's report of what its leaders acknowledged and lost.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class ShardReplica:
         owns: Callable[[bytes], bool],
         on_serving: Callable[[int], None],
         place: Callable[[], Place] = lambda: NOWHERE,
+        losses: Losses | None = None,
     ) -> None:
         self.shard_id, self.node_id = shard_id, node_id
         self.serving = False
@@ -71,6 +75,7 @@ class ShardReplica:
         self._trash = Trash(runtime)
         self.keyspace = Keyspace(budget, self._trash.add)
         self._budget = budget
+        self._namespaces = namespaces
         self._on_serving = on_serving
         self._starting_term = self._started_index = 0
         self._group: ShardGroup | None = None
@@ -87,6 +92,9 @@ class ShardReplica:
             lambda: self._leads_now(), self._not_leader,
         )  # fmt: skip
         self._executor.blocked = self.held.blocked
+        self._place = place
+        self._losses = losses if losses is not None else Losses(runtime)
+        self.desk = ReceiptDesk(shard_id, runtime, self.stats, lambda: self.history, lambda: self._executor.seq)
 
     def attach(self, group: ShardGroup) -> None:
         """Give the replica its group. Once, before anything else."""
@@ -106,6 +114,16 @@ class ShardReplica:
         else:
             self._submit_many(command, reply, deadline_s)
 
+    def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
+        """Say what became of versions of this shard. `reply` is called exactly once, now or later.
+
+        Errors are `Failure` replies: `not_leader` where the leader has to be asked; of single versions in their items.
+        """
+        if self.serving and self._leads_now():
+            self.desk.ask(asked, reply)
+        else:
+            deliver(reply, self.desk.lost_only(asked) or self._not_leader())
+
     def apply(self, index: int, term: int, payload: bytes) -> None:
         """Take in what was committed at `index`: its effects, or, if they are this leadership's own, that it was."""
         if self.serving and term == self.pipeline.term:
@@ -115,6 +133,7 @@ class ShardReplica:
         self.history.advance(batch, term)
         apply_batch(self.keyspace, batch)
         self._count(batch)
+        self._losses.closed(self.shard_id, self.history)
         if term == self._starting_term:
             self._started_index = self._started_index or index
             self.synced(self._require_group().durable_index)
@@ -122,6 +141,7 @@ class ShardReplica:
     def synced(self, index: int) -> None:
         """Everything up to `index` is committed and synced on a quorum: begin to serve, or answer who waits for it."""
         if self.serving:
+            self.desk.synced(index)
             self.pipeline.synced(index)
         elif self._starting_term and 0 < self._started_index <= index:
             self._serve(self._starting_term)
@@ -144,8 +164,10 @@ class ShardReplica:
         self.serving = False
         self._sweeper.stop()
         batches = self.pipeline.abandon()
+        self._losses.undone(self.shard_id, term, batches, self._namespaces())
         self.pipeline.dismiss(batches, self._not_leader())
         self.held.dismiss()
+        self.desk.leave(self._not_leader())
 
     def snapshot_blocks(self) -> Iterator[bytes]:
         """The committed state as of the last `apply`: the cut is made now, the blocks as they are pulled."""
@@ -166,6 +188,7 @@ class ShardReplica:
         assert not self.serving, "a snapshot for a leader"
         self.keyspace.adopt(prepared.keyspace)
         self.history = prepared.history
+        self._losses.closed(self.shard_id, self.history)
 
     def digest(self) -> str:
         """A fingerprint of the committed state, equal on replicas that applied the same. Slow: for tests."""
@@ -224,6 +247,7 @@ class ShardReplica:
         self._count(batch)
         release_waiters(pending)
         self.held.room_made()
+        self.desk.committed(self.history.seq, index)
 
     def _count(self, batch: Batch) -> None:
         self.stats.batches_committed += 1
@@ -235,6 +259,9 @@ class ShardReplica:
         self._time.start(max(self.history.time_ms, group.median_wall_ms()))
         self.pipeline.start(group, term, self.history.seq + 1)
         self._executor.start(term, self.history.seq)
+        self.desk.serve(group)
+        bound = loss_bound(self._namespaces(), self._place())
+        self._losses.bounds.changed(self.shard_id, max(self.history.closed, default=0), bound)
         self.serving = True
         self._sweeper.start()
         self._on_serving(term)

@@ -25,6 +25,7 @@ from itertools import chain
 from raftcache.commands.types import AckLevel, Version
 from raftcache.consensus import Group
 from raftcache.metadata.state import METADATA_GROUP
+from raftcache.store.effects import decode_batch
 from raftcache.testing.cluster import SimCluster
 
 DIGEST_EVERY = 10
@@ -44,6 +45,8 @@ class Oracle:
         self.digests: dict[tuple[str, int], tuple[str, str]] = {}
         self.leaders: dict[tuple[str, int], str] = {}
         self.entries: dict[str, dict[int, tuple[int, int]]] = {}
+        self.ends: dict[str, dict[int, list[tuple[int, int]]]] = {}
+        """Of each shard's entries that were applied anywhere: by term, the last `seq` of each and its index."""
         self.acked: dict[AckLevel, list[Version]] = {AckLevel.QUORUM: [], AckLevel.DURABLE: []}
         self.commits: Counter[str] = Counter()
         self.durable_indexes: dict[str, int] = {}
@@ -68,6 +71,10 @@ class Oracle:
         known = entries.setdefault(index, entry)
         if known is entry:
             self.commits[group_id] += 1
+            if group_id != METADATA_GROUP:
+                batch = decode_batch(payload)
+                last = batch.first_seq + len(batch.effects) - 1
+                self.ends.setdefault(group_id, {}).setdefault(term, []).append((last, index))
         elif known != entry:
             raise Violation(f"{group_id}: {node_id} applies {entry} at index {index}, where {known} was applied")
         if index % DIGEST_EVERY == 0:
@@ -96,6 +103,8 @@ class Oracle:
         floor = self.durable_indexes.get(group_id, 0)
         entries = self.entries.get(group_id, {})
         self.entries[group_id] = {index: entry for index, entry in entries.items() if index <= floor}
+        for term, ends in self.ends.get(group_id, {}).items():
+            self.ends[group_id][term] = [end for end in ends if end[1] <= floor]
         self.digests = {key: value for key, value in self.digests.items() if key[0] != group_id or key[1] <= floor}
         self.acked[AckLevel.QUORUM] = [version for version in self.acked[AckLevel.QUORUM] if version.shard != group_id]
         self.forgiven[group_id] = now

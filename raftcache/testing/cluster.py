@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from raftcache.commands.policy import Namespace
-from raftcache.commands.types import AckLevel, Command, Failure, Reply
+from raftcache.commands.types import AckLevel, Command, Failure, Receipts, Reply
 from raftcache.consensus import ConsensusSettings, Group, MemberId
 from raftcache.consensus.host import Observer
 from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, Unavailable
@@ -24,7 +24,7 @@ from raftcache.net.api import Peer
 from raftcache.node.core import CoreSettings, Identity, NodeCore
 from raftcache.node.storage import storage_in
 from raftcache.routing.bootstrap import metadata_members, plan_cluster
-from raftcache.routing.dispatcher import Dispatcher, LocalShard
+from raftcache.routing.dispatcher import Dispatcher
 from raftcache.shard.replica import ShardReplica
 from raftcache.testing.files import FakeFiles
 from raftcache.testing.loop import SimLoop, SimRuntime
@@ -53,11 +53,37 @@ class ClusterSettings:
     network: NetworkSettings = field(default_factory=NetworkSettings)
 
 
+class WatchedShard:
+    """A shard's replica with somebody who sees what it answers."""
+
+    def __init__(self, replica: ShardReplica, saw: Callable[[Command, Reply], None]) -> None:
+        self._replica, self._saw = replica, saw
+
+    @property
+    def serving(self) -> bool:
+        """Whether it leads and executes commands."""
+        return self._replica.serving
+
+    def submit(self, command: Command, reply: Callable[[Reply], None], deadline_s: float) -> None:
+        """See `ShardReplica.submit`."""
+
+        def answered(answer: Reply) -> None:
+            self._saw(command, answer)
+            reply(answer)
+
+        self._replica.submit(command, answered, deadline_s)
+
+    def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
+        """See `ShardReplica.receipts`."""
+        self._replica.receipts(asked, reply)
+
+
 class SimProcess:
     """One run of one node."""
 
     def __init__(self, cluster: SimCluster, node_id: str, run: int) -> None:
-        self.node_id = node_id
+        self.node_id, self.name = node_id, f"{node_id}-{run}"
+        self._cluster = cluster
         self.runtime = SimRuntime(
             cluster.loop, f"{node_id}-{run}", cluster.drifts[node_id], cluster.wall_errors[node_id]
         )
@@ -71,7 +97,7 @@ class SimProcess:
         self.core = NodeCore(identity, self.runtime, self.links, storage, settings)
         self.core.host.observer = cluster.observer
         self.dispatcher = Dispatcher(
-            self.core.view, self.runtime, lambda id_: self._shard(cluster, id_), self._remote(cluster), node_id=node_id
+            self.core.view, self.runtime, self.shard, self._remote(cluster), node_id=node_id
         )
 
         self.hub = WatchHub(self.core.view, self.runtime)
@@ -82,20 +108,32 @@ class SimProcess:
         self.core.start()
         self.watch.start()
 
-    def _shard(self, cluster: SimCluster, shard_id: str) -> LocalShard | None:
+    def shard(self, shard_id: str) -> WatchedShard | None:
+        """This node's replica of a shard."""
         replica = self.core.shard(shard_id)
-        return None if replica is None else cluster.overhear(replica, self.runtime.now)
+        return None if replica is None else WatchedShard(replica, self._answers)
+
+    def _answers(self, command: Command, reply: Reply) -> None:
+        for saw in self._cluster.on_reply:
+            saw(self, command, reply)
 
     def _remote(self, cluster: SimCluster) -> Callable[..., None]:
         """The dispatcher's `Remote`."""
 
         def execute(
-            target: str, shard_id: str, _epoch: int, command: Command, deadline: float, done: Callable[[Reply], None]
+            target: str,
+            shard_id: str,
+            _epoch: int,
+            command: Command | Receipts,
+            deadline: float,
+            done: Callable[[Reply], None],
         ) -> None:
             def serve(there: SimProcess, reply: Callable[[Reply], None]) -> None:
-                replica = there._shard(cluster, shard_id)
+                replica = there.shard(shard_id)
                 if replica is None:
                     reply(_failure(NotLeader(f"{there.node_id} does not hold {shard_id}")))
+                elif isinstance(command, Receipts):
+                    replica.receipts(command, reply)
                 else:
                     replica.submit(command, reply, there.runtime.now() + deadline - self.runtime.now())
 
@@ -185,6 +223,8 @@ class SimCluster:
     def __init__(self, seed: int, settings: ClusterSettings | None = None, observer: Observer | None = None) -> None:
         self.settings = settings or ClusterSettings()
         self.observer = observer
+        self.on_reply: list[Callable[[SimProcess, Command, Reply], None]] = []
+        """Told what shards answer to commands, before whoever asked is."""
         self.loop = SimLoop(seed)
         self.network = SimNetwork(self.loop, self.settings.network)
         self.ids = [f"n{i}" for i in range(self.settings.nodes)]
@@ -200,8 +240,6 @@ class SimCluster:
         self.members_seen: dict[str, tuple[MemberId, ...]] = {}
         self.dark: set[str] = set()
         """The nodes that lost power and have not started since."""
-        self.overhear: Callable[[ShardReplica, Callable[[], float]], LocalShard] = lambda replica, _now: replica
-        """What the dispatchers see of a replica, which may be something that listens."""
         self._runs = 0
 
     # -- processes -------------------------------------------------------------------------------

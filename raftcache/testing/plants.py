@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from raftcache.commands.types import Fate, Receipt
 from raftcache.consensus.election import Election
 from raftcache.consensus.group import Group
 from raftcache.consensus.journal import Journal
 from raftcache.consensus.replication import Replication
 from raftcache.consensus.snapshots import SnapshotInbox
 from raftcache.consensus.syncing import Syncing
+from raftcache.shard import receipts
+from raftcache.shard.losses import Losses
 from raftcache.shard.pipeline import Pipeline
 from raftcache.shard.replica import ShardReplica
 from raftcache.shard.window import LossWindows
@@ -186,6 +189,23 @@ def _window_off() -> list[Patch]:
     return [(LossWindows, "check", lambda self, namespace, size_bytes: None)]
 
 
+def _receipt_too_early() -> list[Patch]:
+    """A leader says `committed` of what it has executed."""
+    stock = receipts.ReceiptDesk._receipt
+
+    def receipt(self: receipts.ReceiptDesk, history: Any, newest_seq: int, version: Any) -> Any:
+        item = stock(self, history, newest_seq, version)
+        pending = isinstance(item, Receipt) and item.fate == Fate.PENDING and version.term == history.term
+        return Receipt(version, Fate.COMMITTED) if pending else item
+
+    return [(receipts.ReceiptDesk, "_receipt", receipt)]
+
+
+def _no_lost_report() -> list[Patch]:
+    """A deposed leader takes everything that it acknowledged for kept."""
+    return [(Losses, "undone", lambda self, shard_id, term, batches, namespaces: None)]
+
+
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ack-at-once": _ack_at_once,
     "no-undo": _no_undo,
@@ -198,6 +218,8 @@ PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "stale-reads": _stale_reads,
     "apply-twice": _apply_twice,
     "window-off": _window_off,
+    "receipt-too-early": _receipt_too_early,
+    "no-lost-report": _no_lost_report,
 }
 
 POWER_PLANTS: dict[str, Callable[[], list[Patch]]] = {

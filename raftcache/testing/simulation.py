@@ -24,6 +24,7 @@ from raftcache.testing.cluster import ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.faults import Nemesis
 from raftcache.testing.network import NetworkSettings
 from raftcache.testing.plants import PLANTS, POWER_PLANTS, planted
+from raftcache.testing.receipts_check import ReceiptsCheck
 from raftcache.testing.window_check import SPENDERS, WINDOWED, Spender, WindowWatch
 from raftcache.testing.workload import Client
 
@@ -62,6 +63,8 @@ class RunResult:
     majorities_lost: int
     lost: dict[str, int]
     """Writes acknowledged at `primary` and lost, by namespace. A run without any says nothing of the loss windows."""
+    receipts: int
+    lost_writes: int
     trace: str
     violation: str = ""
 
@@ -82,8 +85,9 @@ class Run:
         clients = 3 * CLIENTS if slow else CLIENTS  # Each waits for its answers: on a slow network it asks less.
         self.clients = [Client(number, self.cluster, self.oracle) for number in range(clients)]
         self.watch = WindowWatch(lambda: self.cluster.loop.time)
-        self.cluster.overhear = self.watch.overhear
+        self.cluster.on_reply.append(self.watch.answered)
         self.spenders = [Spender(number, self.cluster) for number in range(SPENDERS)]
+        self.receipts = ReceiptsCheck(self.cluster, self.oracle)
         self.nemesis = Nemesis(self.cluster, seconds - QUIET_S, self._power_lost if power else None)
 
     def execute(self) -> RunResult:
@@ -107,6 +111,8 @@ class Run:
             power_losses=self.power_losses,
             majorities_lost=self.oracle.majorities_lost,
             lost=dict(sorted(self.watch.lost.items())),
+            receipts=self.receipts.asked,
+            lost_writes=self.receipts.lost,
             trace=self.cluster.loop.trace_hash(),
             violation=violation,
         )
@@ -133,6 +139,7 @@ class Run:
             client.start()
         for spender in self.spenders:
             spender.start()
+        self.receipts.start()
         self.nemesis.start()
         while self.cluster.loop.time < self.nemesis.until:
             self.cluster.loop.run_until(min(self.cluster.loop.time + 5.0, self.nemesis.until))
@@ -156,6 +163,7 @@ class Run:
             client.stopped = True
         for spender in self.spenders:
             spender.stopped = True
+        self.receipts.stopped = True
         self.cluster.loop.run_until(self.cluster.loop.time + 1.0)
         self._become_whole()
         self._settle()
@@ -165,6 +173,7 @@ class Run:
         checks.check_digests(self.cluster)
         checks.check_acknowledged(self.cluster, self.oracle)
         self.watch.check(self.cluster, self.oracle)
+        self.receipts.finish()
         self._check_evidence()
 
     def _become_whole(self) -> None:
@@ -249,6 +258,8 @@ def main(argv: list[str] | None = None) -> int:
         for result in track(results, description="simulating", total=len(jobs), disable=not sys.stderr.isatty()):
             totals.update(commits=result.commits, leader_changes=result.leader_changes, snapshots=result.snapshots)
             totals.update(answered=result.answered, unknown=result.unknown, faults=result.faults)
+            totals.update(receipts=result.receipts, lost_writes=result.lost_writes)
+            totals.update(runs_with_lost_writes=result.lost_writes > 0)
             totals.update(durable_acks=result.durable, power_losses=result.power_losses)
             totals.update(writes_lost=sum(result.lost.values()), runs_that_lost_writes=bool(result.lost))
             totals.update({f"lost_in_{name}": count for name, count in result.lost.items()})

@@ -33,11 +33,10 @@ from raftcache.commands.types import (
     Set,
     Written,
 )
-from raftcache.shard.replica import ShardReplica
 from raftcache.shard.window import share_of
 from raftcache.store.effects import EFFECT_OVERHEAD_BYTES
 from raftcache.testing.checks import Oracle, Violation
-from raftcache.testing.cluster import SimCluster
+from raftcache.testing.cluster import SimCluster, SimProcess
 
 WINDOW = LossWindow(ms=150, writes=13, bytes=900)
 """Of each of the namespaces: small enough to be reached within one round trip of a slow network."""
@@ -63,27 +62,6 @@ class Ack(NamedTuple):
     told_s: float
 
 
-class WatchedShard:
-    """A shard's replica as the dispatcher sees it, with its answers overheard."""
-
-    def __init__(self, replica: ShardReplica, now: Callable[[], float], watch: WindowWatch) -> None:
-        self._replica, self._now, self._watch = replica, now, watch
-
-    @property
-    def serving(self) -> bool:
-        """See `ShardReplica`."""
-        return self._replica.serving
-
-    def submit(self, command: Command, reply: Callable[[Reply], None], deadline_s: float) -> None:
-        """See `ShardReplica.submit`."""
-
-        def answered(answer: Reply) -> None:
-            self._watch.answered(command, answer, self._now())
-            reply(answer)
-
-        self._replica.submit(command, answered, deadline_s)
-
-
 class WindowWatch:
     """Every write answered at `primary`, by shard."""
 
@@ -93,17 +71,13 @@ class WindowWatch:
         """After `check`: how many writes were acknowledged and lost, by namespace."""
         self._loop_time = loop_time
 
-    def overhear(self, replica: ShardReplica, now: Callable[[], float]) -> WatchedShard:
-        """The replica, watched: for `SimCluster.overhear`."""
-        return WatchedShard(replica, now, self)
-
-    def answered(self, command: Command, answer: Reply, now_s: float) -> None:
-        """A replica has answered."""
+    def answered(self, process: SimProcess, command: Command, answer: Reply) -> None:
+        """A replica on `process` has answered."""
         if isinstance(answer, Many):
             for item, result in zip(command.items, answer.items, strict=True):  # type: ignore[union-attr]
                 self._note(item, result, None)
         else:
-            self._note(command, answer, now_s)
+            self._note(command, answer, process.runtime.now())
 
     def _note(self, command: Any, answer: Reply, at_s: float | None) -> None:
         wrote = isinstance(answer, Counted) or (isinstance(answer, Written) and answer.written)

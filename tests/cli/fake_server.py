@@ -23,6 +23,8 @@ class FakeCache:
         self.log: list[tuple[str, str, bytes]] = []
         self.cluster: dict[str, Any] = {"epoch": 7, "nodes": [], "shards": []}
         self.snapshots: list[dict[str, Any]] = []
+        self.receipt: dict[str, Any] = {"state": "pending", "durable": False, "shard": "7c1f", "term": 3}
+        self.lost: dict[str, Any] = {"lost": [], "total": 0, "truncated": False, "unreachable": []}
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -35,6 +37,10 @@ class FakeCache:
             return self._replace(json.loads(body))
         if parts[2] == "snapshots":
             return web.json_response({"snapshots": self.snapshots})
+        if parts[2] == "receipts":
+            return web.json_response(self.receipt)
+        if parts[2] == "lost-writes":
+            return web.json_response(self.lost)
         if parts[2] == "namespaces":
             return self._namespace(request.method, parts[3] if len(parts) > 3 else "")
         return self._cache(request, parts[3], unquote_to_bytes(parts[4]), body)

@@ -32,6 +32,8 @@ COMMANDS = (
     "kv incr",
     "kv expire",
     "kv mget",
+    "receipt",
+    "lost-writes",
     "namespace list",
     "namespace set",
     "namespace delete",
@@ -79,6 +81,8 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
         ["fault", "kill", "n0", "--all"],
         ["status", "--url", "http://h:1", "--data-dir", "d"],
         ["namespace", "set", "a", "--ack", "none"],
+        ["receipt", "default", "k"],
+        ["receipt", "default", "k", "v7c1f.3.1", "--wait", "long"],
         ["snapshot"],
         ["snapshot", "take", "--node"],
     ],
@@ -352,3 +356,28 @@ def test_what_replace_sends_and_shows(cache: FakeCache, capsys: pytest.CaptureFi
     assert capsys.readouterr().out == "shard 0b0b takes the place of 7c1f and starts empty\n"
     assert main(["shard", "replace", "ffff", "--empty", "--url", cache.url]) == 1
     assert "bad_request: shard must be one of the map's, got 'ffff'" in capsys.readouterr().err
+
+
+def test_a_receipt_is_asked_for_and_shown(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["receipt", "safe", "a/b c", "v7c1f.3.1", "--url", cache.url]) == 0
+    assert capsys.readouterr().out == "pending\n"
+    assert cache.log[-1][:2] == ("GET", "/v1/receipts/safe/a%2Fb%20c/v7c1f.3.1")
+    cache.receipt = {"state": "committed", "durable": True, "shard": "7c1f", "term": 3}
+    assert main(["receipt", "safe", "k", "v7c1f.3.1", "--wait", "1500", "--url", cache.url]) == 0
+    assert capsys.readouterr().out == "committed, durable\n"
+    assert cache.log[-1][1] == "/v1/receipts/safe/k/v7c1f.3.1?waitMs=1500"
+    assert main(["receipt", "safe", "k", "v7c1f.3.1", "-o", "json", "--url", cache.url]) == 0
+    assert json.loads(capsys.readouterr().out) == cache.receipt
+
+
+def test_the_lost_writes_are_shown(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lost-writes", "--url", cache.url]) == 0
+    assert "0 acknowledged writes are lost" in capsys.readouterr().out and cache.log[-1][1] == "/v1/lost-writes"
+    row = {"namespace": "default", "key": "k", "version": "v7c1f.3.1", "ackedAt": "2026-01-02T03:04:05Z"}
+    cache.lost = {"lost": [row], "total": 1234, "truncated": True, "unreachable": ["n2"]}
+    assert main(["lost-writes", "--namespace", "a b", "--url", cache.url]) == 0
+    shown = capsys.readouterr().out
+    assert "1,234 acknowledged writes are lost, the newest 1 of them above" in shown and "no answer from n2" in shown
+    assert "v7c1f.3.1" in shown and cache.log[-1][1] == "/v1/lost-writes?namespace=a+b"
+    assert main(["lost-writes", "-o", "json", "--url", cache.url]) == 0
+    assert json.loads(capsys.readouterr().out) == cache.lost

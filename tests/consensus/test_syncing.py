@@ -374,3 +374,40 @@ def test_among_disks_a_replica_in_memory_makes_nothing_durable(guarded: Make) ->
     lab.resume_offload("n1")
     lab.run(0.3)
     assert lab.told_durable("n0") == index
+
+
+def test_what_is_committed_may_be_wanted_durable_afterwards(guarded: Make) -> None:
+    lab = elected(guarded)
+    lab.propose("n0", b"first")
+    lab.run(0.3)
+    index = lab.last_index("n0")
+    lab.propose("n0", b"second")
+    lab.run(0.3)
+    assert lab.told_durable("n0") < index
+    lab.group("n0").want_synced(index)
+    lab.run(0.05)
+    assert lab.told_durable("n0") >= index, "before the next heartbeat"
+    lab.group("n1").want_synced(index)
+    assert lab.group("n1").syncing.wanted <= index, "nobody heeds the wish of a follower"
+
+
+def test_what_a_quorum_has_synced_already_is_told_when_somebody_wants_it(guarded: Make) -> None:
+    lab = elected(guarded, fsync="interval", fsync_interval_ms=200)
+    lab.propose("n0", b"synced by the interval")
+    lab.run(1.0)
+    index = lab.last_index("n0")
+    syncs = {name: lab.log_syncs(name) for name in lab.names}
+    assert lab.told_durable("n0") < index
+    lab.group("n0").want_synced(index)
+    lab.run(0.15)
+    assert lab.told_durable("n0") == index and {name: lab.log_syncs(name) for name in lab.names} == syncs
+
+
+def test_a_group_of_one_tells_at_once_what_it_has_synced(guarded: Make) -> None:
+    lab = elected(guarded, size=1, fsync="interval", fsync_interval_ms=200)
+    lab.propose("n0", b"alone")
+    lab.run(0.5)
+    index = lab.last_index("n0")
+    assert lab.told_durable("n0") < index
+    lab.group("n0").want_synced(index)
+    assert lab.told_durable("n0") == index

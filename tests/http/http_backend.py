@@ -23,6 +23,7 @@ from raftcache.commands.types import (
     Delete,
     Expire,
     Failure,
+    Fate,
     Get,
     Incr,
     Many,
@@ -31,6 +32,7 @@ from raftcache.commands.types import (
     MultiSet,
     Persist,
     ReadLevel,
+    Receipt,
     Reply,
     Set,
     Single,
@@ -46,7 +48,17 @@ from raftcache.errors import (
     UnknownNamespace,
     ValueTooLarge,
 )
-from raftcache.frontends.backend import DeleteDone, PolicyDone, PolicyWritten, ReplaceDone, ShardReplaced
+from raftcache.frontends.backend import (
+    DeleteDone,
+    LostDone,
+    LostReport,
+    LostRow,
+    PolicyDone,
+    PolicyWritten,
+    ReceiptsDone,
+    ReplaceDone,
+    ShardReplaced,
+)
 
 WALL_MS = 1_700_000_000_000
 SHARD, TERM = "7c1f", 3
@@ -93,6 +105,10 @@ class FakeBackend:
         self.held: list[Callable[[], None]] | None = None
         self.commands: list[tuple[Command, float]] = []
         self.is_ready = (True, "")
+        self.asked: list[tuple[list[tuple[bytes, Version]], int, float]] = []
+        self.lost: list[LostRow] = []
+        self.lost_beyond = 0
+        self.unreachable: list[str] = []
         self.replaced: list[tuple[str, str | None]] = []
         self._know(Namespace("default", 1))
         self._know(Namespace("safe", 2, ack=AckLevel.QUORUM))
@@ -112,6 +128,27 @@ class FakeBackend:
         held, self.held = self.held or [], None
         for answer in held:
             answer()
+
+    def receipts(
+        self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone
+    ) -> None:
+        self.asked.append((list(asked), wait_ms, deadline))
+        if self.failing is not None:
+            return done([_failure(self.failing)] * len(asked))
+        done([self._receipt(version) for _, version in asked])
+
+    def lost_writes(self, namespace: str | None, deadline: float, done: LostDone) -> None:
+        rows = [row for row in self.lost if namespace in (None, row.namespace)]
+        done(LostReport(rows, len(rows) + self.lost_beyond, self.unreachable))
+
+    def _receipt(self, version: Version) -> Receipt | Failure:
+        """What was written is committed and durable, other sequence numbers of this term are pending, earlier terms
+        are lost."""
+        if version.shard != SHARD:
+            return Failure("unknown_version", f"version {version}: this cluster has no such shard", {})
+        fate = Fate.PENDING if version.term >= TERM else Fate.LOST
+        written = version.term == TERM and version.seq <= self.seq
+        return Receipt(version, Fate.COMMITTED if written else fate, written)
 
     def namespaces(self) -> Namespaces:
         return self._namespaces

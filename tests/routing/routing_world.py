@@ -11,9 +11,13 @@ from raftcache.commands.types import (
     AckLevel,
     Command,
     Failure,
+    Fate,
     Get,
     Many,
     ReadLevel,
+    Receipt,
+    ReceiptList,
+    Receipts,
     Reply,
     Value,
     Version,
@@ -35,9 +39,11 @@ def planned(shards: int = 4, nodes: int = 3) -> MetadataState:
     return apply(EMPTY, plan_cluster(members, shards, min(3, nodes), namespaces, random.Random(5)))[0]
 
 
-def answer(command: Command, shard: str) -> Reply:
+def answer(command: Command | Receipts, shard: str) -> Reply:
     """What a shard that executes `command` answers; a read's value is its key."""
     version = Version(shard, 1, 1)
+    if isinstance(command, Receipts):
+        return ReceiptList(tuple(Receipt(each, Fate.COMMITTED) for each in command.versions))
     if hasattr(command, "items"):
         return Many(tuple(answer(item, shard) for item in command.items))  # type: ignore[misc]
     if isinstance(command, Get):
@@ -64,7 +70,10 @@ class LocalReplica:
     deadlines_s: list[float] = field(default_factory=list)
     waiting: list[Callable[[Reply], None]] = field(default_factory=list)
 
-    def submit(self, command: Command, reply: Callable[[Reply], None], deadline_s: float) -> None:
+    def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
+        self.submit(asked, reply, 0.0)
+
+    def submit(self, command: Command | Receipts, reply: Callable[[Reply], None], deadline_s: float) -> None:
         self.got.append(command)
         self.deadlines_s.append(deadline_s)
         step = self.script.pop(0) if self.script else answer(command, self.shard_id)

@@ -106,6 +106,7 @@ class FakeGroup:
     slow_disk: bool = False
     durable_index: int = 0
     wished: set[int] = field(default_factory=set)
+    wanted: list[int] = field(default_factory=list)
 
     def leads_now(self) -> bool:
         return self.leading and self.confirmed
@@ -122,6 +123,12 @@ class FakeGroup:
         if self.sync_commit:
             self.commit()
         return index
+
+    def want_synced(self, index: int) -> None:
+        self.wanted.append(index)
+        self.wished.add(index)
+        if not self.slow_disk:
+            self.sync()
 
     def step_down(self, reason: str) -> None:
         self.stepped_down.append(reason)

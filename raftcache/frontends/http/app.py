@@ -12,7 +12,18 @@ from aiohttp.web_urldispatcher import AbstractRoute
 
 from raftcache.errors import InternalError, Overloaded, RaftcacheError
 from raftcache.frontends.backend import Backend
-from raftcache.frontends.http import batch, cache, cluster, counters, namespaces, openapi, shards, snapshots
+from raftcache.frontends.http import (
+    batch,
+    cache,
+    cluster,
+    counters,
+    losses,
+    namespaces,
+    openapi,
+    receipts,
+    shards,
+    snapshots,
+)
 from raftcache.frontends.http.context import FrontEnd, HttpSettings, too_large
 from raftcache.frontends.http.errors import JSON_TYPE, error_response, http_error_response
 from raftcache.frontends.http.intake import query
@@ -34,6 +45,8 @@ ROUTES: tuple[Route, ...] = (
     *cache.ROUTES,
     *batch.ROUTES,
     *counters.ROUTES,
+    *receipts.ROUTES,
+    *losses.ROUTES,
     *namespaces.ROUTES,
     *shards.ROUTES,
     *cluster.ROUTES,

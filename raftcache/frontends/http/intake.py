@@ -28,12 +28,23 @@ _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 def path_key(request: web.Request) -> tuple[str, bytes]:
     """Namespace and key of `/v1/cache/{namespace}/{key}`. Raises BadRequest."""
     _, _, _, namespace, key = request.rel_url.raw_path.split("/", 4)
-    return percent_decoded(namespace).decode("utf-8", "backslashreplace"), percent_decoded(key)
+    return _text(namespace), percent_decoded(key)
+
+
+def path_receipt(request: web.Request) -> tuple[str, bytes, str]:
+    """Namespace, key and version of `/v1/receipts/{namespace}/{key}/{version}`. Raises BadRequest."""
+    _, _, _, namespace, rest = request.rel_url.raw_path.split("/", 4)
+    key, _, version = rest.rpartition("/")
+    return _text(namespace), percent_decoded(key), _text(version)
 
 
 def path_namespace(request: web.Request) -> str:
     """The namespace of `/v1/namespaces/{namespace}`. Raises BadRequest."""
-    return percent_decoded(request.rel_url.raw_path.split("/", 3)[3]).decode("utf-8", "backslashreplace")
+    return _text(request.rel_url.raw_path.split("/", 3)[3])
+
+
+def _text(piece: str) -> str:
+    return percent_decoded(piece).decode("utf-8", "backslashreplace")
 
 
 def percent_decoded(text: str) -> bytes:

@@ -12,7 +12,14 @@ from raftcache.errors import BY_CODE
 from raftcache.frontends.http.errors import JSON_TYPE
 from raftcache.frontends.http.intake import OCTETS, TIMEOUT_HEADER
 from raftcache.frontends.http.routes import Answered, Route
-from raftcache.frontends.http.types import TIMEOUT_DEFAULT_MS, TIMEOUT_LIMIT_MS, ErrorAnswer, Input, NamespaceName
+from raftcache.frontends.http.types import (
+    TIMEOUT_DEFAULT_MS,
+    TIMEOUT_LIMIT_MS,
+    ErrorAnswer,
+    Input,
+    NamespaceName,
+    VersionText,
+)
 
 _REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"{(\w+)}")
@@ -30,6 +37,12 @@ _KEY_PARAMETER = {
     "required": True,
     "description": "All that follows the namespace, percent-decoded: 1 to 1024 bytes, any bytes, slashes too.",
     "schema": {"type": "string", "minLength": 1},
+}
+
+_PATH_PARAMETERS = {
+    "key": _KEY_PARAMETER,
+    "namespace": {"name": "namespace", "in": "path", "required": True, "schema": msgspec.json.schema(NamespaceName)},
+    "version": {"name": "version", "in": "path", "required": True, "schema": msgspec.json.schema(VersionText)},
 }
 
 
@@ -72,17 +85,12 @@ def _operation(route: Route, schema_of: dict[Any, Any], components: dict[str, An
 
 def _parameters(route: Route, components: dict[str, Any]) -> list[dict[str, Any]]:
     names = _PARAMETER.findall(route.path)
-    parameters = [_KEY_PARAMETER if name == "key" else _namespace_parameter() for name in names]
+    parameters = [_PATH_PARAMETERS[name] for name in names]
     for kind, note in ((route.query, ""), (route.octets_query, f"Only beside a body of {OCTETS}.")):
         parameters += _query_parameters(kind, components, note)
     if route.timed:
         parameters.append(_TIMEOUT_PARAMETER)
     return parameters
-
-
-def _namespace_parameter() -> dict[str, Any]:
-    schema = msgspec.json.schema(NamespaceName)
-    return {"name": "namespace", "in": "path", "required": True, "schema": schema}
 
 
 def _query_parameters(kind: type[Input] | None, components: dict[str, Any], note: str) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from raftcache.commands.types import (
     INT64_MIN,
     KEY_LIMIT_BYTES,
     MULTI_KEY_LIMIT,
+    RECEIPT_WAIT_LIMIT_MS,
     TTL_LIMIT_MS,
     VALUE_LIMIT_BYTES,
 )
@@ -34,6 +35,8 @@ VersionText = Annotated[
     str,
     Meta(pattern=r"^v[0-9A-Za-z_-]{1,64}\.[0-9]{1,18}\.[0-9]{1,18}$", description="As an earlier answer gave it."),
 ]
+State = Literal["pending", "committed", "lost"]
+WaitMs = Annotated[int, Meta(ge=0, le=RECEIPT_WAIT_LIMIT_MS, description="Milliseconds.")]
 Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 KeyText = Annotated[
     str,
@@ -200,6 +203,33 @@ class Policy(Input, frozen=True):
     on_exceeded: Literal["quorum", "wait", "reject"] = "quorum"
 
 
+class ReceiptQuery(Input, frozen=True):
+    """`waitMs`: while the version is pending, hold the answer back for up to so long, on top of the timeout."""
+
+    wait_ms: WaitMs = 0
+
+
+class ReceiptItem(Input, frozen=True):
+    """A version, and the key that it was given out for."""
+
+    key: ItemKey
+    version: VersionText
+
+
+class ReceiptMany(Input, frozen=True):
+    """Many versions. `waitMs`: hold the answer back for up to so long while one of a shard's is pending."""
+
+    namespace: NamespaceName
+    items: Annotated[list[ReceiptItem], MANY]
+    wait_ms: WaitMs = 0
+
+
+class LostWritesQuery(Input, frozen=True):
+    """`namespace` absent: all of them."""
+
+    namespace: NamespaceName | None = None
+
+
 class SnapshotRequest(Input, frozen=True):
     """Of which groups snapshots are to be taken, and on which nodes. None named means all."""
 
@@ -278,6 +308,52 @@ class DeletedItem(Output, frozen=True):
     version: str | UnsetType = UNSET
     durability: str | UnsetType = UNSET
     error: ErrorDetail | UnsetType = UNSET
+
+
+class ReceiptAnswer(Output, frozen=True):
+    """The fate of a version. `durable`: it is known to be synced on a majority of the replicas."""
+
+    state: State
+    durable: bool
+    shard: str
+    term: int
+
+
+class ReceiptResult(Output, frozen=True):
+    """One result of many receipts."""
+
+    key: str
+    version: str
+    state: State | UnsetType = UNSET
+    durable: bool | UnsetType = UNSET
+    shard: str | UnsetType = UNSET
+    term: int | UnsetType = UNSET
+    error: ErrorDetail | UnsetType = UNSET
+
+
+class ReceiptResults(Output, frozen=True):
+    """One result an item, in the order asked."""
+
+    results: list[ReceiptResult]
+
+
+class LostWriteRow(Output, frozen=True):
+    """A write that was acknowledged and is lost. Bytes of the key that are no UTF-8 are shown as `\\xff`."""
+
+    namespace: str
+    key: str
+    version: str
+    acked_at: Instant
+
+
+class LostWrites(Output, frozen=True):
+    """The newest lost writes, newest first. `total` counts all since the nodes started; `truncated`: it is more than
+    are listed. `unreachable` are nodes that did not answer, whose losses are missing here."""
+
+    lost: list[LostWriteRow]
+    total: int
+    truncated: bool
+    unreachable: list[str]
 
 
 class GotMany(Output, frozen=True):

@@ -71,9 +71,12 @@ def read_level(name: str | None) -> ReadLevel | None:
 
 def version(text: str | None) -> Version | None:
     """The version that `ifVersion` names. Raises BadRequest."""
-    if text is None:
-        return None
+    return None if text is None else parsed_version(text, "ifVersion")
+
+
+def parsed_version(text: str, field: str = "version") -> Version:
+    """The version that a text is. Raises BadRequest."""
     try:
         return Version.parse(text)
     except ValueError:
-        raise BadRequest(f"ifVersion: {text!r:.90} is not a version such as 'v7c1.3.42'") from None
+        raise BadRequest(f"{field}: {text!r:.90} is not a version such as 'v7c1.3.42'") from None
