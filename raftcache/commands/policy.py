@@ -19,7 +19,7 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 
 
 class Namespace(msgspec.Struct, frozen=True):
-    """A namespace with its whole policy. `read_level` None means the one that fits `ack`."""
+    """A namespace with its whole policy. `read_level` and `allow_replica_reads` None mean what fits `ack`."""
 
     name: str
     id: int
@@ -27,6 +27,7 @@ class Namespace(msgspec.Struct, frozen=True):
     read_level: ReadLevel | None = None
     default_ttl_ms: int | None = None
     max_item_bytes: int = VALUE_LIMIT_BYTES
+    allow_replica_reads: bool | None = None
 
     @property
     def reads_at(self) -> ReadLevel:
@@ -34,6 +35,11 @@ class Namespace(msgspec.Struct, frozen=True):
         if self.read_level is not None:
             return self.read_level
         return ReadLevel.LATEST if self.ack == AckLevel.PRIMARY else ReadLevel.LINEARIZABLE
+
+    @property
+    def replica_reads(self) -> bool:
+        """Whether requests may ask for `replica` reads: unless the policy says, in `primary` namespaces only."""
+        return self.ack == AckLevel.PRIMARY if self.allow_replica_reads is None else self.allow_replica_reads
 
 
 class Namespaces:

@@ -15,11 +15,9 @@ from raftcache.errors import InvalidPolicy
 from raftcache.metadata.checks import check_name
 
 ACK_LEVELS = {level.name.lower(): level for level in AckLevel}
-READ_LEVELS = {"latest": ReadLevel.LATEST, "linearizable": ReadLevel.LINEARIZABLE}
-NOT_YET = {"committed"}
-"""Levels that are planned, and refused until they are built."""
+READ_LEVELS = {level.name.lower(): level for level in ReadLevel if level != ReadLevel.REPLICA}
 
-FIELDS = ("ack", "readLevel", "defaultTtlSeconds", "maxItemBytes")
+FIELDS = ("ack", "readLevel", "allowReplicaReads", "defaultTtlSeconds", "maxItemBytes")
 _MISSING = object()
 
 _brief = Repr()
@@ -38,7 +36,8 @@ def parse_policy(name: str, document: Any, replication_factor: int) -> Namespace
         raise InvalidPolicy(f"a policy must be a JSON object, got {_shown(document)}")
     _check_fields(document, replication_factor)
     ack = AckLevel(_level(document, "ack", ACK_LEVELS, AckLevel.PRIMARY))
-    fitting = Namespace(name, 0, ack).reads_at
+    plain = Namespace(name, 0, ack)
+    fitting = plain.reads_at
     read_level = ReadLevel(_level(document, "readLevel", READ_LEVELS, fitting))
     return Namespace(
         name,
@@ -47,6 +46,7 @@ def parse_policy(name: str, document: Any, replication_factor: int) -> Namespace
         None if read_level == fitting else read_level,
         _default_ttl_ms(document.get("defaultTtlSeconds")),
         _max_item_bytes(document.get("maxItemBytes", VALUE_LIMIT_BYTES)),
+        allow_replica_reads=_allow_replica_reads(document.get("allowReplicaReads"), plain.replica_reads),
     )
 
 
@@ -57,6 +57,7 @@ def policy_document(namespace: Namespace) -> dict[str, Any]:
     return {
         "ack": namespace.ack.name.lower(),
         "readLevel": namespace.reads_at.name.lower(),
+        "allowReplicaReads": namespace.replica_reads,
         "defaultTtlSeconds": seconds,
         "maxItemBytes": namespace.max_item_bytes,
     }
@@ -81,8 +82,14 @@ def _level(document: dict[Any, Any], field: str, levels: dict[str, Any], fallbac
     if isinstance(value, str) and value in levels:
         return int(levels[value])
     allowed = " or ".join(repr(level) for level in levels)
-    later = ", which is not available yet" if isinstance(value, str) and value in NOT_YET else ""
-    raise InvalidPolicy(f"{field} must be {allowed}, got {_shown(value)}{later}")
+    raise InvalidPolicy(f"{field} must be {allowed}, got {_shown(value)}")
+
+
+def _allow_replica_reads(value: Any, fitting: bool) -> bool | None:
+    """None where it is what fits the ack level anyway."""
+    if value is not None and type(value) is not bool:
+        raise InvalidPolicy(f"allowReplicaReads must be true, false or null, got {_shown(value)}")
+    return None if value is None or value == fitting else value
 
 
 def _default_ttl_ms(value: Any) -> int | None:

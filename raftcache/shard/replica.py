@@ -7,6 +7,8 @@ synced on a quorum, everything earlier is applied and all earlier terms are clos
 forgotten and its waiters answered. Any other batch is applied from its bytes: on followers, on a new leader until
 it serves, and on a deposed one, whose own batches may commit under its successor after it has undone them.
 
+**Reads that any replica may answer** (`replica_reads`) are the one thing that is executed without leading.
+
 **Losing leadership** by whatever cause first undoes everything speculative and then answers who waits; from there
 on the replica is a follower with exactly the committed state.
 """
@@ -20,15 +22,27 @@ from typing import Any
 from raftcache.clock import Runtime
 from raftcache.commands.policy import Namespaces
 from raftcache.commands.table import check_many
-from raftcache.commands.types import Command, Failure, Multi, MultiDelete, MultiGet, MultiSet, Reply
+from raftcache.commands.types import (
+    MULTI_KEY_LIMIT,
+    Command,
+    Failure,
+    Get,
+    Multi,
+    MultiDelete,
+    MultiGet,
+    MultiSet,
+    Reply,
+    Value,
+)
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
-from raftcache.shard.executor import DURABLE, PRIMARY, Answer, Executor
+from raftcache.shard.executor import DURABLE, PRIMARY, REPLICA, Answer, Executor, WaitsFor
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.handlers import HANDLERS, Handler
 from raftcache.shard.history import History
 from raftcache.shard.multi import Gather
-from raftcache.shard.pipeline import Pipeline, deliver, release_waiters
+from raftcache.shard.pipeline import PendingBatch, Pipeline, deliver, release_waiters
+from raftcache.shard.replica_reads import ReplicaReads
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.sweep import Sweeper
 from raftcache.shard.timebase import ShardTime
@@ -77,6 +91,10 @@ class ShardReplica:
             shard_id, self.keyspace, budget, self.pipeline, self.stats, namespaces, owns, now_ms, self._on_disk
         )
         self._sweeper = Sweeper(runtime, self._executor)
+        self.replica_reads = ReplicaReads(
+            runtime, self._executor, lambda: self.history, self._staleness_ms, self._leader_hint, self.submit
+        )
+        self._executor.replica_get = self.replica_reads.at_leader
 
     def attach(self, group: ShardGroup) -> None:
         """Give the replica its group. Once, before anything else."""
@@ -86,18 +104,17 @@ class ShardReplica:
     def submit(self, command: Command, reply: Callable[[Reply], None]) -> None:
         """Execute a command. `reply` is called exactly once, now or later; errors are `Failure` replies."""
         if not self.serving or not self._leads_now():
-            self.stats.rejected[NotLeader.code] += 1
-            deliver(reply, self._not_leader())
+            self._submit_without_lead(command, reply)
             return
         handler = HANDLERS.get(type(command))
         if handler is None:
             self._submit_many(command, reply)
             return
         answer, waits_for = self._execute(handler, command)
-        if waits_for > PRIMARY:
-            self.pipeline.wait(reply, answer, waits_for == DURABLE)
-        else:
+        if waits_for is PRIMARY:
             deliver(reply, answer)
+        else:
+            self._wait(command, reply, answer, waits_for)
 
     def apply(self, index: int, term: int, payload: bytes) -> None:
         """Take in what was committed at `index`: its effects, or, if they are this leadership's own, that it was."""
@@ -108,6 +125,7 @@ class ShardReplica:
         self.history.advance(batch, term)
         apply_batch(self.keyspace, batch)
         self._count(batch)
+        self.replica_reads.follow(self.history.time_ms)
         if term == self._starting_term:
             self._started_index = self._started_index or index
             self.synced(self._require_group().durable_index)
@@ -136,6 +154,7 @@ class ShardReplica:
             return
         self.serving = False
         self._sweeper.stop()
+        self.replica_reads.follow(self._time.now_ms())
         batches = self.pipeline.abandon()
         self.pipeline.dismiss(batches, self._not_leader())
 
@@ -158,6 +177,7 @@ class ShardReplica:
         assert not self.serving, "a snapshot for a leader"
         self.keyspace.adopt(prepared.keyspace)
         self.history = prepared.history
+        self.replica_reads.follow(self.history.time_ms)
 
     def digest(self) -> str:
         """A fingerprint of the committed state, equal on replicas that applied the same. Slow: for tests."""
@@ -170,6 +190,7 @@ class ShardReplica:
     def close(self) -> None:
         """Leave service and give the memory back. The group must be closed first."""
         self.leadership_lost(self.pipeline.term)
+        self.replica_reads.stop()
         self.keyspace.adopt(Keyspace(MemoryBudget()))
 
     def _execute(self, handler: Handler, command: Any) -> Answer:
@@ -190,11 +211,47 @@ class ShardReplica:
         gather = Gather(len(items), reply)
         for place, item in enumerate(items):
             answer, waits_for = self._execute(HANDLERS[type(item)], item)
-            if waits_for > PRIMARY:
-                self.pipeline.wait(gather.slot(place), answer, waits_for == DURABLE)
-            else:
+            if waits_for is PRIMARY:
                 gather.fill(place, answer)
+            else:
+                self._wait(item, gather.slot(place), answer, waits_for)
         gather.all_executed()
+
+    def _wait(self, command: Any, reply: Callable[[Reply], None], answer: Reply, waits_for: WaitsFor) -> None:
+        """Have the pipeline hand out an answer when what it waits for has come."""
+        if isinstance(answer, Value) and answer.level == REPLICA:
+            reply = self.replica_reads.ageing(command, reply)
+        if isinstance(waits_for, PendingBatch):
+            self.pipeline.wait_for(waits_for, reply, answer)
+        else:
+            self.pipeline.wait(reply, answer, waits_for == DURABLE)
+
+    def _submit_without_lead(self, command: Any, reply: Callable[[Reply], None]) -> None:
+        """A replica read is answered all the same; nothing else is."""
+        items = command.items if type(command) is MultiGet else (command,)
+        if len(items) > MULTI_KEY_LIMIT or not any(type(item) is Get and item.replica for item in items):
+            self.stats.rejected[NotLeader.code] += 1
+            deliver(reply, self._not_leader())
+        elif type(command) is Get:
+            self._read_replica(command, reply)
+        else:
+            gather = Gather(len(items), reply)
+            for place, item in enumerate(items):
+                if item.replica:
+                    self._read_replica(item, gather.slot(place))
+                else:
+                    gather.fill(place, self._not_leader())
+            gather.all_executed()
+
+    def _read_replica(self, command: Get, reply: Callable[[Reply], None]) -> None:
+        if not self.serving:
+            self.replica_reads.submit(command, reply)
+            return
+        answer, waits_for = self._execute(HANDLERS[Get], command)
+        if waits_for is PRIMARY:
+            deliver(reply, answer)
+        else:
+            self._wait(command, reply, answer, waits_for)
 
     def _commit_own(self, index: int, term: int) -> None:
         pending = self.pipeline.committed(index)
@@ -225,11 +282,17 @@ class ShardReplica:
             self._require_group().step_down(reason)
 
     def _not_leader(self) -> Failure:
+        error = NotLeader(f"this replica does not lead shard {self.shard_id}", **self._leader_hint())
+        return Failure(error.code, error.message, error.details)
+
+    def _leader_hint(self) -> dict[str, str | int | None]:
+        """Who leads, as far as is known: never this replica, which is asked because it does not."""
         group = self._group
         leader = None if group is None or group.leader == self.node_id else group.leader
-        term = 0 if group is None else group.term
-        error = NotLeader(f"this replica does not lead shard {self.shard_id}", leader=leader, term=term)
-        return Failure(error.code, error.message, error.details)
+        return {"leader": leader, "term": 0 if group is None else group.term}
+
+    def _staleness_ms(self) -> int | None:
+        return None if self._group is None else self._group.staleness_ms()
 
     def _refused(self, error: RaftcacheError) -> Failure:
         self.stats.rejected[error.code] += 1

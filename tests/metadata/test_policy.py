@@ -19,15 +19,22 @@ def test_an_empty_document_is_the_default_policy():
     assert policy_document(Namespace("x", 7)) == {
         "ack": "primary",
         "readLevel": "latest",
+        "allowReplicaReads": True,
         "defaultTtlSeconds": None,
         "maxItemBytes": 1 << 20,
     }
 
 
 def test_a_whole_document():
-    document = {"ack": "quorum", "readLevel": "latest", "defaultTtlSeconds": 1.5, "maxItemBytes": 10}
+    document = {
+        "ack": "quorum",
+        "readLevel": "latest",
+        "allowReplicaReads": True,
+        "defaultTtlSeconds": 1.5,
+        "maxItemBytes": 10,
+    }
     parsed = parse_policy("x", {**document, "replicationFactor": 3}, 3)
-    assert parsed == Namespace("x", 0, AckLevel.QUORUM, ReadLevel.LATEST, 1500, 10)
+    assert parsed == Namespace("x", 0, AckLevel.QUORUM, ReadLevel.LATEST, 1500, 10, allow_replica_reads=True)
     assert policy_document(parsed) == document
     assert parse_policy("x", {"ack": "durable"}, 3) == Namespace("x", 0, AckLevel.DURABLE)
 
@@ -35,11 +42,11 @@ def test_a_whole_document():
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ({"readLevel": "committed"}, ["readLevel", "'committed'", "not available yet"]),
+        ({"allowReplicaReads": "yes"}, ["allowReplicaReads", "true, false or null", "'yes'"]),
         ({"ack": "none"}, ["ack", "'primary' or 'quorum' or 'durable'", "'none'"]),
         ({"ack": 1}, ["ack", "got 1"]),
         ({"ack": ["quorum"]}, ["ack", "['quorum']"]),
-        ({"readLevel": "replica"}, ["readLevel", "'latest' or 'linearizable'", "'replica'"]),
+        ({"readLevel": "replica"}, ["readLevel", "'latest' or 'committed' or 'linearizable'", "'replica'"]),
         ({"defaultTtlSeconds": 0}, ["defaultTtlSeconds", "positive", "got 0"]),
         ({"defaultTtlSeconds": -5}, ["defaultTtlSeconds", "got -5"]),
         ({"defaultTtlSeconds": True}, ["defaultTtlSeconds", "got True"]),
