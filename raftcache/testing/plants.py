@@ -15,6 +15,7 @@ from raftcache.consensus.group import Group
 from raftcache.consensus.journal import Journal
 from raftcache.consensus.replication import Replication
 from raftcache.consensus.snapshots import SnapshotInbox
+from raftcache.consensus.staleness import Staleness
 from raftcache.consensus.syncing import Syncing
 from raftcache.shard.pipeline import Pipeline
 from raftcache.shard.replica import ShardReplica
@@ -180,6 +181,17 @@ def _suspects_vote() -> list[Patch]:
     return [(Election, "suspect", property(lambda self: False))]
 
 
+def _committed_reads_live() -> list[Patch]:
+    """What observed a speculative effect is answered at once."""
+    return [(Pipeline, "wait_for", lambda self, batch, reply_to, answer: reply_to(answer))]
+
+
+def _staleness_from_receipt() -> list[Patch]:
+    """A follower counts the age of its state from when it heard of its leader."""
+    stock = Staleness.echoed
+    return [(Staleness, "echoed", lambda self, commit, stamp: stock(self, commit, self._g.runtime.now()))]
+
+
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ack-at-once": _ack_at_once,
     "no-undo": _no_undo,
@@ -191,6 +203,8 @@ PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "install-anything": _install_anything,
     "stale-reads": _stale_reads,
     "apply-twice": _apply_twice,
+    "committed-reads-live": _committed_reads_live,
+    "staleness-from-receipt": _staleness_from_receipt,
 }
 
 POWER_PLANTS: dict[str, Callable[[], list[Patch]]] = {
