@@ -23,8 +23,8 @@ frame is an array of messages: all that one loop turn had for one peer.
 
 An APPEND's `sync index` is how far its receiver is to sync its log, 0 for no such wish; its `terms` is one number where
 all entries are of one term. An ACK's `stamp` is its sender's clock, and an APPEND's is one of its receiver's that came
-back, 0 for none: see `staleness`. SYNCED names `UNKNOWN_TERM` where its sender holds the entry in memory no more, and says
-`on disk` false where that keeps its log in memory only.
+back, 0 for none: see `staleness`. SYNCED names `UNKNOWN_TERM` where its sender holds the entry in memory no more, and
+says `on disk` false where that keeps its log in memory only.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ over that table, not by a timer a request.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Protocol
 
@@ -43,7 +44,8 @@ class LocalShard(Protocol):
         """Whether it leads and executes commands."""
 
     def submit(self, command: Command, reply: Callable[[Reply], None]) -> None:
-        """Execute; `reply` is called exactly once, now or later. Never raises."""
+        """Execute, replica reads also where it does not lead; `reply` is called exactly once, now or later. Never
+        raises."""
 
 
 Local = Callable[[str], "LocalShard | None"]
@@ -85,6 +87,11 @@ class Dispatcher:
     def now(self) -> float:
         """The clock that deadlines are on."""
         return self._runtime.now()
+
+    @property
+    def chance(self) -> random.Random:
+        """The dice of this process."""
+        return self._runtime.random
 
     @property
     def inflight(self) -> int:
@@ -150,7 +157,7 @@ class Dispatcher:
         self._parked.pop(request, None)
 
     def heed(self, shard_id: str, failure: Failure) -> None:
-        """Take over the hint in a `not_leader` failure, if there is a usable one."""
+        """Take over the hint in a `not_leader` or `too_stale` failure, if there is a usable one."""
         leader, term = failure.details.get("leader"), failure.details.get("term")
         if isinstance(leader, str) and isinstance(term, int):
             self.view.update_leader(shard_id, term, leader)

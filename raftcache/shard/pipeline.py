@@ -12,10 +12,10 @@ and reads that must not show what can still be lost. A read with nothing to wait
 that may stay empty otherwise; the batch then is the barrier that proves leadership after the read arrived. All
 reads of a turn share one.
 
-**What is speculative** is indexed by key, removes included: the newest batch that changed the key. A read at `committed`
-is executed against the live keys, and if its key is in the index it waits in that batch, which was executed before it
-and may be in flight already; it needs no batch of its own. One dict entry an effect, set when that is recorded and
-dropped when its batch commits, unless a newer one changed the key meanwhile: then that is whom to wait for.
+**What is speculative** is indexed by key, removes included: the newest batch that changed the key. A read at
+`committed` is executed against the live keys, and if its key is in the index it waits in that batch, which may be in
+flight already; it needs no batch of its own. One dict entry an effect, set when that is recorded and dropped when its
+batch commits, unless a newer one changed the key meanwhile: then that is whom to wait for.
 
 **Durable waiters** wait longer: until a quorum has synced their batch. Such a batch is proposed with the wish to be
 synced; once it is committed it leaves the pipeline like any other, and its durable waiters stand in a queue of their

@@ -80,7 +80,8 @@ class FakeCache:
 def policy(ack: str) -> dict[str, Any]:
     """A whole policy."""
     level = "latest" if ack == "primary" else "linearizable"
-    return {"ack": ack, "readLevel": level, "defaultTtlSeconds": None, "maxItemBytes": 1048576}
+    limits = {"defaultTtlSeconds": None, "maxItemBytes": 1048576}
+    return {"ack": ack, "readLevel": level, "allowReplicaReads": ack == "primary", **limits}
 
 
 def error(status: int, code: str, message: str) -> web.Response:

@@ -118,7 +118,7 @@ class FakeLeader:
 
 
 def leading() -> tuple[FakeLeader, Staleness, Any]:
-    group, member = FakeLeader(), SimpleNamespace()
+    group = FakeLeader()
     return group, Staleness(group), ("n1", "a", 0)  # type: ignore[arg-type]
 
 

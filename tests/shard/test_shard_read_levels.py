@@ -1,11 +1,11 @@
-"""Reads at `committed`, and whatever else reveals state in a namespace that reads so: nothing shows what can be lost."""
+"""Reads at `committed`, and what else reveals state in a namespace that reads so: nothing shows what can be lost."""
 
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from shard_harness import Bench
 
 from raftcache.commands.types import (
@@ -137,7 +137,7 @@ def test_an_entry_of_another_namespace_is_a_miss_that_waits() -> None:
     bench = Bench().lead()
     bench.ask(Set(KEY, b"1"))
     by_name = bench.policies.by_name
-    renamed = [ns if ns.name != "shown" else pipeline_namespace(ns, 77) for ns in by_name.values()]
+    renamed = [ns if ns.name != "shown" else replace(ns, id=77) for ns in by_name.values()]
     old, bench.policies = bench.policies, type(bench.policies)(2, tuple(renamed))
     speculative(bench, Set(KEY, b"other"))
     bench.policies = old
@@ -145,12 +145,6 @@ def test_an_entry_of_another_namespace_is_a_miss_that_waits() -> None:
     assert replies == []
     bench.settle()
     assert replies == [Value(None, 0, version(3), None, COMMITTED)]
-
-
-def pipeline_namespace(namespace: Any, number: int) -> Any:
-    import msgspec
-
-    return msgspec.structs.replace(namespace, id=number)
 
 
 UNCHANGED = [
