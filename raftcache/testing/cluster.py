@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from raftcache.commands.policy import Namespace
-from raftcache.commands.types import AckLevel, Command, Failure, Reply
+from raftcache.commands.types import AckLevel, Command, Failure, ReadLevel, Reply
 from raftcache.consensus import ConsensusSettings, Group, MemberId
 from raftcache.consensus.host import Observer
 from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, Unavailable
@@ -316,6 +316,7 @@ class SimCluster:
             Namespace("default", 0),
             Namespace("safe", 0, ack=AckLevel.QUORUM),
             Namespace("vault", 0, ack=AckLevel.DURABLE),
+            Namespace("shown", 0, read_level=ReadLevel.COMMITTED),
         )
         plan = plan_cluster(
             self.nodes, self.settings.shards, self.settings.replication, spaces, self.loop.random

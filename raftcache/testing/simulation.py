@@ -22,6 +22,7 @@ from raftcache.testing.cluster import ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.faults import Nemesis
 from raftcache.testing.network import NetworkSettings
 from raftcache.testing.plants import PLANTS, POWER_PLANTS, planted
+from raftcache.testing.read_levels import ReadLevels
 from raftcache.testing.workload import Client
 
 CLIENTS = 6
@@ -52,6 +53,10 @@ class RunResult:
     majorities_lost: int
     trace: str
     violation: str = ""
+    shown: int = 0
+    replica_reads: int = 0
+    lost_unread: int = 0
+    """Writes of a namespace that reads at `committed` that were acknowledged and lost, and that nobody read."""
 
 
 class Run:
@@ -69,6 +74,7 @@ class Run:
         slow = self.cluster.settings.network.delay[0] >= SLOW_DELAY_S
         clients = 3 * CLIENTS if slow else CLIENTS  # Each waits for its answers: on a slow network it asks less.
         self.clients = [Client(number, self.cluster, self.oracle) for number in range(clients)]
+        self.read_levels = ReadLevels(self.cluster, self.oracle)
         self.nemesis = Nemesis(self.cluster, seconds - QUIET_S, self._power_lost if power else None)
 
     def execute(self) -> RunResult:
@@ -93,6 +99,9 @@ class Run:
             majorities_lost=self.oracle.majorities_lost,
             trace=self.cluster.loop.trace_hash(),
             violation=violation,
+            shown=self.read_levels.shown,
+            replica_reads=self.read_levels.replica_reads,
+            lost_unread=self.read_levels.lost,
         )
 
     def _power_lost(self, node_ids: list[str]) -> None:
@@ -115,6 +124,7 @@ class Run:
         self.cluster.create()
         for client in self.clients:
             client.start()
+        self.read_levels.start()
         self.nemesis.start()
         while self.cluster.loop.time < self.nemesis.until:
             self.cluster.loop.run_until(min(self.cluster.loop.time + 5.0, self.nemesis.until))
@@ -136,6 +146,7 @@ class Run:
     def _finish(self) -> None:
         for client in self.clients:
             client.stopped = True
+        self.read_levels.stop()
         self.cluster.loop.run_until(self.cluster.loop.time + 1.0)
         self._become_whole()
         self._settle()
@@ -144,6 +155,7 @@ class Run:
         checks.check_caught_up(self.cluster, self.oracle)
         checks.check_digests(self.cluster)
         checks.check_acknowledged(self.cluster, self.oracle)
+        self.read_levels.judge()
         self._check_evidence()
 
     def _become_whole(self) -> None:
@@ -229,6 +241,7 @@ def main(argv: list[str] | None = None) -> int:
             totals.update(commits=result.commits, leader_changes=result.leader_changes, snapshots=result.snapshots)
             totals.update(answered=result.answered, unknown=result.unknown, faults=result.faults)
             totals.update(durable_acks=result.durable, power_losses=result.power_losses)
+            totals.update(shown=result.shown, replica_reads=result.replica_reads, lost_unread=result.lost_unread)
             totals.update(majorities_lost=result.majorities_lost, runs_with_majority_lost=result.majorities_lost > 0)
             if result.violation:
                 failed += 1
