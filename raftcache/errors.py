@@ -119,6 +119,18 @@ class MemoryFull(RaftcacheError):
     code, http_status, resp_prefix = "memory_full", 507, "OOM"
 
 
+class VersionLost(RaftcacheError):
+    """A read asked for a state that holds a version which is lost, and so for one that never comes."""
+
+    code, http_status = "version_lost", 409
+
+
+class TooStale(RaftcacheError):
+    """No replica that could be reached has as new a state as the read asks for. Not executed."""
+
+    code, http_status, resp_prefix, retry_after_ms = "too_stale", 503, "CLUSTERDOWN", 1000
+
+
 class Overloaded(RaftcacheError):
     """A named bound was reached. Not executed."""
 

@@ -12,7 +12,7 @@ import msgspec
 from raftcache.cli.api import JSON_TYPE, OCTETS, Answer, Api, checked, key_path
 from raftcache.cli.output import Failed, add_api_command, add_command, print_json
 
-DURABILITIES, CONSISTENCIES = ("primary", "quorum", "durable"), ("latest", "linearizable")
+DURABILITIES, CONSISTENCIES = ("primary", "quorum", "durable"), ("latest", "committed", "linearizable")
 
 SET_EXAMPLES = """\
   raftcache kv set greeting '"hello"'
@@ -40,11 +40,17 @@ def _add(group: Any, name: str, run: Any, summary: str, examples: str, *, writes
         parser.add_argument("--durability", choices=DURABILITIES, help="at least the namespace's own, which is default")
     else:
         parser.add_argument("--consistency", choices=CONSISTENCIES, help="at least the namespace's own, the default")
+        parser.add_argument("--replica", action="store_true", help="any replica may answer")
+        parser.add_argument("--min-version", metavar="VERSION", help="with --replica: a state that holds this version")
+        parser.add_argument("--max-staleness", type=int, metavar="MS", help="with --replica: no state older than this")
     return parser
 
 
 def _add_get(group: Any) -> None:
-    examples = "  raftcache kv get greeting\n  raftcache kv get picture --raw > picture.png"
+    examples = (
+        "  raftcache kv get greeting\n  raftcache kv get picture --raw > picture.png\n"
+        "  raftcache kv get greeting --replica --max-staleness 500"
+    )
     parser = _add(group, "get", get, "read one key; exit code 1 on a miss", examples, writes=False)
     parser.add_argument("key")
     parser.add_argument("--raw", action="store_true", help="write the bytes as they are stored")
@@ -93,7 +99,7 @@ def _seconds_or_never(text: str) -> float | None:
 def get(args: argparse.Namespace) -> int:
     """Print a value, or fail on a miss."""
     raw = args.raw and args.output == "text"
-    path = _with_query(_path(args), consistency=args.consistency)
+    path = _with_query(_path(args), **_read_options(args))
     answer = Api(args.url).call("GET", path, headers={"Accept": OCTETS if raw else JSON_TYPE})
     if is_miss(answer):
         if args.output == "json":
@@ -112,7 +118,7 @@ def get(args: argparse.Namespace) -> int:
 
 def is_miss(answer: Answer) -> bool:
     """Whether a 404 says that the key is not there, rather than that its namespace is not."""
-    return answer.status == 404 and answer.json() == {"hit": False}
+    return answer.status == 404 and answer.json().get("hit") is False
 
 
 def set_(args: argparse.Namespace) -> int:
@@ -202,7 +208,7 @@ def _post(args: argparse.Namespace, call: str, options: dict[str, Any], show: st
 
 def mget(args: argparse.Namespace) -> int:
     """Print one line a key: the key, a tab, and its value as JSON, or nothing on a miss."""
-    body = {"namespace": args.namespace, "keys": args.keys, **_given({"consistency": args.consistency})}
+    body = {"namespace": args.namespace, "keys": args.keys, **_given(_read_options(args))}
     answer = Api(args.url).send("POST", "/v1/cache/batch/get", body)
     if args.output == "json":
         print_json(answer)
@@ -227,6 +233,15 @@ def _path(args: argparse.Namespace) -> str:
 def _bytes(argument: str) -> bytes:
     """The bytes of a command-line argument, also where they are no UTF-8."""
     return argument.encode(errors="surrogateescape")
+
+
+def _read_options(args: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "consistency": args.consistency,
+        "readPreference": "replica" if args.replica else None,
+        "minVersion": args.min_version,
+        "maxStalenessMs": args.max_staleness,
+    }
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,9 @@ def add_commands(commands: Any) -> None:
     setting.add_argument("name")
     acks = ("primary", "quorum", "durable")
     setting.add_argument("--ack", choices=acks, help="when writes are acknowledged (default: primary)")
-    setting.add_argument("--read-level", choices=("latest", "linearizable"), help="default: what fits --ack")
+    levels = ("latest", "committed", "linearizable")
+    setting.add_argument("--read-level", choices=levels, help="default: what fits --ack")
+    setting.add_argument("--replica-reads", choices=("allow", "refuse"), help="default: allow where --ack is primary")
     setting.add_argument("--default-ttl", type=float, metavar="SECONDS", help="default: keys do not expire")
     setting.add_argument("--max-item-bytes", type=int, metavar="N", help="default: 1 MiB")
     for bound, text in WINDOW_HELP.items():
@@ -59,13 +61,14 @@ def _print_table(policies: list[dict[str, Any]]) -> None:
     from raftcache.supervisor.report import make_console, new_table
 
     console = make_console()
-    columns = ("ack", "read level", "default ttl", "max item bytes", "loss window", "on exceeded")
+    columns = ("ack", "read level", "replica reads", "default ttl", "max item bytes", "loss window", "on exceeded")
     table = new_table(console, "namespace", *columns)
     for policy in policies:
         ttl = policy["defaultTtlSeconds"]
         lifetime = "-" if ttl is None else f"{ttl:g} s"
-        row = (policy["name"], policy["ack"], policy["readLevel"], lifetime, str(policy["maxItemBytes"]))
-        table.add_row(*row, *_shown_window(policy))
+        replica_reads = "allowed" if policy["allowReplicaReads"] else "refused"
+        levels = (policy["ack"], policy["readLevel"], replica_reads)
+        table.add_row(policy["name"], *levels, lifetime, str(policy["maxItemBytes"]), *_shown_window(policy))
     console.print(table)
 
 
@@ -82,6 +85,7 @@ def set_(args: argparse.Namespace) -> int:
     given = {
         "ack": args.ack,
         "readLevel": args.read_level,
+        "allowReplicaReads": None if args.replica_reads is None else args.replica_reads == "allow",
         "defaultTtlSeconds": args.default_ttl,
         "maxItemBytes": args.max_item_bytes,
         "lossWindow": _window(args),

@@ -44,7 +44,7 @@ WINDOW_LIMITS = {"ms": 3_600_000, "writes": 1_000_000_000, "bytes": 1 << 40}
 
 
 class Namespace(msgspec.Struct, frozen=True):
-    """A namespace with its whole policy. `read_level` None means the one that fits `ack`.
+    """A namespace with its whole policy. `read_level` and `allow_replica_reads` None mean what fits `ack`.
 
     `loss_window` and `on_exceeded` are kept for any `ack`, and mean something for `primary` alone.
     """
@@ -57,6 +57,7 @@ class Namespace(msgspec.Struct, frozen=True):
     max_item_bytes: int = VALUE_LIMIT_BYTES
     loss_window: LossWindow = LossWindow()
     on_exceeded: OnExceeded = OnExceeded.QUORUM
+    allow_replica_reads: bool | None = None
 
     @property
     def reads_at(self) -> ReadLevel:
@@ -64,6 +65,11 @@ class Namespace(msgspec.Struct, frozen=True):
         if self.read_level is not None:
             return self.read_level
         return ReadLevel.LATEST if self.ack == AckLevel.PRIMARY else ReadLevel.LINEARIZABLE
+
+    @property
+    def replica_reads(self) -> bool:
+        """Whether requests may ask for `replica` reads: unless the policy says, in `primary` namespaces only."""
+        return self.ack == AckLevel.PRIMARY if self.allow_replica_reads is None else self.allow_replica_reads
 
 
 class Namespaces:

@@ -18,9 +18,6 @@ from raftcache.commands.policy import Namespace, Namespaces
 from raftcache.commands.types import AckLevel, ReadLevel
 from raftcache.errors import BadRequest, InvalidKey, LevelTooLow, TooManyKeys, ValueTooLarge
 
-BUILT_READS = (ReadLevel.LATEST, ReadLevel.LINEARIZABLE)
-"""The read levels that this version serves."""
-
 SHOWN_BYTES = 64
 """How much of a key an error message repeats."""
 
@@ -41,15 +38,32 @@ class CommandSpec(NamedTuple):
 
 
 def check_get(command: t.Get, namespace: Namespace) -> ReadLevel:
-    """The read level in force. Raises InvalidKey, LevelTooLow, BadRequest."""
+    """The read level in force: `REPLICA` where any replica may answer. Raises InvalidKey, LevelTooLow, BadRequest."""
     _check_key(command.key)
+    if command.replica or command.min_version is not None or command.max_staleness_ms is not None:
+        return _check_replica_read(command, namespace)
     policy = namespace.reads_at
     level = policy if command.level is None else command.level
     if level < policy:
         raise _too_low("consistency", level, "reads", policy, namespace)
-    if level not in BUILT_READS:
-        raise _not_built(level)
     return level
+
+
+def _check_replica_read(command: t.Get, namespace: Namespace) -> ReadLevel:
+    if not command.replica:
+        raise BadRequest("minVersion, maxStalenessMs: they are for readPreference=replica, which was not given")
+    if command.level is not None:
+        raise BadRequest(
+            f"consistency: {command.level.name.lower()} and readPreference=replica were both given; at most one may be"
+        )
+    if not namespace.replica_reads:
+        raise BadRequest(
+            f"readPreference: replica is not allowed by the policy of namespace {namespace.name!r} (allowReplicaReads)"
+        )
+    limit = command.max_staleness_ms
+    if limit is not None and not 0 <= limit <= t.STALENESS_LIMIT_MS:
+        raise BadRequest(f"maxStalenessMs: {limit} is not within 0 to {t.STALENESS_LIMIT_MS}")
+    return ReadLevel.REPLICA
 
 
 def check_set(command: t.Set, namespace: Namespace) -> AckLevel:
@@ -135,11 +149,6 @@ def _too_low(
         f"{field}: {asked.name.lower()} is less than the policy of namespace {namespace.name!r}, "
         f"which {does} at {policy.name.lower()}"
     )
-
-
-def _not_built(level: ReadLevel) -> BadRequest:
-    names = ", ".join(known.name.lower() for known in BUILT_READS)
-    return BadRequest(f"consistency: {level.name.lower()} is not built yet; one of: {names}")
 
 
 def _one_key(command: Any) -> tuple[bytes, ...]:

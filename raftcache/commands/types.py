@@ -17,6 +17,8 @@ MULTI_KEY_LIMIT = 1000
 RECEIPT_WAIT_LIMIT_MS = 30_000
 """The longest that a question for receipts is held back."""
 TTL_LIMIT_MS = 10 * 365 * 24 * 3600 * 1000
+STALENESS_LIMIT_MS = 24 * 3600 * 1000
+"""What a read may name as the oldest state that it takes."""
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 
 RAW, JSON = 0, 1
@@ -32,8 +34,13 @@ class AckLevel(IntEnum):
 
 
 class ReadLevel(IntEnum):
-    """What a read may see; the public field is `consistency`."""
+    """What a read may see; the public field is `consistency`.
 
+    `REPLICA` stands beside the others: no policy and no `level` of a request names it. It is what a reply says that a
+    replica gave from its committed state, which may be stale, because the request asked for that (`Get.replica`).
+    """
+
+    REPLICA = 0
     LATEST = 1
     COMMITTED = 2
     LINEARIZABLE = 3
@@ -67,10 +74,17 @@ class _Command(msgspec.Struct, frozen=True, array_like=True, tag=_snake):
 
 
 class Get(_Command, frozen=True):
-    """Read one key. `level` None means the namespace's. Answers `Value`."""
+    """Read one key. `level` None means the namespace's. Answers `Value`.
+
+    `replica`: any replica may answer, from its committed state. Such a read may ask for a state that holds what
+    `min_version` names (an earlier reply's version, of the key's shard), and for one no older than `max_staleness_ms`.
+    """
 
     key: bytes
     level: ReadLevel | None = None
+    replica: bool = False
+    min_version: Version | None = None
+    max_staleness_ms: int | None = None
 
 
 class Set(_Command, frozen=True):
@@ -156,20 +170,26 @@ class _Reply(msgspec.Struct, frozen=True, array_like=True, tag=_snake):
 
 
 class Value(_Reply, frozen=True):
-    """A read's answer. On a miss `value` is None, and `version` is the newest effect's executed before."""
+    """A read's answer. On a miss `value` is None, and `version` is the newest effect's executed before: at `latest` the
+    newest of all, else the newest that is committed when the reply leaves, so that no later one reveals itself.
+
+    `staleness_ms` is set where `level` is `REPLICA`: every write acknowledged at `quorum` longer ago than that is in
+    the state that was read."""
 
     value: bytes | None
     flag: int
     version: Version
     ttl_ms: int | None
     level: ReadLevel
+    staleness_ms: int | None = None
 
 
 class Written(_Reply, frozen=True):
     """A write's answer.
 
     `written` false: the condition failed (`current` is what stands there, or None) or nothing was there to
-    change; `version` then names the newest effect executed before. `expires_at_ms` is on the shard's clock.
+    change; `version` then names the newest effect executed before, as a `Value`'s does on a miss. `expires_at_ms` is on
+    the shard's clock.
     """
 
     written: bool

@@ -25,6 +25,7 @@ from raftcache.consensus.messages import Message
 from raftcache.consensus.replication import Replication
 from raftcache.consensus.settings import APPLY_TURN_BYTES, ENTRY_LIMIT_BYTES
 from raftcache.consensus.snapshots import SnapshotInbox, SnapshotSends
+from raftcache.consensus.staleness import Staleness
 from raftcache.consensus.syncing import Syncing
 from raftcache.consensus.transfer import Transfer
 from raftcache.consensus.transport import GroupTransport
@@ -78,6 +79,7 @@ class Group:
         self.elections_won = 0
         self.gate = Gate(self, always or self.settings.fsync == "always")
         self.syncing, self.mending = Syncing(self), Mending(self)
+        self.staleness = Staleness(self)
         self._depth = 0
         self._clock_before: Any = None
         self._outbox: list[tuple[str, Message]] = []
@@ -178,6 +180,11 @@ class Group:
         if self._leading_term is None or self.transfer.active:
             return False
         return not self.voters or self.runtime.now() - self.replication.quorum_at < self.settings.fallback
+
+    def staleness_ms(self) -> int | None:
+        """How long ago it can have been, at most, that something was committed which is not applied here; None while
+        that is not known."""
+        return self.staleness.staleness_ms()
 
     def is_majority(self, members: set[MemberId]) -> bool:
         """Whether `members`, all of them in force, are more than half."""
@@ -463,6 +470,7 @@ class Group:
             if self.host.observer is not None:
                 self.host.observer.led(self.group_id, self.member.node, self.engine.term())
             self.replication.leadership_gained(self.election.campaign_at)
+            self.staleness.leadership_gained()
         elif old == LEADER:
             self._lost()
 

@@ -61,6 +61,7 @@ class Membership:
         learners = set(peers) - set(self.voters)
         self._g.engine.set_peers(set(self.voters), learners)
         self._g.replication.retain({node.member for node in peers})
+        self._g.staleness.retain({node.member for node in peers})
         self._g.vitals.retain(set(self.members))
         for node in peers:
             if node not in fed and self._g.host.reaches(node.member):

@@ -80,6 +80,7 @@ class Replication:
         progress.sent_to = 0
         if not same_run:
             self._g.engine.forget_match(node)
+            self._g.staleness.forget(node.member)
         match = self._g.engine.match_index(node)
         if self._g.engine.is_leader() and match:
             self._g.engine.set_next_index(node, match + 1)
@@ -107,6 +108,7 @@ class Replication:
             progress.generation,
             now,
             self._g.syncing.wish(),
+            self._g.staleness.echo(node.member),
             *pack_entries(entries),
         )
 
@@ -120,6 +122,7 @@ class Replication:
         generation: int,
         sent_at: float,
         wall_ms: int,
+        stamp: float,
     ) -> None:
         """A follower's answer; the arguments are the fields of ACK."""
         engine, progress = self._g.engine, self.progress(node.member)
@@ -129,6 +132,7 @@ class Replication:
         if term != engine.term() or not engine.is_leader() or not engine.feeds(node):
             return  # Of another term, or of a member that was removed meanwhile.
         self._note_answer(progress, term, sent_at)
+        self._g.staleness.stamped(node.member, stamp)
         if reset and generation != progress.generation:
             reset = success = False
         elif reset:
@@ -193,6 +197,7 @@ class Replication:
         generation: int,
         sent_at: float,
         sync_index: int,
+        stamp: float,
         *tail: Any,
     ) -> None:
         """A leader's append; the arguments are the fields of APPEND. Raises TakenBack."""
@@ -217,6 +222,7 @@ class Replication:
         finally:
             self._answering = None
         self._g.syncing.asked(node, sync_index, heartbeat=not entries)
+        self._g.staleness.echoed(commit, stamp)
         self._g.election.heard_commit(term, commit)
 
     def _require_kept(self, prev_index: int, ends_there: bool) -> None:
@@ -256,4 +262,4 @@ class Replication:
         self, node: PeerNode, next_index: int, reset: bool, success: bool, generation: int, sent_at: float
     ) -> None:
         fields: Message = [self._g.engine.term(), next_index, reset, success, generation, sent_at]
-        self._g.post(node, ACK, *fields, self._g.runtime.wall_ms())
+        self._g.post(node, ACK, *fields, self._g.runtime.wall_ms(), self._g.staleness.stamp())

@@ -135,8 +135,8 @@ def check_name(name: str) -> None:
 def check_namespace(namespace: Namespace) -> None:
     """A name and policy that can be, and of which every value is built."""
     check_name(namespace.name)
-    if namespace.read_level == ReadLevel.COMMITTED:
-        raise InvalidPolicy("readLevel must be 'latest' or 'linearizable', got 'committed', which is not available yet")
+    if namespace.read_level == ReadLevel.REPLICA:
+        raise InvalidPolicy("readLevel must be 'latest', 'committed' or 'linearizable', got 'replica'")
     ttl_ms = namespace.default_ttl_ms
     if ttl_ms is not None and not 1 <= ttl_ms <= TTL_LIMIT_MS:
         raise InvalidPolicy(f"defaultTtlSeconds must be 0.001 to {TTL_LIMIT_MS // 1000}, got {ttl_ms / 1000}")

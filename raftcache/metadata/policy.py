@@ -17,13 +17,11 @@ from raftcache.errors import InvalidPolicy
 from raftcache.metadata.checks import check_name
 
 ACK_LEVELS = {level.name.lower(): level for level in AckLevel}
-READ_LEVELS = {"latest": ReadLevel.LATEST, "linearizable": ReadLevel.LINEARIZABLE}
-NOT_YET = {"committed"}
-"""Levels that are planned, and refused until they are built."""
+READ_LEVELS = {level.name.lower(): level for level in ReadLevel if level != ReadLevel.REPLICA}
 
 ON_EXCEEDED = {choice.name.lower(): choice for choice in OnExceeded}
 
-FIELDS = ("ack", "readLevel", "defaultTtlSeconds", "maxItemBytes", "lossWindow", "onExceeded")
+FIELDS = ("ack", "readLevel", "allowReplicaReads", "defaultTtlSeconds", "maxItemBytes", "lossWindow", "onExceeded")
 _MISSING = object()
 
 _brief = Repr()
@@ -42,7 +40,8 @@ def parse_policy(name: str, document: Any, replication_factor: int) -> Namespace
         raise InvalidPolicy(f"a policy must be a JSON object, got {_shown(document)}")
     _check_fields(document, replication_factor)
     ack = AckLevel(_choice(document, "ack", ACK_LEVELS, AckLevel.PRIMARY))
-    fitting = Namespace(name, 0, ack).reads_at
+    plain = Namespace(name, 0, ack)
+    fitting = plain.reads_at
     read_level = ReadLevel(_choice(document, "readLevel", READ_LEVELS, fitting))
     return Namespace(
         name,
@@ -53,6 +52,7 @@ def parse_policy(name: str, document: Any, replication_factor: int) -> Namespace
         _max_item_bytes(document.get("maxItemBytes", VALUE_LIMIT_BYTES)),
         _loss_window(document.get("lossWindow", {})),
         OnExceeded(_choice(document, "onExceeded", ON_EXCEEDED, OnExceeded.QUORUM)),
+        allow_replica_reads=_allow_replica_reads(document.get("allowReplicaReads"), plain.replica_reads),
     )
 
 
@@ -63,6 +63,7 @@ def policy_document(namespace: Namespace) -> dict[str, Any]:
     return {
         "ack": namespace.ack.name.lower(),
         "readLevel": namespace.reads_at.name.lower(),
+        "allowReplicaReads": namespace.replica_reads,
         "defaultTtlSeconds": seconds,
         "maxItemBytes": namespace.max_item_bytes,
         "lossWindow": msgspec.to_builtins(namespace.loss_window),
@@ -89,8 +90,14 @@ def _choice(document: dict[Any, Any], field: str, choices: dict[str, Any], fallb
     if isinstance(value, str) and value in choices:
         return int(choices[value])
     allowed = " or ".join(map(repr, choices))
-    later = ", which is not available yet" if isinstance(value, str) and value in NOT_YET else ""
-    raise InvalidPolicy(f"{field} must be {allowed}, got {_shown(value)}{later}")
+    raise InvalidPolicy(f"{field} must be {allowed}, got {_shown(value)}")
+
+
+def _allow_replica_reads(value: Any, fitting: bool) -> bool | None:
+    """None where it is what fits the ack level anyway."""
+    if value is not None and type(value) is not bool:
+        raise InvalidPolicy(f"allowReplicaReads must be true, false or null, got {_shown(value)}")
+    return None if value is None or value == fitting else value
 
 
 def _default_ttl_ms(value: Any) -> int | None:

@@ -47,12 +47,15 @@ SHARD_GAUGES = (
     ("raftcache_keyspace_bytes", "Bytes of keys, values and overhead.", lambda r: r.keyspace.used_bytes),
     ("raftcache_speculative_writes", "Writes executed and not yet committed.", lambda r: r.pipeline.writes),
     ("raftcache_speculative_bytes", "Their undo images and effects.", lambda r: r.pipeline.held_bytes),
+    ("raftcache_speculative_keys", "Keys that they changed.", lambda r: r.pipeline.speculative_keys),
     ("raftcache_waiting_commands", "Commands that wait for a commit.", lambda r: r.pipeline.waiting),
     ("raftcache_waiting_receipts", "Questions for receipts that are held back.", lambda r: r.desk.waiting),
+    ("raftcache_parked_replica_reads", "Reads that wait for their minVersion.", lambda r: r.replica_reads.parked),
 )
 SHARD_COUNTERS = (
     ("raftcache_keyspace_hits", "Reads that found their key.", lambda r: r.stats.hits),
     ("raftcache_keyspace_misses", "Reads that did not.", lambda r: r.stats.misses),
+    ("raftcache_replica_reads", "Reads answered at the level replica.", lambda r: r.stats.replica_reads),
     ("raftcache_sets", "Keys written.", lambda r: r.stats.sets),
     ("raftcache_deletes", "Keys deleted.", lambda r: r.stats.deletes),
     ("raftcache_expired_keys", "Keys whose time to live was over.", lambda r: r.stats.expired),
@@ -71,6 +74,7 @@ def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rp
     yield from replica_metrics(core)
     yield from _replica_lag(statuses)
     yield _lag_in_writes(core, statuses)
+    yield _staleness(core)
     shards = [((shard_id,), replica) for shard_id, replica in core.shards.items()]
     yield from _table(GaugeMetricFamily, SHARD_GAUGES, shards)
     yield from _table(CounterMetricFamily, SHARD_COUNTERS, shards)
@@ -165,6 +169,17 @@ def _replica_lag(statuses: list[GroupStatus]) -> Iterable[Metric]:
             lag.add_metric(labels, peer.lag_ms)
             connected.add_metric(labels, float(peer.connected))
     return entries, lag, connected
+
+
+def _staleness(core: NodeCore) -> Metric:
+    """Nothing for a replica that does not know."""
+    text = "How old the state of this replica may be."
+    staleness = GaugeMetricFamily("raftcache_replica_staleness_ms", text, labels=("shard",))
+    for group in core.host.groups.values():
+        known = group.staleness_ms()
+        if known is not None:
+            staleness.add_metric((group.group_id,), known)
+    return staleness
 
 
 def _lag_in_writes(core: NodeCore, statuses: list[GroupStatus]) -> Metric:

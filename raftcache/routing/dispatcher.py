@@ -8,6 +8,7 @@ over that table, not by a timer a request.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -46,7 +47,8 @@ class LocalShard(Protocol):
         """Whether it leads and executes commands."""
 
     def submit(self, command: Command, reply: Callable[[Reply], None], deadline_s: float) -> None:
-        """Execute, not after `deadline_s`; `reply` is called exactly once, now or later. Never raises."""
+        """Execute, not after `deadline_s`, replica reads also where it does not lead; `reply` is called exactly once,
+        now or later. Never raises."""
 
     def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
         """Say what became of versions; as `submit`, but asked of replicas that do not lead, too."""
@@ -91,6 +93,11 @@ class Dispatcher:
     def now(self) -> float:
         """The clock that deadlines are on."""
         return self._runtime.now()
+
+    @property
+    def chance(self) -> random.Random:
+        """The dice of this process."""
+        return self._runtime.random
 
     @property
     def inflight(self) -> int:
@@ -173,7 +180,7 @@ class Dispatcher:
         self._parked.pop(request, None)
 
     def heed(self, shard_id: str, failure: Failure) -> None:
-        """Take over the hint in a `not_leader` failure, if there is a usable one."""
+        """Take over the hint in a `not_leader` or `too_stale` failure, if there is a usable one."""
         leader, term = failure.details.get("leader"), failure.details.get("term")
         if isinstance(leader, str) and isinstance(term, int):
             self.view.update_leader(shard_id, term, leader)

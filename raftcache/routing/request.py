@@ -1,8 +1,10 @@
 """One command on its way to the leader of one shard, until it is answered.
 
 An *attempt* sends the command to one node: here, where this node serves the shard; else to the leader that the
-table names; else to the shard's replicas in turn. A *round* ends when none is left to try; then the request is
-parked, until a timer, a newer map or another leader wakes it. What may be sent again is `retry.may_retry`.
+table names; else to the shard's replicas in turn. A replica read goes to this node's replica whether or not that leads,
+else to any node that holds one, so that the readers spread; from one that is too old, it goes on as above. A *round*
+ends when none is left to try; then the request is parked, until a timer, a newer map or another leader wakes it. What
+may be sent again is `retry.may_retry`.
 
 Exactly one of these holds: the request is parked, or one attempt is out, or it is done.
 """
@@ -14,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from raftcache.clock import Handle
 from raftcache.commands.types import Failure, Reply
-from raftcache.errors import NoLeader, OutcomeUnknown, WrongShard
-from raftcache.routing.retry import failure_of, is_read, may_retry
+from raftcache.errors import NoLeader, OutcomeUnknown, TooStale, WrongShard
+from raftcache.routing.retry import any_replica_serves, failure_of, is_read, may_retry
 
 if TYPE_CHECKING:
     from raftcache.routing.dispatcher import Dispatcher
@@ -28,8 +30,8 @@ class Request:
     """
 
     __slots__ = (
-        "_attempt", "_dispatcher", "_reply", "_sent_node", "_sent_term", "_tried", "command", "deadline", "done",
-        "epoch", "key", "out", "rounds", "seen_leader", "shard_id", "timer",
+        "_attempt", "_dispatcher", "_reply", "_sent_node", "_sent_term", "_too_stale", "_tried", "command", "deadline",
+        "done", "epoch", "key", "out", "rounds", "seen_leader", "shard_id", "timer",
     )  # fmt: skip
 
     def __init__(
@@ -45,6 +47,7 @@ class Request:
         self._tried: dict[str, int] | None = None
         self._attempt = 0
         self._sent_node, self._sent_term = "", 0
+        self._too_stale: Failure | None = None
         self.command = command
         self.key = key
         self.deadline = deadline
@@ -73,7 +76,11 @@ class Request:
             dispatcher.view.refresh()
             return self._park()
         replica = dispatcher.local(shard_id)
-        if replica is None or not replica.serving or self._was_tried(dispatcher.node_id, 0):
+        if (
+            replica is None
+            or not (replica.serving or any_replica_serves(self.command))
+            or self._was_tried(dispatcher.node_id, 0)
+        ):
             return self._attempt_elsewhere(shard_id)
         self.out = True
         self._sent_node = dispatcher.node_id
@@ -102,6 +109,8 @@ class Request:
         if self.out and not is_read(self.command):
             error = OutcomeUnknown("no answer within the deadline: the write may or may not take effect")
             return self.finish(failure_of(error))
+        if self._too_stale is not None:
+            return self.finish(self._too_stale)
         where = f"shard {self.shard_id}" if self.shard_id is not None else "the key's slot"
         self.finish(failure_of(NoLeader(f"no leader of {where} answered within the deadline: not executed")))
 
@@ -152,6 +161,10 @@ class Request:
     def _next_node(self, shard_id: str) -> str | None:
         """The known leader, else the next replica not tried in this round; never this node, which does not serve."""
         dispatcher = self._dispatcher
+        if self._tried is None and any_replica_serves(self.command):
+            holders = [node for node in dispatcher.map.nodes_of(shard_id) if node != dispatcher.node_id]
+            if holders:
+                return dispatcher.chance.choice(holders)
         leader = dispatcher.view.leaders.get(shard_id)
         if leader is not None and leader.node != dispatcher.node_id and not self._was_tried(leader.node, leader.term):
             return leader.node
@@ -173,6 +186,7 @@ class Request:
         self.out = False
         self._dispatcher.retries += 1
         self._note_tried()
+        self._too_stale = failure if failure.code == TooStale.code else None
         self._dispatcher.heed(self.shard_id or "", failure)
         if failure.code != WrongShard.code:
             return self.attempt()

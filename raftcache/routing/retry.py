@@ -1,7 +1,8 @@
 """Which failures are tried again, and after how long.
 
 The one rule: a command is sent again only where the send before it had definitely no effect, or where it has no
-effect at all, being a read. An unkeyed write after `outcome_unknown` is never sent again: a `set` repeated late
+effect at all, being a read. A replica read that came to a replica too old for it goes on to another one, to the leader
+first. An unkeyed write after `outcome_unknown` is never sent again: a `set` repeated late
 can bring back an old value.
 """
 
@@ -24,12 +25,12 @@ from raftcache.commands.types import (
     Receipts,
     Set,
 )
-from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, Unavailable, WrongShard
+from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, TooStale, Unavailable, WrongShard
 
 READS: frozenset[type] = frozenset({Get, MultiGet, Receipts})
 WRITES: frozenset[type] = frozenset({Set, Delete, Incr, Expire, Persist, MultiSet, MultiDelete})
 
-ROUTING_CODES = frozenset({NotLeader.code, WrongShard.code, Unavailable.code})
+ROUTING_CODES = frozenset({NotLeader.code, WrongShard.code, Unavailable.code, TooStale.code})
 """Definite failures that say: not here. Other definite failures are answers, for the client to act on."""
 
 
@@ -50,6 +51,13 @@ def may_retry(failure: Failure, reads: bool) -> bool:
 def is_read(command: Command | Receipts) -> bool:
     """Whether executing the command twice is the same as once because it changes nothing."""
     return type(command) in READS
+
+
+def any_replica_serves(command: Command) -> bool:
+    """Whether `command`, all of it, may be answered by a replica that does not lead."""
+    if type(command) is MultiGet:
+        return all(item.replica for item in command.items)
+    return type(command) is Get and command.replica
 
 
 def pause_seconds(settings: RetrySettings, rounds: int, chance: random.Random) -> float:

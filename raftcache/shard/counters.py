@@ -24,12 +24,13 @@ def incr(ex: Executor, command: Incr) -> Answer:
     ex.pipeline.admit()
     ex.require_memory(key, len(str(INT64_MIN)))
     entry = ex.lookup(key, namespace)
-    reached = ex.revealing(ack, namespace)
     try:
         value = _add(entry, command.delta)
     except NotAnInteger as error:
         ex.stats.rejected[error.code] += 1
-        return Failure(error.code, error.message, error.details), reached
+        _, waits_for, _ = ex.showing(key, ack, namespace)
+        return Failure(error.code, error.message, error.details), waits_for
+    reached = ex.revealing(ack, namespace)
     flag = JSON if entry is None else entry.flag
     expires_ms = ex.expires_ms(command.ttl_ms, namespace) if entry is None else entry.expires_ms
     digits = b"%d" % value

@@ -5,16 +5,21 @@ A command is executed at once, against the live keyspace, at the shard's leader.
 key. The result of a command is an answer and the level that it waits for, `primary` for none:
 
 * a write asked for at `quorum` waits for its batch to be committed, one at `durable` for it to be synced as well;
-* a reply that reveals state waits too where the namespace's reads may not show what can still be lost: a read at
-  `linearizable`, a condition that held or failed, a counter's value, an absence;
+* a reply that reveals state waits too where the namespace's reads may not show what can still be lost: a condition
+  that held or failed, a counter's value, an absence, a time to live. One that wrote waits for its own batch. One that
+  wrote nothing is a read, and needs what a read needs: at `linearizable` the batch in which it was executed, at
+  `committed` the newest one that changed its key, or nothing where that is committed (`observed`);
 * a write at `primary` for which its namespace's loss window has no room waits for its batch, is held before it is
   executed, or is refused (`fit`, `window`, `held`);
 * all other replies leave at once, never behind those that wait.
 
 A reply states the level truly reached, which is why one that waited says `quorum` whatever was asked.
 
+A reply that wrote nothing names the newest effect executed before it. At `committed` that would be one which can be
+lost, and of other keys; there it names the newest that is committed when the reply leaves.
+
 **Expiry.** A key whose time has come is a miss, and the leader that sees it makes a remove effect of it first. A
-`linearizable` miss is released when the batch with that effect commits, so no later leader can show the key again.
+miss above `latest` is released when the batch with that effect commits, so no later leader can show the key again.
 
 **Namespaces.** An entry that was stored under another namespace id than its key resolves to is a miss and matches
 no `if_version`. It is not removed here but reclaimed in the background (`sweep`), and overwritten by a set.
@@ -26,10 +31,10 @@ from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 from raftcache.commands.policy import Namespace, Namespaces, OnExceeded
-from raftcache.commands.types import AckLevel, Counted, Failure, ReadLevel, Value, Version, Written
+from raftcache.commands.types import AckLevel, Counted, Failure, Get, ReadLevel, Value, Version, Written
 from raftcache.errors import MemoryFull, NoDisk, WrongShard
 from raftcache.shard.held import Hold
-from raftcache.shard.pipeline import Pipeline
+from raftcache.shard.pipeline import PendingBatch, Pipeline
 from raftcache.shard.stats import ShardStats
 from raftcache.store.effects import EFFECT_OVERHEAD_BYTES, PUT, REMOVE
 from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry
@@ -37,11 +42,15 @@ from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
 
 PRIMARY, QUORUM, LATEST = AckLevel.PRIMARY, AckLevel.QUORUM, ReadLevel.LATEST
+COMMITTED, LINEARIZABLE, REPLICA = ReadLevel.COMMITTED, ReadLevel.LINEARIZABLE, ReadLevel.REPLICA
 
 DURABLE = AckLevel.DURABLE
 
-Answer: TypeAlias = tuple[Value | Written | Counted | Failure, AckLevel]
-"""A single-key command's reply, and what the open batch must have reached before it leaves: PRIMARY for nothing."""
+WaitsFor: TypeAlias = AckLevel | PendingBatch
+"""What must be before a reply leaves: this commits, or the open batch reaches this level, PRIMARY for nothing."""
+
+Answer: TypeAlias = tuple[Value | Written | Counted | Failure, WaitsFor]
+"""A single-key command's reply, and what it waits for."""
 
 
 class Executor:
@@ -70,6 +79,8 @@ class Executor:
         self.on_disk = on_disk
         self.blocked: Collection[int] = ()
         """Namespaces of which commands are held, so that every further write must be."""
+        self.replica_get: Callable[[Get, Namespace], Answer]
+        """Executes a read that any replica may answer; `replica_reads` has the function."""
         self.term = 0
         self.seq = 0
 
@@ -129,6 +140,13 @@ class Executor:
         """The version of the newest effect executed: what a reply that wrote nothing carries."""
         return Version(self.shard_id, self.term, self.seq)
 
+    def observed(self, key: bytes) -> tuple[WaitsFor, Version]:
+        """What a reply that wrote nothing and must not show what can be lost waits for, and the version it carries."""
+        batch = self.pipeline.newest_change(key)
+        if batch is None:
+            return PRIMARY, Version(self.shard_id, self.term, self.pipeline.settled_seq)
+        return batch, Version(self.shard_id, self.term, batch.last_seq)
+
     def version_of(self, entry: Entry) -> Version:
         """The version of the write that an entry stems from."""
         return Version(self.shard_id, entry.term, entry.seq)
@@ -152,11 +170,21 @@ class Executor:
                 f"limit of {budget.limit_bytes} bytes"
             )
 
-    def unchanged(self, ack: AckLevel, namespace: Namespace, entry: Entry | None) -> Answer:
-        """The answer of a command that found `entry` and wrote nothing; that reveals it."""
-        reached = self.revealing(ack, namespace)
+    def unchanged(self, key: bytes, ack: AckLevel, namespace: Namespace, entry: Entry | None) -> Answer:
+        """The answer of a write command that found `entry` at `key` and wrote nothing; that reveals it."""
+        reached, waits_for, version = self.showing(key, ack, namespace)
         current = None if entry is None else self.version_of(entry)
-        return Written(False, self.newest(), None, reached, entry is not None, current), reached
+        return Written(False, version, None, reached, entry is not None, current), waits_for
+
+    def showing(self, key: bytes, ack: AckLevel, namespace: Namespace) -> tuple[AckLevel, WaitsFor, Version]:
+        """Of a write command's reply that wrote nothing: the level it reaches, what it waits for, and its version.
+
+        `durable` asks for more than any read level: that what the reply reveals is synced on a quorum.
+        """
+        reached = self.revealing(ack, namespace)
+        if namespace.reads_at == COMMITTED and reached == QUORUM:
+            return reached, *self.observed(key)
+        return reached, reached, self.newest()
 
     def revealing(self, ack: AckLevel, namespace: Namespace) -> AckLevel:
         """What a write's reply that reveals state waits for: that what it reveals is committed, at least."""

@@ -16,7 +16,7 @@ def expire(ex: Executor, command: Expire) -> Answer:
     ex.pipeline.admit()
     entry = ex.lookup(command.key, namespace)
     if entry is None:
-        return ex.unchanged(ack, namespace, None)
+        return ex.unchanged(command.key, ack, namespace, None)
     return _rewrite(ex, command.key, entry, ex.now_ms() + command.ttl_ms, ack, namespace)
 
 
@@ -27,7 +27,7 @@ def persist(ex: Executor, command: Persist) -> Answer:
     ex.pipeline.admit()
     entry = ex.lookup(command.key, namespace)
     if entry is None or not entry.expires_ms:
-        return ex.unchanged(ack, namespace, entry)
+        return ex.unchanged(command.key, ack, namespace, entry)
     return _rewrite(ex, command.key, entry, 0, ack, namespace)
 
 

@@ -27,6 +27,10 @@ class ShardGroup(Protocol):
     def durable_index(self) -> int:
         """Everything up to it is committed and synced on a quorum, as far as that was asked for."""
 
+    def staleness_ms(self) -> int | None:
+        """How long ago it can have been, at most, that something was committed which is not applied here; None while
+        that is not known."""
+
     def propose(self, payload: bytes, sync: bool = False) -> int:
         """Append to the log; returns the index. Raises NotLeader or Overloaded where it did not.
 

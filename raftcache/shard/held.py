@@ -25,7 +25,7 @@ from raftcache.clock import Handle, Runtime
 from raftcache.commands.policy import OnExceeded
 from raftcache.commands.types import AckLevel, Failure, Reply
 from raftcache.errors import Overloaded, RaftcacheError
-from raftcache.shard.pipeline import ReplyTo, deliver
+from raftcache.shard.pipeline import PendingBatch, ReplyTo, deliver
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.window import GAVE_UP, Exceeded, LossWindows
 from raftcache.store.memory import MemoryBudget
@@ -68,12 +68,12 @@ class HeldCommands:
         budget: MemoryBudget,
         stats: ShardStats,
         windows: LossWindows,
-        execute: Callable[[Any], tuple[Reply, AckLevel]],
-        answer: Callable[[ReplyTo, Reply, AckLevel], None],
+        execute: Callable[[Any], tuple[Reply, AckLevel | PendingBatch]],
+        answer: Callable[[ReplyTo, Reply, AckLevel | PendingBatch], None],
         leads_now: Callable[[], bool],
         not_leader: Callable[[], Failure],
     ) -> None:
-        """`execute` runs a command or raises Hold, `answer` answers it at the level that it returned."""
+        """`execute` runs a command or raises Hold, `answer` answers it when what it returned has come."""
         self.blocked: set[int] = set()
         self.count = self.size_bytes = 0
         self._runtime, self._budget, self._stats, self._windows = runtime, budget, stats, windows

@@ -12,6 +12,11 @@ and reads that must not show what can still be lost. A read with nothing to wait
 that may stay empty otherwise; the batch then is the barrier that proves leadership after the read arrived. All
 reads of a turn share one.
 
+**What is speculative** is indexed by key, removes included: the newest batch that changed the key. A read at
+`committed` is executed against the live keys, and if its key is in the index it waits in that batch, which may be in
+flight already; it needs no batch of its own. One dict entry an effect, set when that is recorded and dropped when its
+batch commits, unless a newer one changed the key meanwhile: then that is whom to wait for.
+
 **Durable waiters** wait longer: until a quorum has synced their batch. Such a batch is proposed with the wish to be
 synced; once it is committed it leaves the pipeline like any other, and its durable waiters stand in a queue of their
 own, by index, until `synced` says how far the disks have come. Nobody else waits for a disk.
@@ -94,6 +99,11 @@ class PendingBatch:
         self.proposed = False
         self.index = 0
 
+    @property
+    def last_seq(self) -> int:
+        """The `seq` of its newest effect so far; that of the one before it where it has none."""
+        return self.first_seq + len(self.effects) - 1
+
     def is_full(self) -> bool:
         """Whether the next command belongs into another batch."""
         return self.effect_bytes >= MAX_BATCH_BYTES or len(self.effects) >= MAX_BATCH_EFFECTS
@@ -130,6 +140,7 @@ class Pipeline:
         self._sealed: deque[PendingBatch] = deque()
         self._open = PendingBatch(1)
         self._unsynced: deque[tuple[int, list[Waiter]]] = deque()
+        self._newest: dict[bytes, PendingBatch] = {}
         self._scheduled = False
         self._proposed: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_BATCHES)
         self.term = 0
@@ -153,10 +164,14 @@ class Pipeline:
         """Make ready for a command that may write or wait. Raises Overloaded, before anything was executed."""
         if self.held_bytes >= MAX_SPECULATIVE_BYTES:
             raise self._overloaded("speculative bytes", MAX_SPECULATIVE_BYTES, self.held_bytes)
-        if self.waiting >= MAX_WAITERS:
-            raise self._overloaded("waiting commands", MAX_WAITERS, self.waiting)
+        self.admit_waiter()
         if self._open.is_full():
             self._seal()
+
+    def admit_waiter(self) -> None:
+        """Make ready for a command that may wait and writes nothing. Raises Overloaded."""
+        if self.waiting >= MAX_WAITERS:
+            raise self._overloaded("waiting commands", MAX_WAITERS, self.waiting)
 
     def admit_background(self) -> bool:
         """Make ready for one write of the leader's own. False where clients need the room: come back later."""
@@ -169,6 +184,7 @@ class Pipeline:
         batch = self._open
         batch.effects.append(effect)
         batch.undo.append(undo)
+        self._newest[undo[0]] = batch
         held_bytes = effect_bytes + old_bytes
         batch.effect_bytes += effect_bytes
         batch.held_bytes += held_bytes
@@ -191,12 +207,37 @@ class Pipeline:
         if not self._scheduled:
             self._schedule()
 
+    def wait_for(self, batch: PendingBatch, reply_to: ReplyTo, answer: Reply) -> None:
+        """Answer a command that wrote nothing when `batch` commits, one that is still in the pipeline."""
+        batch.waiters.append((reply_to, answer))
+        self.waiting += 1
+
+    def newest_change(self, key: bytes) -> PendingBatch | None:
+        """The newest batch that changed `key`; None where all that is known of it is committed."""
+        return self._newest.get(key)
+
+    def batch_of(self, seq: int) -> PendingBatch | None:
+        """The batch that holds the effect `seq` of this term; None where that is committed."""
+        return next((batch for batch in self._batches() if batch.first_seq <= seq <= batch.last_seq), None)
+
+    @property
+    def settled_seq(self) -> int:
+        """The `seq` of this term's newest committed effect."""
+        oldest = self._in_flight or self._sealed or (self._open,)
+        return oldest[0].first_seq - 1
+
+    @property
+    def speculative_keys(self) -> int:
+        """How many keys have a change that is not committed."""
+        return len(self._newest)
+
     def committed(self, index: int) -> PendingBatch:
         """The oldest batch in flight is committed: forget how to undo it. Its waiters are for `release_waiters`."""
         batch = self._in_flight.popleft()
         assert batch.index in (0, index), f"index {index} committed, proposed at {batch.index}"
         self._let_go(batch)
         self.windows.release(batch.portions)
+        self._forget_changes(batch)
         if batch.durable_waiters:
             self._unsynced.append((index, batch.durable_waiters))
         if self._sealed or self._open.is_wanted():
@@ -225,6 +266,7 @@ class Pipeline:
             self._stats.undone_writes += len(batch.effects)
         self.windows.clear()
         batches = [*self._committed_unsynced(), *batches]
+        self._newest.clear()
         self._in_flight.clear()
         self._sealed.clear()
         self._open = PendingBatch(1)
@@ -257,6 +299,12 @@ class Pipeline:
         restore = self._keyspace.restore
         for key, old in reversed(batch.undo):
             restore(key, old)
+
+    def _forget_changes(self, batch: PendingBatch) -> None:
+        newest = self._newest
+        for key, _ in batch.undo:
+            if newest.get(key) is batch:
+                del newest[key]
 
     def _batches(self) -> list[PendingBatch]:
         return [*self._in_flight, *self._sealed, self._open]

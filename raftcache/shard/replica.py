@@ -7,6 +7,8 @@ synced on a quorum, everything earlier is applied and all earlier terms are clos
 forgotten and its waiters answered. Any other batch is applied from its bytes: on followers, on a new leader until
 it serves, and on a deposed one, whose own batches may commit under its successor after it has undone them.
 
+**Reads that any replica may answer** (`replica_reads`) are the one thing that is executed without leading.
+
 **Losing leadership** by whatever cause first undoes everything speculative and then answers who waits; from there
 on the replica is a follower with exactly the committed state. What was held and never executed is answered as well.
 """
@@ -21,18 +23,31 @@ from typing import Any
 from raftcache.clock import Runtime
 from raftcache.commands.policy import Namespaces
 from raftcache.commands.table import check_many
-from raftcache.commands.types import AckLevel, Command, Failure, Multi, MultiDelete, MultiGet, MultiSet, Receipts, Reply
+from raftcache.commands.types import (
+    MULTI_KEY_LIMIT,
+    Command,
+    Failure,
+    Get,
+    Multi,
+    MultiDelete,
+    MultiGet,
+    MultiSet,
+    Receipts,
+    Reply,
+    Value,
+)
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
-from raftcache.shard.executor import DURABLE, PRIMARY, Answer, Executor
+from raftcache.shard.executor import DURABLE, PRIMARY, REPLICA, Answer, Executor, WaitsFor
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.handlers import HANDLERS
 from raftcache.shard.held import HeldCommands, Hold
 from raftcache.shard.history import History
 from raftcache.shard.losses import Losses, loss_bound
 from raftcache.shard.multi import Gather
-from raftcache.shard.pipeline import Pipeline, ReplyTo, deliver, release_waiters
+from raftcache.shard.pipeline import PendingBatch, Pipeline, ReplyTo, deliver, release_waiters
 from raftcache.shard.receipts import ReceiptDesk
+from raftcache.shard.replica_reads import ReplicaReads
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.sweep import Sweeper
 from raftcache.shard.timebase import ShardTime
@@ -95,6 +110,10 @@ class ShardReplica:
         self._place = place
         self._losses = losses if losses is not None else Losses(runtime)
         self.desk = ReceiptDesk(shard_id, runtime, self.stats, lambda: self.history, lambda: self._executor.seq)
+        self.replica_reads = ReplicaReads(
+            runtime, self._executor, lambda: self.history, self._staleness_ms, self._leader_hint, self.submit
+        )
+        self._executor.replica_get = self.replica_reads.at_leader
 
     def attach(self, group: ShardGroup) -> None:
         """Give the replica its group. Once, before anything else."""
@@ -106,8 +125,7 @@ class ShardReplica:
 
         A write may be held before it is executed, and is not executed after `deadline_s`, on the runtime's clock."""
         if not self.serving or not self._leads_now():
-            self.stats.rejected[NotLeader.code] += 1
-            deliver(reply, self._not_leader())
+            self._submit_without_lead(command, reply)
             return
         if type(command) in HANDLERS:
             self._execute_or_hold(command, reply, deadline_s)
@@ -134,6 +152,7 @@ class ShardReplica:
         apply_batch(self.keyspace, batch)
         self._count(batch)
         self._losses.closed(self.shard_id, self.history)
+        self.replica_reads.follow(self.history.time_ms)
         if term == self._starting_term:
             self._started_index = self._started_index or index
             self.synced(self._require_group().durable_index)
@@ -163,6 +182,7 @@ class ShardReplica:
             return
         self.serving = False
         self._sweeper.stop()
+        self.replica_reads.follow(self._time.now_ms())
         batches = self.pipeline.abandon()
         self._losses.undone(self.shard_id, term, batches, self._namespaces())
         self.pipeline.dismiss(batches, self._not_leader())
@@ -189,6 +209,7 @@ class ShardReplica:
         self.keyspace.adopt(prepared.keyspace)
         self.history = prepared.history
         self._losses.closed(self.shard_id, self.history)
+        self.replica_reads.follow(self.history.time_ms)
 
     def digest(self) -> str:
         """A fingerprint of the committed state, equal on replicas that applied the same. Slow: for tests."""
@@ -201,6 +222,7 @@ class ShardReplica:
     def close(self) -> None:
         """Leave service and give the memory back. The group must be closed first."""
         self.leadership_lost(self.pipeline.term)
+        self.replica_reads.stop()
         self.keyspace.adopt(Keyspace(MemoryBudget()))
 
     def _execute_or_hold(self, command: Any, reply: ReplyTo, deadline_s: float) -> None:
@@ -209,6 +231,8 @@ class ShardReplica:
         except Hold as hold:
             self.held.add(hold, command, reply, deadline_s)
         else:
+            if isinstance(answer, Value) and answer.level == REPLICA and waits_for is not PRIMARY:
+                reply = self.replica_reads.ageing(command, reply)
             self._answer(reply, answer, waits_for)
 
     def _execute(self, command: Any) -> Answer:
@@ -223,11 +247,14 @@ class ShardReplica:
             logger.exception("shard %s: executing a %s failed", self.shard_id, type(command).__name__)
             return self._refused(InternalError("the command could not be executed; the log says why")), PRIMARY
 
-    def _answer(self, reply: ReplyTo, answer: Reply, waits_for: AckLevel) -> None:
-        if waits_for > PRIMARY:
-            self.pipeline.wait(reply, answer, waits_for == DURABLE)
-        else:
+    def _answer(self, reply: ReplyTo, answer: Reply, waits_for: WaitsFor) -> None:
+        """Hand an answer out, when what it waits for has come."""
+        if waits_for is PRIMARY:
             deliver(reply, answer)
+        elif isinstance(waits_for, PendingBatch):
+            self.pipeline.wait_for(waits_for, reply, answer)
+        else:
+            self.pipeline.wait(reply, answer, waits_for == DURABLE)
 
     def _submit_many(self, command: Any, reply: ReplyTo, deadline_s: float) -> None:
         try:
@@ -239,6 +266,29 @@ class ShardReplica:
         for place, item in enumerate(items):
             self._execute_or_hold(item, gather.slot(place), deadline_s)
         gather.all_executed()
+
+    def _submit_without_lead(self, command: Any, reply: Callable[[Reply], None]) -> None:
+        """A replica read is answered all the same; nothing else is."""
+        items = command.items if type(command) is MultiGet else (command,)
+        if len(items) > MULTI_KEY_LIMIT or not any(type(item) is Get and item.replica for item in items):
+            self.stats.rejected[NotLeader.code] += 1
+            deliver(reply, self._not_leader())
+        elif type(command) is Get:
+            self._read_replica(command, reply)
+        else:
+            gather = Gather(len(items), reply)
+            for place, item in enumerate(items):
+                if item.replica:
+                    self._read_replica(item, gather.slot(place))
+                else:
+                    gather.fill(place, self._not_leader())
+            gather.all_executed()
+
+    def _read_replica(self, command: Get, reply: Callable[[Reply], None]) -> None:
+        if not self.serving:
+            self.replica_reads.submit(command, reply)
+            return
+        self._execute_or_hold(command, reply, inf)
 
     def _commit_own(self, index: int, term: int) -> None:
         pending = self.pipeline.committed(index)
@@ -274,11 +324,17 @@ class ShardReplica:
             self._require_group().step_down(reason)
 
     def _not_leader(self) -> Failure:
+        error = NotLeader(f"this replica does not lead shard {self.shard_id}", **self._leader_hint())
+        return Failure(error.code, error.message, error.details)
+
+    def _leader_hint(self) -> dict[str, str | int | None]:
+        """Who leads, as far as is known: never this replica, which is asked because it does not."""
         group = self._group
         leader = None if group is None or group.leader == self.node_id else group.leader
-        term = 0 if group is None else group.term
-        error = NotLeader(f"this replica does not lead shard {self.shard_id}", leader=leader, term=term)
-        return Failure(error.code, error.message, error.details)
+        return {"leader": leader, "term": 0 if group is None else group.term}
+
+    def _staleness_ms(self) -> int | None:
+        return None if self._group is None else self._group.staleness_ms()
 
     def _refused(self, error: RaftcacheError) -> Failure:
         self.stats.rejected[error.code] += 1

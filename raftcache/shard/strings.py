@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 from raftcache.commands.table import check_delete, check_get, check_set
-from raftcache.commands.types import RAW, Delete, Get, Set, Value, Version, Written
-from raftcache.shard.executor import LATEST, PRIMARY, QUORUM, Answer, Executor
+from raftcache.commands.types import RAW, Delete, Get, ReadLevel, Set, Value, Version, Written
+from raftcache.shard.executor import COMMITTED, LATEST, LINEARIZABLE, PRIMARY, QUORUM, REPLICA, Answer, Executor
 from raftcache.store.entry import Entry
 
 
 def get(ex: Executor, command: Get) -> Answer:
-    """Read a key. At `linearizable` the answer waits for the batch in which it was read."""
+    """Read a key. At `linearizable` the answer waits for the batch in which it was read, at `committed` for the newest
+    that changed the key."""
     key = command.key
     namespace = ex.resolve(key)
     level = check_get(command, namespace)
-    waits_for = QUORUM if level > LATEST else PRIMARY
-    if level > LATEST:
+    if level == REPLICA:
+        return ex.replica_get(command, namespace)
+    if level == LINEARIZABLE:
         ex.pipeline.admit()
     entry = ex.lookup(key, namespace)
+    if level == COMMITTED:
+        waits_for, version = ex.observed(key)
+        if waits_for is not PRIMARY:
+            ex.pipeline.admit_waiter()
+        return _value(ex, entry, level, version), waits_for
+    return _value(ex, entry, level), QUORUM if level > LATEST else PRIMARY
+
+
+def _value(ex: Executor, entry: Entry | None, level: ReadLevel, version: Version | None = None) -> Value:
+    """What a read found. A miss carries `version`, by default the newest effect's."""
     if entry is None:
         ex.stats.misses += 1
-        return Value(None, RAW, ex.newest(), None, level), waits_for
+        return Value(None, RAW, version or ex.newest(), None, level)
     ex.stats.hits += 1
     ttl_ms = entry.expires_ms - ex.now_ms() if entry.expires_ms else None
-    return Value(entry.value, entry.flag, Version(ex.shard_id, entry.term, entry.seq), ttl_ms, level), waits_for
+    return Value(entry.value, entry.flag, Version(ex.shard_id, entry.term, entry.seq), ttl_ms, level)
 
 
 def set_(ex: Executor, command: Set) -> Answer:
@@ -36,7 +48,7 @@ def set_(ex: Executor, command: Set) -> Answer:
     if conditional:
         entry = ex.lookup(key, namespace)
         if not _holds(ex, command, entry):
-            return ex.unchanged(ack, namespace, entry)
+            return ex.unchanged(key, ack, namespace, entry)
     reached = ex.fit(ex.revealing(ack, namespace) if conditional else ack, namespace, key, len(value))
     expires_ms = ex.expires_ms(command.ttl_ms, namespace)
     version = ex.put(key, value, command.flag, expires_ms, namespace, reached)
@@ -52,7 +64,7 @@ def delete(ex: Executor, command: Delete) -> Answer:
     ex.pipeline.admit()
     entry = ex.lookup(key, namespace)
     if entry is None or (command.if_version is not None and command.if_version != ex.version_of(entry)):
-        return ex.unchanged(ack, namespace, entry)
+        return ex.unchanged(key, ack, namespace, entry)
     reached = ex.fit(ex.revealing(ack, namespace), namespace, key, 0)
     version = ex.remove(key, namespace, reached)
     ex.stats.deletes += 1

@@ -42,6 +42,8 @@ class Oracle:
     def __init__(self) -> None:
         self.digest_of: Callable[[str, str], str | None] = lambda _node_id, _group_id: None
         self.members_without: Callable[[str, str, int], tuple[int, int]] = lambda _group_id, _leader_id, _index: (0, 1)
+        self.on_commit: Callable[[str, bytes], None] = lambda _group_id, _payload: None
+        """Told of every entry when it is first applied anywhere."""
         self.digests: dict[tuple[str, int], tuple[str, str]] = {}
         self.leaders: dict[tuple[str, int], str] = {}
         self.entries: dict[str, dict[int, tuple[int, int]]] = {}
@@ -75,6 +77,7 @@ class Oracle:
                 batch = decode_batch(payload)
                 last = batch.first_seq + len(batch.effects) - 1
                 self.ends.setdefault(group_id, {}).setdefault(term, []).append((last, index))
+            self.on_commit(group_id, payload)
         elif known != entry:
             raise Violation(f"{group_id}: {node_id} applies {entry} at index {index}, where {known} was applied")
         if index % DIGEST_EVERY == 0:

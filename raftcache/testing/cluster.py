@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from raftcache.commands.policy import Namespace
-from raftcache.commands.types import AckLevel, Command, Failure, Receipts, Reply
+from raftcache.commands.types import AckLevel, Command, Failure, ReadLevel, Receipts, Reply
 from raftcache.consensus import ConsensusSettings, Group, MemberId
 from raftcache.consensus.host import Observer
 from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, Unavailable
@@ -51,6 +51,15 @@ class ClusterSettings:
     wall_error_ms: int = 2_000
     consensus: ConsensusSettings = field(default_factory=sim_consensus)
     network: NetworkSettings = field(default_factory=NetworkSettings)
+
+
+STANDARD_SPACES = (
+    Namespace("default", 0),
+    Namespace("safe", 0, ack=AckLevel.QUORUM),
+    Namespace("vault", 0, ack=AckLevel.DURABLE),
+    Namespace("shown", 0, read_level=ReadLevel.COMMITTED),
+)
+"""One for each ack level, and one whose readers see nothing that can be lost."""
 
 
 class WatchedShard:
@@ -357,11 +366,7 @@ class SimCluster:
     def create(self, namespaces: tuple[Namespace, ...] | None = None) -> None:
         """Start every node and create the shards; returns when all of them have a leader."""
         self.start_all()
-        spaces = namespaces or (
-            Namespace("default", 0),
-            Namespace("safe", 0, ack=AckLevel.QUORUM),
-            Namespace("vault", 0, ack=AckLevel.DURABLE),
-        )
+        spaces = namespaces or STANDARD_SPACES
         plan = plan_cluster(
             self.nodes, self.settings.shards, self.settings.replication, spaces, self.loop.random
         )

@@ -16,6 +16,7 @@ from raftcache.consensus.group import Group
 from raftcache.consensus.journal import Journal
 from raftcache.consensus.replication import Replication
 from raftcache.consensus.snapshots import SnapshotInbox
+from raftcache.consensus.staleness import Staleness
 from raftcache.consensus.syncing import Syncing
 from raftcache.shard import receipts
 from raftcache.shard.losses import Losses
@@ -206,6 +207,17 @@ def _no_lost_report() -> list[Patch]:
     return [(Losses, "undone", lambda self, shard_id, term, batches, namespaces: None)]
 
 
+def _committed_reads_live() -> list[Patch]:
+    """What observed a speculative effect is answered at once."""
+    return [(Pipeline, "wait_for", lambda self, batch, reply_to, answer: reply_to(answer))]
+
+
+def _staleness_from_receipt() -> list[Patch]:
+    """A follower counts the age of its state from when it heard of its leader."""
+    stock = Staleness.echoed
+    return [(Staleness, "echoed", lambda self, commit, stamp: stock(self, commit, self._g.runtime.now()))]
+
+
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ack-at-once": _ack_at_once,
     "no-undo": _no_undo,
@@ -220,6 +232,8 @@ PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "window-off": _window_off,
     "receipt-too-early": _receipt_too_early,
     "no-lost-report": _no_lost_report,
+    "committed-reads-live": _committed_reads_live,
+    "staleness-from-receipt": _staleness_from_receipt,
 }
 
 POWER_PLANTS: dict[str, Callable[[], list[Patch]]] = {

@@ -15,15 +15,14 @@ from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-from raftcache.commands.policy import Namespace
-from raftcache.commands.types import AckLevel
 from raftcache.config import Fsync
 from raftcache.testing import checks
 from raftcache.testing.checks import Oracle, Violation
-from raftcache.testing.cluster import ClusterSettings, SimCluster, sim_consensus
+from raftcache.testing.cluster import STANDARD_SPACES, ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.faults import Nemesis
 from raftcache.testing.network import NetworkSettings
 from raftcache.testing.plants import PLANTS, POWER_PLANTS, planted
+from raftcache.testing.read_levels import ReadLevels
 from raftcache.testing.receipts_check import ReceiptsCheck
 from raftcache.testing.window_check import SPENDERS, WINDOWED, Spender, WindowWatch
 from raftcache.testing.workload import Client
@@ -36,12 +35,7 @@ QUIET_S = 12.0
 WHOLE_S = 20.0
 """How long the controller may take to bring all memberships to what is wanted."""
 
-SPACES = (
-    Namespace("default", 0),
-    Namespace("safe", 0, ack=AckLevel.QUORUM),
-    Namespace("vault", 0, ack=AckLevel.DURABLE),
-    *WINDOWED,
-)
+SPACES = (*STANDARD_SPACES, *WINDOWED)
 
 MIN_COMMITS = 200
 MIN_LEADER_CHANGES = 3
@@ -67,6 +61,10 @@ class RunResult:
     lost_writes: int
     trace: str
     violation: str = ""
+    shown: int = 0
+    replica_reads: int = 0
+    lost_unread: int = 0
+    """Writes of a namespace that reads at `committed` that were acknowledged and lost, and that nobody read."""
 
 
 class Run:
@@ -88,6 +86,7 @@ class Run:
         self.cluster.on_reply.append(self.watch.answered)
         self.spenders = [Spender(number, self.cluster) for number in range(SPENDERS)]
         self.receipts = ReceiptsCheck(self.cluster, self.oracle)
+        self.read_levels = ReadLevels(self.cluster, self.oracle)
         self.nemesis = Nemesis(self.cluster, seconds - QUIET_S, self._power_lost if power else None)
 
     def execute(self) -> RunResult:
@@ -115,6 +114,9 @@ class Run:
             lost_writes=self.receipts.lost,
             trace=self.cluster.loop.trace_hash(),
             violation=violation,
+            shown=self.read_levels.shown,
+            replica_reads=self.read_levels.replica_reads,
+            lost_unread=self.read_levels.lost,
         )
 
     def _power_lost(self, node_ids: list[str]) -> None:
@@ -140,6 +142,7 @@ class Run:
         for spender in self.spenders:
             spender.start()
         self.receipts.start()
+        self.read_levels.start()
         self.nemesis.start()
         while self.cluster.loop.time < self.nemesis.until:
             self.cluster.loop.run_until(min(self.cluster.loop.time + 5.0, self.nemesis.until))
@@ -164,6 +167,7 @@ class Run:
         for spender in self.spenders:
             spender.stopped = True
         self.receipts.stopped = True
+        self.read_levels.stop()
         self.cluster.loop.run_until(self.cluster.loop.time + 1.0)
         self._become_whole()
         self._settle()
@@ -174,6 +178,7 @@ class Run:
         checks.check_acknowledged(self.cluster, self.oracle)
         self.watch.check(self.cluster, self.oracle)
         self.receipts.finish()
+        self.read_levels.judge()
         self._check_evidence()
 
     def _become_whole(self) -> None:
@@ -263,6 +268,7 @@ def main(argv: list[str] | None = None) -> int:
             totals.update(durable_acks=result.durable, power_losses=result.power_losses)
             totals.update(writes_lost=sum(result.lost.values()), runs_that_lost_writes=bool(result.lost))
             totals.update({f"lost_in_{name}": count for name, count in result.lost.items()})
+            totals.update(shown=result.shown, replica_reads=result.replica_reads, lost_unread=result.lost_unread)
             totals.update(majorities_lost=result.majorities_lost, runs_with_majority_lost=result.majorities_lost > 0)
             if result.violation:
                 failed += 1

@@ -86,9 +86,9 @@ class FakeCache:
 def policy(ack: str) -> dict[str, Any]:
     """A whole policy."""
     level = "latest" if ack == "primary" else "linearizable"
-    window = {"ms": 1000, "writes": 10_000, "bytes": 16 << 20}
-    whole = {"ack": ack, "readLevel": level, "defaultTtlSeconds": None, "maxItemBytes": 1048576}
-    return {**whole, "lossWindow": window, "onExceeded": "quorum"}
+    limits = {"defaultTtlSeconds": None, "maxItemBytes": 1048576}
+    window = {"lossWindow": {"ms": 1000, "writes": 10_000, "bytes": 16 << 20}, "onExceeded": "quorum"}
+    return {"ack": ack, "readLevel": level, "allowReplicaReads": ack == "primary", **limits, **window}
 
 
 def error(status: int, code: str, message: str) -> web.Response:

@@ -1,4 +1,4 @@
-"""Bugs of syncing and voting, planted on purpose: the scenarios that hold without them fail with them.
+"""Bugs of syncing, voting and staleness, planted on purpose: the scenarios that hold without them fail with them.
 
 They need several things to come together, which the simulation's dice seldom do; here they are scripted.
 """
@@ -12,7 +12,7 @@ from hazards.guarded import GuardedLab
 
 from raftcache.testing.plants import planted
 
-from . import test_suspects, test_syncing
+from . import test_staleness, test_suspects, test_syncing
 
 Make = Callable[..., GuardedLab]
 
@@ -20,6 +20,7 @@ SCENARIOS = [
     ("report-without-term", test_syncing.test_a_divergent_tail_completes_no_quorum),
     ("report-without-term", test_syncing.test_a_report_counts_by_the_term_of_the_entry),
     ("suspects-vote", test_suspects.test_the_vote_of_a_suspect_elects_nobody),
+    ("staleness-from-receipt", test_staleness.test_what_a_deposed_leader_sent_long_ago_makes_nothing_fresh),
     ("vote-unsynced", test_syncing.test_no_vote_leaves_before_it_is_on_disk),
 ]
 

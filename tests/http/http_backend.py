@@ -62,6 +62,7 @@ from raftcache.frontends.backend import (
 
 WALL_MS = 1_700_000_000_000
 SHARD, TERM = "7c1f", 3
+STALENESS_MS = 120
 
 
 class StoppedRuntime:
@@ -168,6 +169,7 @@ class FakeBackend:
                 document["maxItemBytes"],
                 LossWindow(**document["lossWindow"]),
                 OnExceeded[document["onExceeded"].upper()],
+                allow_replica_reads=document["allowReplicaReads"],
             )
         )
         done(PolicyWritten(created, document))
@@ -187,6 +189,7 @@ class FakeBackend:
         return {
             "ack": policy.ack.name.lower(),
             "readLevel": None if policy.read_level is None else policy.read_level.name.lower(),
+            "allowReplicaReads": policy.allow_replica_reads,
             "defaultTtlSeconds": None if policy.default_ttl_ms is None else policy.default_ttl_ms / 1000,
             "maxItemBytes": policy.max_item_bytes,
             "lossWindow": msgspec.to_builtins(policy.loss_window),
@@ -255,11 +258,12 @@ class FakeBackend:
 
     def _get(self, command: Get, policy: Namespace) -> Value:
         entry = self.entries.get(command.key)
-        level = command.level or policy.reads_at
+        level = ReadLevel.REPLICA if command.replica else command.level or policy.reads_at
+        staleness_ms = STALENESS_MS if command.replica else None
         if entry is None:
-            return Value(None, RAW, self._version(), None, level)
+            return Value(None, RAW, self._version(), None, level, staleness_ms)
         value, flag, version, expires_ms = entry
-        return Value(value, flag, version, None if expires_ms is None else expires_ms - WALL_MS, level)
+        return Value(value, flag, version, None if expires_ms is None else expires_ms - WALL_MS, level, staleness_ms)
 
     def _set(self, command: Set, policy: Namespace, ack: AckLevel) -> Written:
         if len(command.value) > policy.max_item_bytes:

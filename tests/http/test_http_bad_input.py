@@ -117,7 +117,10 @@ def test_a_number_of_endless_digits(caller: Caller) -> None:
 @pytest.mark.parametrize(
     ("method", "parameters", "words"),
     [
-        ("GET", "consistency=committed", ("consistency", "latest, linearizable", "committed")),
+        ("GET", "consistency=replica", ("consistency", "latest, committed, linearizable", "replica")),
+        ("GET", "readPreference=any", ("readPreference", "leader, replica", "any")),
+        ("GET", "minVersion=7", ("minVersion", "7")),
+        ("GET", "maxStalenessMs=-1", ("maxStalenessMs", "0", "-1")),
         ("GET", "consistency=", ("consistency",)),
         ("GET", "consistent=latest", ("'consistent'", "known: consistency")),
         ("GET", "consistency=latest&consistency=latest", ("'consistency'", "more than once")),

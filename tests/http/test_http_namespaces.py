@@ -13,6 +13,7 @@ from raftcache.errors import OutcomeUnknown
 DEFAULTS = {
     "ack": "primary",
     "readLevel": None,
+    "allowReplicaReads": None,
     "defaultTtlSeconds": None,
     "maxItemBytes": VALUE_LIMIT_BYTES,
     "lossWindow": {"ms": 1000, "writes": 10_000, "bytes": 16 << 20},
@@ -23,7 +24,7 @@ DEFAULTS = {
 def test_put_is_201_when_new_else_200(caller: Caller) -> None:
     answer = caller.call("PUT", "/v1/namespaces/users", {})
     assert (answer.status, answer.json) == (201, DEFAULTS)
-    policy = {"ack": "quorum", "readLevel": "latest", "defaultTtlSeconds": 1.5, "maxItemBytes": 10}
+    policy = {**DEFAULTS, "ack": "quorum", "readLevel": "committed", "defaultTtlSeconds": 1.5, "maxItemBytes": 10}
     policy |= {"lossWindow": {"ms": None, "writes": 5, "bytes": 1}, "onExceeded": "wait"}
     answer = caller.call("PUT", "/v1/namespaces/users", policy)
     assert (answer.status, answer.json) == (200, policy)
@@ -67,7 +68,8 @@ def test_delete(caller: Caller) -> None:
     ("policy", "named"),
     [
         ({"ack": "sure"}, ("ack", '"sure"', "primary, quorum, durable")),
-        ({"readLevel": "committed"}, ("readLevel", '"committed"', "latest, linearizable")),
+        ({"readLevel": "replica"}, ("readLevel", '"replica"', "latest, committed, linearizable")),
+        ({"allowReplicaReads": "yes"}, ("allowReplicaReads", "yes")),
         ({"evictionPolicy": "lru"}, ("unknown field", "evictionPolicy")),
         ({"defaultTtlSeconds": -1}, ("defaultTtlSeconds", "-1")),
         ({"defaultTtlSeconds": "1"}, ("defaultTtlSeconds", '"1"')),

@@ -92,5 +92,5 @@ def test_the_limits_of_the_types_are_in_the_document() -> None:
         "name": "consistency",
         "in": "query",
         "required": False,
-        "schema": {"enum": ["latest", "linearizable"]},
+        "schema": {"enum": ["committed", "latest", "linearizable"]},
     } in get["parameters"]

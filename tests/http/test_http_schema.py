@@ -25,7 +25,12 @@ from schemathesis.specs.openapi.checks import (
 
 from raftcache.commands.policy import NAME_PATTERN, Namespace, Namespaces
 
-UNSAYABLE = ("it must have 1 to 1024", "Expected `int`, got `float`", "known: none")
+UNSAYABLE = (
+    "it must have 1 to 1024",
+    "Expected `int`, got `float`",
+    "Expected `int | null`, got `float`",
+    "known: none",
+)
 """What the document has no words for: a length in bytes; that an integer is written without a fraction, not as 7.0;
 that the query parameters of a PUT belong to its raw body alone."""
 

@@ -19,6 +19,7 @@ def test_an_empty_document_is_the_default_policy():
     assert policy_document(Namespace("x", 7)) == {
         "ack": "primary",
         "readLevel": "latest",
+        "allowReplicaReads": True,
         "defaultTtlSeconds": None,
         "maxItemBytes": 1 << 20,
         "lossWindow": {"ms": 1000, "writes": 10_000, "bytes": 16 << 20},
@@ -30,6 +31,7 @@ def test_a_whole_document():
     document = {
         "ack": "quorum",
         "readLevel": "latest",
+        "allowReplicaReads": True,
         "defaultTtlSeconds": 1.5,
         "maxItemBytes": 10,
         "lossWindow": {"ms": None, "writes": 5, "bytes": 1 << 40},
@@ -37,7 +39,7 @@ def test_a_whole_document():
     }
     parsed = parse_policy("x", {**document, "replicationFactor": 3}, 3)
     window = LossWindow(None, 5, 1 << 40)
-    assert parsed == Namespace("x", 0, AckLevel.QUORUM, ReadLevel.LATEST, 1500, 10, window, OnExceeded.WAIT)
+    assert parsed == Namespace("x", 0, AckLevel.QUORUM, ReadLevel.LATEST, 1500, 10, window, OnExceeded.WAIT, True)
     assert policy_document(parsed) == document
     assert parse_policy("x", {"ack": "durable"}, 3) == Namespace("x", 0, AckLevel.DURABLE)
 
@@ -56,11 +58,11 @@ def test_a_namespace_struct_is_held_to_the_same_limits(bound, value):
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ({"readLevel": "committed"}, ["readLevel", "'committed'", "not available yet"]),
+        ({"allowReplicaReads": "yes"}, ["allowReplicaReads", "true, false or null", "'yes'"]),
         ({"ack": "none"}, ["ack", "'primary' or 'quorum' or 'durable'", "'none'"]),
         ({"ack": 1}, ["ack", "got 1"]),
         ({"ack": ["quorum"]}, ["ack", "['quorum']"]),
-        ({"readLevel": "replica"}, ["readLevel", "'latest' or 'linearizable'", "'replica'"]),
+        ({"readLevel": "replica"}, ["readLevel", "'latest' or 'committed' or 'linearizable'", "'replica'"]),
         ({"defaultTtlSeconds": 0}, ["defaultTtlSeconds", "positive", "got 0"]),
         ({"defaultTtlSeconds": -5}, ["defaultTtlSeconds", "got -5"]),
         ({"defaultTtlSeconds": True}, ["defaultTtlSeconds", "got True"]),

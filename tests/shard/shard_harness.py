@@ -24,9 +24,10 @@ POLICIES = Namespaces(
         Namespace("safe", 2, ack=AckLevel.QUORUM),
         Namespace("strict", 3, read_level=ReadLevel.LINEARIZABLE),
         Namespace("brief", 4, default_ttl_ms=1000, max_item_bytes=100),
+        Namespace("shown", 5, read_level=ReadLevel.COMMITTED),
     ),
 )
-"""primary, quorum, primary with linearizable reads, and one with limits."""
+"""primary, quorum, primary with linearizable reads, one with limits, and primary with committed reads."""
 
 
 class Scheduled:
@@ -105,11 +106,15 @@ class FakeGroup:
     on_disk: bool = True
     slow_disk: bool = False
     durable_index: int = 0
+    staleness: int | None = 0
     wished: set[int] = field(default_factory=set)
     wanted: list[int] = field(default_factory=list)
 
     def leads_now(self) -> bool:
         return self.leading and self.confirmed
+
+    def staleness_ms(self) -> int | None:
+        return self.staleness
 
     def propose(self, payload: bytes, sync: bool = False) -> int:
         if self.refusal is not None:

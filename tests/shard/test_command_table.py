@@ -8,7 +8,7 @@ import pytest
 from shard_harness import POLICIES, Bench
 
 from raftcache.commands import types as t
-from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.policy import Namespace
 from raftcache.commands.table import BY_NAME, TABLE, validate
 from raftcache.commands.types import AckLevel, Delete, Expire, Get, Incr, MultiDelete, MultiGet, ReadLevel, Set
 from raftcache.errors import RaftcacheError
@@ -28,7 +28,13 @@ BAD = [
     (Expire(b"k", -5), "bad_request", ["ttl", "-5"]),
     (Delete(b"safe:k", ack=AckLevel.PRIMARY), "level_too_low", ["durability", "primary", "quorum", "safe"]),
     (Get(b"safe:k", ReadLevel.LATEST), "level_too_low", ["consistency", "latest", "linearizable", "safe"]),
-    (Get(b"k", ReadLevel.COMMITTED), "bad_request", ["consistency", "committed", "not built yet"]),
+    (Get(b"safe:k", ReadLevel.COMMITTED), "level_too_low", ["consistency", "committed", "linearizable", "safe"]),
+    (Get(b"k", ReadLevel.REPLICA), "level_too_low", ["consistency", "replica", "latest"]),
+    (Get(b"safe:k", replica=True), "bad_request", ["readPreference", "replica", "safe", "allowReplicaReads"]),
+    (Get(b"k", ReadLevel.LATEST, True), "bad_request", ["consistency", "latest", "readPreference"]),
+    (Get(b"k", min_version=t.Version("7c1f", 1, 1)), "bad_request", ["minVersion", "readPreference"]),
+    (Get(b"k", max_staleness_ms=5), "bad_request", ["maxStalenessMs", "readPreference"]),
+    (Get(b"k", replica=True, max_staleness_ms=-1), "bad_request", ["maxStalenessMs", "-1", str(t.STALENESS_LIMIT_MS)]),
     (t.Persist(b""), "invalid_key", ["key"]),
     (MultiGet((Get(b"k"),) * 1001), "too_many_keys", ["keys", "1001", "1000"]),
 ]
@@ -61,10 +67,10 @@ def test_the_limits_themselves_are_allowed(command: t.Command) -> None:
     validate(command, POLICIES)
 
 
-def test_a_policy_that_is_not_built_yet_is_refused_at_each_command() -> None:
-    committed = Namespaces(1, (Namespace("default", 1, read_level=ReadLevel.COMMITTED),))
-    with pytest.raises(RaftcacheError, match="committed is not built yet"):
-        validate(Get(b"k"), committed)
+def test_replica_reads_are_allowed_by_the_policy_or_by_its_acks() -> None:
+    assert [Namespace("x", 1, ack=ack).replica_reads for ack in AckLevel] == [True, False, False]
+    assert Namespace("x", 1, ack=AckLevel.QUORUM, allow_replica_reads=True).replica_reads
+    assert not Namespace("x", 1, allow_replica_reads=False).replica_reads
 
 
 def test_every_command_has_a_row_and_every_single_one_a_function() -> None:

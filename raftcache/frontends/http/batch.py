@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
 from raftcache.commands.types import (
     JSON,
@@ -69,8 +70,7 @@ async def get_many(front: FrontEnd, request: web.Request) -> web.Response:
     deadline = front.deadline(request)
     asked = decode_json(_get_body, await front.read_body(request, BATCH_BODY_LIMIT_BYTES))
     _check(front, asked.namespace, "keys", asked.keys)
-    level = values.read_level(asked.consistency)
-    plan = _plan(asked.keys, lambda key: Get(front.full_key(asked.namespace, key.encode()), level))
+    plan = _plan(asked.keys, lambda key: values.get_command(front.full_key(asked.namespace, key.encode()), asked))
     replies = await _run(front, plan, MultiGet, deadline)
     return json_answer(GotMany(list(map(_got, asked.keys, replies))))
 
@@ -133,10 +133,12 @@ async def _run(
 def _got(key: str, reply: ItemReply) -> GotItem:
     if not isinstance(reply, Value):
         return GotItem(key, error=_item_error(reply))
+    staleness_ms = UNSET if reply.staleness_ms is None else reply.staleness_ms
     if reply.value is None:
-        return GotItem(key, False)
+        version = UNSET if staleness_ms is UNSET else str(reply.version)
+        return GotItem(key, False, version=version, staleness_ms=staleness_ms)
     shown, ttl = values.shown_json(reply.value, reply.flag), values.ttl_seconds(reply.ttl_ms)
-    return GotItem(key, True, shown, str(reply.version), ttl)
+    return GotItem(key, True, shown, str(reply.version), ttl, staleness_ms)
 
 
 def _stored(key: str, reply: ItemReply) -> StoredItem:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
-from raftcache.commands.types import JSON, RAW, Delete, Get, Set, Value, Written
+from raftcache.commands.types import JSON, RAW, Delete, Set, Value, Written
 from raftcache.frontends.http import values
 from raftcache.frontends.http.context import FrontEnd
 from raftcache.frontends.http.errors import JSON_TYPE, decode_json
@@ -14,6 +15,7 @@ from raftcache.frontends.http.routes import (
     BODY_ERRORS,
     PUT_BODY_LIMIT_BYTES,
     READ_ERRORS,
+    REPLICA_ERRORS,
     WRITE_ERRORS,
     Answered,
     Route,
@@ -33,6 +35,8 @@ from raftcache.frontends.http.types import (
 
 VERSION_HEADER, DURABILITY_HEADER = "Raftcache-Version", "Raftcache-Durability"
 TTL_HEADER, CONSISTENCY_HEADER = "Raftcache-Ttl-Remaining", "Raftcache-Consistency"
+STALENESS_HEADER = "Raftcache-Staleness-Ms"
+"""Where a replica answered, which `Raftcache-Consistency` then says as well."""
 
 _put_body = msgspec.json.Decoder(PutBody)
 
@@ -40,15 +44,19 @@ _put_body = msgspec.json.Decoder(PutBody)
 async def get(front: FrontEnd, request: web.Request) -> web.Response:
     """Read one key."""
     asked = query(request, GetQuery)
-    command = Get(front.full_key(*path_key(request)), values.read_level(asked.consistency))
+    command = values.get_command(front.full_key(*path_key(request)), asked)
     found = await front.ask(command, front.deadline(request), Value)
     headers = {"Content-Type": JSON_TYPE, CONSISTENCY_HEADER: values.CONSISTENCY_NAMES[found.level]}
+    staleness_ms = UNSET if found.staleness_ms is None else found.staleness_ms
+    if staleness_ms is not UNSET:
+        headers[STALENESS_HEADER] = str(staleness_ms)
     if found.value is None:
-        return json_answer(Miss(False), 404, headers)
+        version = UNSET if staleness_ms is UNSET else str(found.version)
+        return json_answer(Miss(False, version, staleness_ms), 404, headers)
     if wants_octets(request):
         return _octets(found.value, found, headers)
     shown, ttl = values.shown_json(found.value, found.flag), values.ttl_seconds(found.ttl_ms)
-    return json_answer(Hit(True, shown, str(found.version), ttl), 200, headers)
+    return json_answer(Hit(True, shown, str(found.version), ttl, staleness_ms), 200, headers)
 
 
 def _octets(value: bytes, found: Value, headers: dict[str, str]) -> web.Response:
@@ -109,10 +117,12 @@ ROUTES = (
         "Read one key",
         get,
         {
-            200: Answered("A hit.", Hit, (CONSISTENCY_HEADER, VERSION_HEADER, TTL_HEADER), octets=True),
-            404: Answered("A miss, or an unknown namespace.", Miss, (CONSISTENCY_HEADER,)),
+            200: Answered(
+                "A hit.", Hit, (CONSISTENCY_HEADER, VERSION_HEADER, TTL_HEADER, STALENESS_HEADER), octets=True
+            ),
+            404: Answered("A miss, or an unknown namespace.", Miss, (CONSISTENCY_HEADER, STALENESS_HEADER)),
         },
-        READ_ERRORS,
+        READ_ERRORS + REPLICA_ERRORS,
         query=GetQuery,
     ),
     Route(

@@ -77,7 +77,7 @@ def explain(error: msgspec.ValidationError, document: Any) -> str:
         return f"{path.lstrip('.') or 'the body'}: {what[len('Object ') :]}"
     choices = CHOICES.get(path.rpartition(".")[2])
     if choices is not None:
-        what = f"must be one of {', '.join(choices)} (no other is built yet)"
+        what = f"must be one of {', '.join(choices)}"
     return f"{path.lstrip('.') or 'the body'}: {what}{_got(document, path)}"
 
 

@@ -20,8 +20,10 @@ from raftcache.errors import (
     OutcomeUnknown,
     Overloaded,
     RaftcacheError,
+    TooStale,
     UnknownNamespace,
     ValueTooLarge,
+    VersionLost,
 )
 from raftcache.frontends.http.context import FrontEnd
 from raftcache.frontends.http.errors import JSON_TYPE
@@ -37,6 +39,7 @@ BATCH_BODY_LIMIT_BYTES = 16 << 20
 ANY_ERRORS: Errors = (BadRequest, InternalError)
 BOUNDED_ERRORS: Errors = (*ANY_ERRORS, Overloaded)
 READ_ERRORS: Errors = (*BOUNDED_ERRORS, UnknownNamespace, LevelTooLow, NoLeader, OutcomeUnknown)
+REPLICA_ERRORS: Errors = (TooStale, VersionLost)
 WRITE_ERRORS: Errors = (*READ_ERRORS, MemoryFull, LossWindowFull)
 BODY_ERRORS: Errors = (ValueTooLarge,)
 

@@ -20,6 +20,7 @@ from raftcache.commands.types import (
     KEY_LIMIT_BYTES,
     MULTI_KEY_LIMIT,
     RECEIPT_WAIT_LIMIT_MS,
+    STALENESS_LIMIT_MS,
     TTL_LIMIT_MS,
     VALUE_LIMIT_BYTES,
 )
@@ -30,7 +31,9 @@ TIMEOUT_DEFAULT_MS, TIMEOUT_LIMIT_MS = 5_000, 60_000
 Ttl = Annotated[float, Meta(gt=0, le=TTL_LIMIT_SECONDS, description="Seconds; fractions count to the millisecond.")]
 Delta = Annotated[int, Meta(ge=INT64_MIN, le=INT64_MAX)]
 Durability = Literal["primary", "quorum", "durable"]
-Consistency = Literal["latest", "linearizable"]
+Consistency = Literal["latest", "committed", "linearizable"]
+ReadPreference = Literal["leader", "replica"]
+MaxStaleness = Annotated[int, Meta(ge=0, le=STALENESS_LIMIT_MS)]
 VersionText = Annotated[
     str,
     Meta(pattern=r"^v[0-9A-Za-z_-]{1,64}\.[0-9]{1,18}\.[0-9]{1,18}$", description="As an earlier answer gave it."),
@@ -66,8 +69,9 @@ ErrorDetail = Annotated[
 CHOICES: dict[str, tuple[str, ...]] = {
     "durability": ("primary", "quorum", "durable"),
     "ack": ("primary", "quorum", "durable"),
-    "consistency": ("latest", "linearizable"),
-    "readLevel": ("latest", "linearizable"),
+    "consistency": ("latest", "committed", "linearizable"),
+    "readLevel": ("latest", "committed", "linearizable"),
+    "readPreference": ("leader", "replica"),
     "onExceeded": ("quorum", "wait", "reject"),
 }
 """What a field of each name may be, for error messages."""
@@ -81,10 +85,21 @@ class NoQuery(Input, frozen=True):
     """No query parameters."""
 
 
-class GetQuery(Input, frozen=True):
-    """`consistency` absent: the namespace's."""
+class ReadOptions(Input, frozen=True):
+    """How to read. `consistency` absent: the namespace's.
+
+    `readPreference` `replica`: any replica answers, from its committed state, and says its `version` and how old it may
+    be. `minVersion`, of an earlier answer of the same shard, and `maxStalenessMs` are what it must come up to.
+    """
 
     consistency: Consistency | None = None
+    read_preference: ReadPreference | None = None
+    min_version: VersionText | None = None
+    max_staleness_ms: MaxStaleness | None = None
+
+
+class GetQuery(ReadOptions, frozen=True):
+    """The query parameters of a read."""
 
 
 class DeleteQuery(Input, frozen=True):
@@ -112,12 +127,11 @@ class PutBody(SetOptions, frozen=True, kw_only=True):
     value: msgspec.Raw
 
 
-class GetMany(Input, frozen=True):
-    """Many reads."""
+class GetMany(ReadOptions, frozen=True, kw_only=True):
+    """Many reads. A key that lies in another shard than `minVersion` is the error of its item."""
 
     namespace: NamespaceName
     keys: Annotated[list[ItemKey], MANY]
-    consistency: Consistency | None = None
 
 
 class SetItem(Input, frozen=True):
@@ -191,12 +205,14 @@ class LossWindow(Input, frozen=True):
 class Policy(Input, frozen=True):
     """The whole policy of a namespace; what is left out takes its default.
 
-    `readLevel` null: `latest` where `ack` is `primary`, else `linearizable`. `lossWindow`, and what becomes of a write
-    that it has no room for (`onExceeded`), mean something where `ack` is `primary`.
+    `readLevel` null: `latest` where `ack` is `primary`, else `linearizable`. `allowReplicaReads` null: true where `ack`
+    is `primary`, else false. `lossWindow`, and what becomes of a write that it has no room for (`onExceeded`), mean
+    something where `ack` is `primary`.
     """
 
     ack: Durability = "primary"
     read_level: Consistency | None = None
+    allow_replica_reads: bool | None = None
     default_ttl_seconds: Ttl | None = None
     max_item_bytes: Annotated[int, Meta(ge=1, le=VALUE_LIMIT_BYTES)] = VALUE_LIMIT_BYTES
     loss_window: LossWindow = LossWindow()
@@ -264,18 +280,22 @@ class Refused(Output, frozen=True):
 
 
 class Hit(Output, frozen=True):
-    """A value. A raw one is `{"encoding": "base64", "value": …}`."""
+    """A value. A raw one is `{"encoding": "base64", "value": …}`. `stalenessMs` is there where a replica answered: all
+    that was acknowledged at `quorum` longer ago than that is in the state that was read."""
 
     hit: bool
     value: msgspec.Raw
     version: str
     ttl_remaining_seconds: int | None
+    staleness_ms: int | UnsetType = UNSET
 
 
 class Miss(Output, frozen=True):
-    """Nothing there."""
+    """Nothing there; of a replica, with its `version` and how old its state may be."""
 
     hit: bool
+    version: str | UnsetType = UNSET
+    staleness_ms: int | UnsetType = UNSET
 
 
 class GotItem(Output, frozen=True):
@@ -286,6 +306,7 @@ class GotItem(Output, frozen=True):
     value: msgspec.Raw | UnsetType = UNSET
     version: str | UnsetType = UNSET
     ttl_remaining_seconds: int | UnsetType | None = UNSET
+    staleness_ms: int | UnsetType = UNSET
     error: ErrorDetail | UnsetType = UNSET
 
 

@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from raftcache.commands.types import JSON, VALUE_LIMIT_BYTES, AckLevel, ReadLevel, Version
+from raftcache.commands.types import JSON, VALUE_LIMIT_BYTES, AckLevel, Get, ReadLevel, Version
 from raftcache.errors import BadRequest, ValueTooLarge
+from raftcache.frontends.http.types import ReadOptions
 
 DURABILITY_NAMES = {level: level.name.lower() for level in AckLevel}
 CONSISTENCY_NAMES = {level: level.name.lower() for level in ReadLevel}
@@ -69,9 +70,15 @@ def read_level(name: str | None) -> ReadLevel | None:
     return None if name is None else ReadLevel[name.upper()]
 
 
-def version(text: str | None) -> Version | None:
-    """The version that `ifVersion` names. Raises BadRequest."""
-    return None if text is None else parsed_version(text, "ifVersion")
+def get_command(key: bytes, asked: ReadOptions) -> Get:
+    """A read as it was asked for. Raises BadRequest."""
+    replica, min_version = asked.read_preference == "replica", version(asked.min_version, "minVersion")
+    return Get(key, read_level(asked.consistency), replica, min_version, asked.max_staleness_ms)
+
+
+def version(text: str | None, field: str = "ifVersion") -> Version | None:
+    """The version that `field` names. Raises BadRequest."""
+    return None if text is None else parsed_version(text, field)
 
 
 def parsed_version(text: str, field: str = "version") -> Version:
