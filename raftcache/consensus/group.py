@@ -19,6 +19,7 @@ from raftcache.consensus.election import Election
 from raftcache.consensus.engine import LEADER, Engine, PeerNode
 from raftcache.consensus.gate import Gate
 from raftcache.consensus.journal import NO_OP, REGULAR, Journal, TakenBack
+from raftcache.consensus.lease import Lease
 from raftcache.consensus.membership import Membership
 from raftcache.consensus.mending import Mending
 from raftcache.consensus.messages import Message
@@ -57,6 +58,7 @@ class Group:
     gate: Gate
     syncing: Syncing
     mending: Mending
+    lease: Lease
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class Group:
         """Told, on the loop, that this replica's state is not the group's any more and has to go."""
         self.elections_won = 0
         self.gate = Gate(self, always or self.settings.fsync == "always")
-        self.syncing, self.mending = Syncing(self), Mending(self)
+        self.syncing, self.mending, self.lease = Syncing(self), Mending(self), Lease(self)
         self._depth = 0
         self._clock_before: Any = None
         self._outbox: list[tuple[str, Message]] = []
@@ -178,6 +180,15 @@ class Group:
         if self._leading_term is None or self.transfer.active:
             return False
         return not self.voters or self.runtime.now() - self.replication.quorum_at < self.settings.fallback
+
+    def holds_lease(self) -> bool:
+        """Whether this replica leads and it is certain that nobody has been elected after it (`lease`): what it has
+        applied and proposed is all that can have been committed anywhere. True only of the moment of the call."""
+        if self._leading_term is None or not self.lease.holds():
+            return False
+        if self.host.observer is not None:
+            self.host.observer.leased(self.group_id, self.member.node, self._leading_term)
+        return True
 
     def is_majority(self, members: set[MemberId]) -> bool:
         """Whether `members`, all of them in force, are more than half."""
@@ -456,6 +467,7 @@ class Group:
             if self.host.observer is not None:
                 self.host.observer.led(self.group_id, self.member.node, self.engine.term())
             self.replication.leadership_gained(self.election.campaign_at)
+            self.lease.leadership_gained()
         elif old == LEADER:
             self._lost()
 

@@ -8,7 +8,7 @@ frame is an array of messages: all that one loop turn had for one peer.
 | kind | fields | |
 |---|---|---|
 | APPEND | term, commit index, prev index, prev term, generation, sent at, sync index, terms, data… | see below |
-| ACK | term, next index, reset, success, generation, sent at (echoed), wall clock | |
+| ACK | term, next index, reset, success, generation, sent at (echoed), wall clock, silence | `silence`: see `lease` |
 | FILLER | term, sent at | a heartbeat to a replica that needs a snapshot |
 | REQUEST_VOTE | term, last index, last term, transfer | `transfer`: the leader itself asked for it |
 | VOTE | term, wall clock, suspect | `suspect`: see `election` |
@@ -40,7 +40,7 @@ TIMEOUT_NOW, STALE_TERM, SNAPSHOT, SNAPSHOT_ACK, SYNCED, SNAPSHOT_REFUSED = rang
 
 Message = list[Any]
 
-FIELDS = {APPEND: 8, ACK: 7, FILLER: 2, REQUEST_VOTE: 4, VOTE: 3, PRE_VOTE: 4, PRE_VOTE_REPLY: 5,
+FIELDS = {APPEND: 8, ACK: 8, FILLER: 2, REQUEST_VOTE: 4, VOTE: 3, PRE_VOTE: 4, PRE_VOTE_REPLY: 5,
           TIMEOUT_NOW: 1, STALE_TERM: 1, SNAPSHOT: 6, SNAPSHOT_ACK: 4, SYNCED: 4,
           SNAPSHOT_REFUSED: 4}  # fmt: skip
 """How many fields follow the first four; an APPEND has these or more."""

@@ -19,6 +19,10 @@ class ShardGroup(Protocol):
     def leads_now(self) -> bool:
         """Whether this replica leads and a quorum has confirmed it within the fallback time."""
 
+    def holds_lease(self) -> bool:
+        """Whether it is certain, at this moment, that nobody has been elected after this replica: a linearizable read
+        needs no other proof then."""
+
     @property
     def on_disk(self) -> bool:
         """Whether a quorum can keep anything over a loss of power."""

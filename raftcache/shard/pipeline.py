@@ -183,6 +183,15 @@ class Pipeline:
         if not self._scheduled:
             self._schedule()
 
+    def wait_for_newest(self, reply_to: ReplyTo, answer: Reply) -> bool:
+        """Answer a command that wrote nothing when all that was executed before it is committed. False where it is."""
+        if not self.writes:
+            return False
+        newest = next(batch for batch in reversed(self._batches()) if batch.effects)
+        newest.waiters.append((reply_to, answer))
+        self.waiting += 1
+        return True
+
     def committed(self, index: int) -> PendingBatch:
         """The oldest batch in flight is committed: forget how to undo it. Its waiters are for `release_waiters`."""
         batch = self._in_flight.popleft()

@@ -20,7 +20,7 @@ from typing import Any
 from raftcache.clock import Runtime
 from raftcache.commands.policy import Namespaces
 from raftcache.commands.table import check_many
-from raftcache.commands.types import Command, Failure, Multi, MultiDelete, MultiGet, MultiSet, Reply
+from raftcache.commands.types import AckLevel, Command, Failure, Multi, MultiDelete, MultiGet, MultiSet, Reply
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
 from raftcache.shard.executor import DURABLE, PRIMARY, Answer, Executor
@@ -28,7 +28,7 @@ from raftcache.shard.group import ShardGroup
 from raftcache.shard.handlers import HANDLERS, Handler
 from raftcache.shard.history import History
 from raftcache.shard.multi import Gather
-from raftcache.shard.pipeline import Pipeline, deliver, release_waiters
+from raftcache.shard.pipeline import Pipeline, ReplyTo, deliver, release_waiters
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.sweep import Sweeper
 from raftcache.shard.timebase import ShardTime
@@ -70,6 +70,7 @@ class ShardReplica:
         self._starting_term = self._started_index = 0
         self._group: ShardGroup | None = None
         self._leads_now: Callable[[], bool] = lambda: False
+        self._holds_lease: Callable[[], bool] = lambda: False
         self._time = ShardTime(runtime)
         now_ms = self._time.now_ms
         self.pipeline = Pipeline(runtime, self.keyspace, budget, self.stats, now_ms, self._broken)
@@ -81,7 +82,7 @@ class ShardReplica:
     def attach(self, group: ShardGroup) -> None:
         """Give the replica its group. Once, before anything else."""
         self._group = group
-        self._leads_now = group.leads_now
+        self._leads_now, self._holds_lease = group.leads_now, group.holds_lease
 
     def submit(self, command: Command, reply: Callable[[Reply], None]) -> None:
         """Execute a command. `reply` is called exactly once, now or later; errors are `Failure` replies."""
@@ -93,11 +94,26 @@ class ShardReplica:
         if handler is None:
             self._submit_many(command, reply)
             return
+        seq = self._executor.seq
         answer, waits_for = self._execute(handler, command)
         if waits_for > PRIMARY:
-            self.pipeline.wait(reply, answer, waits_for == DURABLE)
+            self._wait(reply, answer, waits_for, self._executor.seq > seq)
         else:
             deliver(reply, answer)
+
+    def _wait(self, reply: ReplyTo, answer: Reply, waits_for: AckLevel, wrote: bool) -> None:
+        """A reply that wrote nothing needs a proof that this replica still led when it was made: the lease, or else the
+        open batch as a barrier. With the lease it leaves as soon as all that it may have observed is committed."""
+        pipeline = self.pipeline
+        if wrote or waits_for == DURABLE:
+            pipeline.wait(reply, answer, waits_for == DURABLE)
+        elif not self._holds_lease():
+            self.stats.proofs["barrier"] += 1
+            pipeline.wait(reply, answer)
+        else:
+            self.stats.proofs["lease"] += 1
+            if not pipeline.wait_for_newest(reply, answer):
+                deliver(reply, answer)
 
     def apply(self, index: int, term: int, payload: bytes) -> None:
         """Take in what was committed at `index`: its effects, or, if they are this leadership's own, that it was."""
@@ -189,9 +205,10 @@ class ShardReplica:
             return
         gather = Gather(len(items), reply)
         for place, item in enumerate(items):
+            seq = self._executor.seq
             answer, waits_for = self._execute(HANDLERS[type(item)], item)
             if waits_for > PRIMARY:
-                self.pipeline.wait(gather.slot(place), answer, waits_for == DURABLE)
+                self._wait(gather.slot(place), answer, waits_for, self._executor.seq > seq)
             else:
                 gather.fill(place, answer)
         gather.all_executed()

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class ShardStats:
-    """Counters since the process started. `rejected` is by error code; `overloaded` by the bound that was hit."""
+    """Counters since the process started. `rejected` is by error code; `overloaded` by the bound that was hit; `proofs` are
+    replies that wrote nothing and may reveal only what is committed, by how leadership was proved: `lease`, `barrier`."""
 
     hits: int = 0
     misses: int = 0
@@ -22,3 +23,4 @@ class ShardStats:
     outcomes_unknown: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     overloaded: Counter[str] = field(default_factory=Counter)
+    proofs: Counter[str] = field(default_factory=Counter)

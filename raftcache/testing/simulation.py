@@ -48,6 +48,7 @@ class RunResult:
     snapshots: int
     faults: int
     durable: int
+    leases_used: int
     power_losses: int
     majorities_lost: int
     trace: str
@@ -66,6 +67,7 @@ class Run:
         self.oracle = Oracle()
         self.cluster = SimCluster(seed, settings, self.oracle)
         self.oracle.digest_of, self.oracle.members_without = self.cluster.digest_of, self.cluster.members_without
+        self.oracle.lease_holders = self.cluster.lease_holders
         slow = self.cluster.settings.network.delay[0] >= SLOW_DELAY_S
         clients = 3 * CLIENTS if slow else CLIENTS  # Each waits for its answers: on a slow network it asks less.
         self.clients = [Client(number, self.cluster, self.oracle) for number in range(clients)]
@@ -89,6 +91,7 @@ class Run:
             snapshots=snapshots,
             faults=sum(self.nemesis.done.values()),
             durable=sum(client.durable for client in self.clients),
+            leases_used=self.oracle.leases_used,
             power_losses=self.power_losses,
             majorities_lost=self.oracle.majorities_lost,
             trace=self.cluster.loop.trace_hash(),
@@ -229,6 +232,7 @@ def main(argv: list[str] | None = None) -> int:
             totals.update(commits=result.commits, leader_changes=result.leader_changes, snapshots=result.snapshots)
             totals.update(answered=result.answered, unknown=result.unknown, faults=result.faults)
             totals.update(durable_acks=result.durable, power_losses=result.power_losses)
+            totals.update(leases_used=result.leases_used)
             totals.update(majorities_lost=result.majorities_lost, runs_with_majority_lost=result.majorities_lost > 0)
             if result.violation:
                 failed += 1

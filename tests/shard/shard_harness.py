@@ -97,6 +97,7 @@ class FakeGroup:
     leader: str | None = None
     leading: bool = False
     confirmed: bool = True
+    lease: bool = False
     refusal: Exception | None = None
     stepped_down: list[str] = field(default_factory=list)
     machine: Any = None
@@ -108,6 +109,9 @@ class FakeGroup:
 
     def leads_now(self) -> bool:
         return self.leading and self.confirmed
+
+    def holds_lease(self) -> bool:
+        return self.leading and self.lease
 
     def propose(self, payload: bytes, sync: bool = False) -> int:
         if self.refusal is not None:
