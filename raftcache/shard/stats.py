@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class ShardStats:
-    """Counters since the process started. `rejected` is by error code; `overloaded` by the bound that was hit; `proofs` are
-    replies that wrote nothing and may reveal only what is committed, by how leadership was proved: `lease`, `barrier`."""
+    """Counters since the process started. `rejected` is by error code, `overloaded` by the bound that was hit.
+
+    `proofs` are the replies that wrote nothing and had to prove that their leader still led, by how it did: `lease` or
+    `barrier`.
+    """
 
     hits: int = 0
     misses: int = 0
