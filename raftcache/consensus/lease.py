@@ -14,8 +14,8 @@ answers of any age in its sockets.
 **Its length.** Let a clock run between 1-d and 1+d seconds in a true second. The follower's E takes at least E/(1+d)
 true seconds, so no vote of its is given before that. A lease of D on the leader's clock takes at most D/(1-d). It ends
 in time where D/(1-d) <= E/(1+d), which is D = E(1-d)/(1+d), less a millisecond, for clocks are read as floats. The
-clock is CLOCK_BOOTTIME: it runs through suspends and nobody sets it, but NTP slews it. Linux bounds `tick` to ten percent
-(adjtimex(2)), and chrony stays below that; with d = 0.1, E = 400 ms gives leases of 326 ms.
+clock is CLOCK_BOOTTIME: it runs through suspends and nobody sets it, but NTP slews it. Linux bounds `tick` to ten
+percent (adjtimex(2)), and chrony stays below that; with d = 0.1, E = 400 ms gives leases of 326 ms.
 
 **The quorum.** The lease ends where the promises of a majority of the voters, the leader with them, end. Whoever is to
 be elected in a later term needs the votes of a majority, by what it thinks the members are. The two share a member:

@@ -67,7 +67,8 @@ def measure_all(args: argparse.Namespace, clients: tuple[int, int], bar: Bar) ->
                 measured = measure_one(folder / "run", setting, clients, options)
             for count, outcome in zip(clients, measured, strict=True):
                 outcomes[setting, count].append(outcome)
-                bar.advance(f"{setting}, {count} clients: {outcome.per_second:,.0f} reads/s, p50 {outcome.p50_ms:.2f} ms")
+                rate, p50 = f"{outcome.per_second:,.0f} reads/s", f"p50 {outcome.p50_ms:.2f} ms"
+                bar.advance(f"{setting}, {count} clients: {rate}, {p50}")
     return outcomes
 
 

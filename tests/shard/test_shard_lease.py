@@ -140,6 +140,7 @@ def test_writes_wait_as_ever() -> None:
     assert replies == []
     bench.settle()
     assert isinstance(replies[0], Counted)
+    assert not bench.replica.stats.proofs
 
 
 def test_durable_asks_for_more_than_a_read() -> None:
