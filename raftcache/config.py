@@ -26,6 +26,10 @@ BytesPerSecond = Annotated[int, Meta(ge=0, le=1 << 50)]
 """0: no limit."""
 
 Fsync = Literal["interval", "always", "never"]
+LinearizableReads = Literal["lease", "barrier"]
+Drift = Annotated[float, Meta(ge=0, le=25)]
+"""In percent. Over the limit, with `election_min_ms` barely over three heartbeats, a lease would not reach from one
+heartbeat to the answer of the next."""
 
 SECRET_MIN_BYTES = 16
 """A shorter cluster secret could be guessed from one recorded handshake."""
@@ -101,6 +105,8 @@ class NodeConfig(_Process, frozen=True, kw_only=True):
     tick_ms: Milliseconds = 20
     fsync: Fsync = "interval"
     fsync_interval_ms: Milliseconds = 1000
+    linearizable_reads: LinearizableReads = "lease"
+    max_clock_drift_percent: Drift = 10.0
     snapshot_log_bytes: Bytes = 32 << 20
     log_tail_bytes: Bytes = 16 << 20
     snapshot_rate_bytes_per_s: BytesPerSecond = 64 << 20

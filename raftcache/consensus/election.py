@@ -9,7 +9,8 @@ paused, or cut off one way, does so again and again (hazard 14). Two rules from 
   grants a pre-vote nor a vote, and a leader that a quorum still answers to does the same. A leadership transfer
   is the exception: the leader itself asked for that campaign.
 
-A replica counts its own start as having heard a leader, so a node that restarts keeps quiet for one timeout.
+A replica counts its own start as having heard a leader, so a node that restarts keeps quiet for one timeout. Leases
+rest on this and on stickiness (`lease`): whoever loosens either makes linearizable reads stale.
 
 A replica that lost power, and was not synced always, may have forgotten entries that it acknowledged (`suspect`,
 DESIGN section 7). A candidate without them could win with its vote. So who counts the votes of n members wants n - n//2

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterator
+from math import ceil
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from raftcache.consensus import seams
@@ -19,6 +20,7 @@ from raftcache.consensus.election import Election
 from raftcache.consensus.engine import LEADER, Engine, PeerNode
 from raftcache.consensus.gate import Gate
 from raftcache.consensus.journal import NO_OP, REGULAR, Journal, TakenBack
+from raftcache.consensus.lease import Lease
 from raftcache.consensus.membership import Membership
 from raftcache.consensus.mending import Mending
 from raftcache.consensus.messages import Message
@@ -58,6 +60,7 @@ class Group:
     gate: Gate
     syncing: Syncing
     mending: Mending
+    lease: Lease
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class Group:
         self.elections_won = 0
         self.gate = Gate(self, always or self.settings.fsync == "always")
         self.syncing, self.mending = Syncing(self), Mending(self)
-        self.staleness = Staleness(self)
+        self.lease, self.staleness = Lease(self), Staleness(self)
         self._depth = 0
         self._clock_before: Any = None
         self._outbox: list[tuple[str, Message]] = []
@@ -185,6 +188,19 @@ class Group:
         """How long ago it can have been, at most, that something was committed which is not applied here; None while
         that is not known."""
         return self.staleness.staleness_ms()
+
+    def longest_ms(self, measured_s: float) -> int:
+        """What a time that this node's clock measured can have been at most, for its rate may be off; rounded up."""
+        return ceil(measured_s * 1000 / (1 - self.settings.max_clock_drift))
+
+    def holds_lease(self) -> bool:
+        """Whether this replica leads and it is certain that nobody has been elected after it (`lease`): what it has
+        applied and proposed is all that can have been committed anywhere. True only of the moment of the call."""
+        if self._leading_term is None or not self.lease.holds():
+            return False
+        if self.host.observer is not None:
+            self.host.observer.leased(self.group_id, self.member.node, self._leading_term)
+        return True
 
     def is_majority(self, members: set[MemberId]) -> bool:
         """Whether `members`, all of them in force, are more than half."""
@@ -471,6 +487,7 @@ class Group:
                 self.host.observer.led(self.group_id, self.member.node, self.engine.term())
             self.replication.leadership_gained(self.election.campaign_at)
             self.staleness.leadership_gained()
+            self.lease.leadership_gained()
         elif old == LEADER:
             self._lost()
 

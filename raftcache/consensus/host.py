@@ -51,6 +51,9 @@ class Observer(Protocol):
     def led(self, group_id: str, node_id: str, term: int) -> None:
         """A replica won an election."""
 
+    def leased(self, group_id: str, node_id: str, term: int) -> None:
+        """A leader goes by its lease."""
+
     def applied(self, group_id: str, node_id: str, index: int, term: int, payload: bytes) -> None:
         """A replica applies a committed entry."""
 

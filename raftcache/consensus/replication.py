@@ -22,6 +22,7 @@ that hold it, each by the number of its hazard:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from raftcache.consensus.api import MemberId
@@ -42,6 +43,7 @@ class Progress:
     sent_term: int = 0
     acked_at: float = 0.0
     acked_term: int = 0
+    promised_until: float = -inf
 
 
 class Replication:
@@ -123,6 +125,7 @@ class Replication:
         sent_at: float,
         wall_ms: int,
         stamp: float,
+        silence_ms: int,
     ) -> None:
         """A follower's answer; the arguments are the fields of ACK."""
         engine, progress = self._g.engine, self.progress(node.member)
@@ -131,7 +134,7 @@ class Replication:
             engine.adopt_term(term)
         if term != engine.term() or not engine.is_leader() or not engine.feeds(node):
             return  # Of another term, or of a member that was removed meanwhile.
-        self._note_answer(progress, term, sent_at)
+        self._note_answer(progress, term, sent_at, silence_ms)
         self._g.staleness.stamped(node.member, stamp)
         if reset and generation != progress.generation:
             reset = success = False
@@ -150,12 +153,13 @@ class Replication:
             {"type": "next_node_idx", "next_node_idx": next_index, "reset": reset, "success": success},
         )
 
-    def _note_answer(self, progress: Progress, term: int, sent_at: float) -> None:
-        if progress.acked_term != term:
+    def _note_answer(self, progress: Progress, term: int, sent_at: float, silence_ms: int) -> None:
+        lease = self._g.lease
+        if progress.acked_term != term or sent_at > progress.acked_at:
             progress.acked_term, progress.acked_at = term, sent_at
-        elif sent_at > progress.acked_at:
-            progress.acked_at = sent_at
+            progress.promised_until = lease.promised_until(sent_at, silence_ms)
         self.quorum_at = max(self.quorum_at, self._quorum_time(term))
+        lease.renew(self._promises(term))
 
     def _quorum_time(self, term: int) -> float:
         """The newest send time that a majority, the leader with it, has answered."""
@@ -165,6 +169,12 @@ class Replication:
             times.append(progress.acked_at if progress.acked_term == term else 0.0)
         times.sort(reverse=True)
         return times[len(times) // 2]
+
+    def _promises(self, term: int) -> list[float]:
+        """Until when each voter, this leader included, is certain to refuse its vote to others."""
+        own = self._g.lease.promised_until(self._g.runtime.now(), self._g.settings.election_min_ms)
+        known = [self.progress(voter.member) for voter in self._g.voters]
+        return [own, *(each.promised_until if each.acked_term == term else -inf for each in known)]
 
     def note_contact(self, node: PeerNode) -> None:
         """Something other than an ACK showed that `node` lives and follows (a snapshot chunk's answer)."""
@@ -262,4 +272,5 @@ class Replication:
         self, node: PeerNode, next_index: int, reset: bool, success: bool, generation: int, sent_at: float
     ) -> None:
         fields: Message = [self._g.engine.term(), next_index, reset, success, generation, sent_at]
-        self._g.post(node, ACK, *fields, self._g.runtime.wall_ms(), self._g.staleness.stamp())
+        promises = (self._g.staleness.stamp(), self._g.settings.election_min_ms)
+        self._g.post(node, ACK, *fields, self._g.runtime.wall_ms(), *promises)

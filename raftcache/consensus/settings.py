@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from raftcache.config import Fsync
+from raftcache.config import Fsync, LinearizableReads
 
 ENTRY_LIMIT_BYTES = 7 << 20
 """The largest payload that may be proposed. Below `append_limit_bytes`, so that no entry is ever cut in pieces
@@ -31,6 +31,9 @@ class ConsensusSettings:
 
     `fsync` says when logs are synced that nobody waits for: every `fsync_interval_ms`, `always` before anything that
     speaks of an entry is sent, or `never`.
+
+    `linearizable_reads` says how a leader proves that it still leads: by its `lease`, where it holds one, or always by
+    a `barrier`. The rate of any node's clock is off by `max_clock_drift_percent` at most.
     """
 
     heartbeat_ms: int = 100
@@ -47,6 +50,8 @@ class ConsensusSettings:
     snapshot_rate_bytes_per_s: int = 64 << 20
     fsync: Fsync = "interval"
     fsync_interval_ms: int = 1000
+    linearizable_reads: LinearizableReads = "lease"
+    max_clock_drift_percent: float = 10.0
 
     @property
     def election_min(self) -> float:
@@ -57,6 +62,11 @@ class ConsensusSettings:
     def snapshot_burst_bytes(self) -> int:
         """What may be sent of snapshots at once after a rest: a tick's worth of the rate and one chunk."""
         return self.snapshot_rate_bytes_per_s * self.tick_ms // 1000 + self.snapshot_chunk_bytes
+
+    @property
+    def max_clock_drift(self) -> float:
+        """As a share: 0.1 for ten percent."""
+        return self.max_clock_drift_percent / 100
 
     @property
     def fallback(self) -> float:

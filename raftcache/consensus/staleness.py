@@ -12,7 +12,7 @@ follower's own clock tells how long ago something was, and only a quorum tells w
    acknowledged before the stamp: by this leader, for what it acknowledged is below its commit index; and by earlier
    ones, once this leader has committed an entry of its own term, for that lies behind all of theirs;
 4. when the follower has applied up to that commit index, its state is no older than the stamp. Nothing is compared
-   but two readings of one clock.
+   but two readings of one clock; the time between them may have been longer by what a clock may be off.
 
 The stamps of a follower may be as many as its answers, one a heartbeat at rest and thousands a second under load. Two
 are kept at the leader, the oldest that waits and the newest; when the oldest is confirmed, the newest takes its place.
@@ -25,7 +25,6 @@ At a leader that has committed in its own term, the state is as new as its newes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 from typing import TYPE_CHECKING
 
 from raftcache.consensus.api import MemberId
@@ -126,4 +125,4 @@ class Staleness:
         stamp = self._echoes.reach(group.engine.applied_index())
         if group.is_leader and self._has_committed() and group.applied_index >= group.commit_index:
             stamp = max(stamp, group.replication.quorum_at if group.voters else group.runtime.now())
-        return None if stamp == NO_STAMP else max(0, ceil((group.runtime.now() - stamp) * 1000))
+        return None if stamp == NO_STAMP else max(0, group.longest_ms(group.runtime.now() - stamp))

@@ -33,6 +33,7 @@ REPLICA_GAUGES: tuple[tuple[str, str, Callable[[Group], float]], ...] = (
     ("raftcache_replica_number", "How often this node's replica was lost and renewed.", lambda g: g.member.replica),
     ("raftcache_suspect", "1 while it may have forgotten what it acknowledged.", lambda g: g.suspect),
     ("raftcache_disk_error", "1 while its disk refuses to be written.", lambda g: bool(g.disk_error)),
+    ("raftcache_lease_held", "1 while it leads and answers linearizable reads by its lease.", lambda g: has_lease(g)),
     ("raftcache_messages_held", "Messages that wait for the disk.", lambda g: g.gate.held),
 )
 REPLICA_COUNTERS: tuple[tuple[str, str, Callable[[Group], float]], ...] = (
@@ -65,6 +66,11 @@ SHARD_COUNTERS = (
     ("raftcache_undone_writes", "Speculative writes undone after a lost leadership.", lambda r: r.stats.undone_writes),
     ("raftcache_outcomes_unknown", "Writes answered `outcome_unknown`.", lambda r: r.stats.outcomes_unknown),
 )
+
+
+def has_lease(group: Group) -> bool:
+    """Whether a replica leads and has the lease, without counting the question."""
+    return group.is_leader and not group.lease.why_not()
 
 
 def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rpc: RpcServer) -> Iterable[Metric]:
@@ -115,6 +121,7 @@ def replica_metrics(core: NodeCore) -> Iterable[Metric]:
     yield from _table(CounterMetricFamily, REPLICA_COUNTERS, replicas)
     yield from _losses(core)
     yield _by_state(core)
+    yield _lease_refusals(core)
     votes_error = float(bool(core.host.votes_error))
     yield GaugeMetricFamily("raftcache_votes_error", "1 while terms and votes cannot be put on disk.", votes_error)
 
@@ -157,6 +164,15 @@ def _by_state(core: NodeCore) -> Metric:
     return metric
 
 
+def _lease_refusals(core: NodeCore) -> Metric:
+    text = "Proofs of leadership for which there was no lease."
+    metric = CounterMetricFamily("raftcache_lease_refusals", text, labels=("shard", "reason"))
+    for group in core.host.groups.values():
+        for reason, count in group.lease.refusals.items():
+            metric.add_metric((group.group_id, reason), count)
+    return metric
+
+
 def _replica_lag(statuses: list[GroupStatus]) -> Iterable[Metric]:
     names = ("shard", "node")
     entries = GaugeMetricFamily("raftcache_replica_lag_entries", "Entries behind the leader.", labels=names)
@@ -195,12 +211,16 @@ def _lag_in_writes(core: NodeCore, statuses: list[GroupStatus]) -> Metric:
 def _by_cause(shards: dict[str, ShardReplica]) -> Iterable[Metric]:
     rejected = CounterMetricFamily("raftcache_rejected_commands", "Commands refused.", labels=("shard", "code"))
     bounds = CounterMetricFamily("raftcache_bounds_reached", "Bounds that were hit.", labels=("shard", "bound"))
+    text = "Linearizable replies that wrote nothing, by what proved leadership."
+    proofs = CounterMetricFamily("raftcache_leadership_proofs", text, labels=("shard", "proof"))
     for shard_id, replica in shards.items():
         for code, count in replica.stats.rejected.items():
             rejected.add_metric((shard_id, code), count)
         for bound, count in replica.stats.overloaded.items():
             bounds.add_metric((shard_id, bound), count)
-    return rejected, bounds
+        for proof, count in replica.stats.proofs.items():
+            proofs.add_metric((shard_id, proof), count)
+    return rejected, bounds, proofs
 
 
 def _links(core: NodeCore, links: AsyncioLinks, rpc: RpcServer) -> Iterable[Metric]:

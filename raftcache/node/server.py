@@ -50,6 +50,8 @@ def consensus_settings(config: NodeConfig) -> ConsensusSettings:
         tick_ms=config.tick_ms,
         fsync=config.fsync,
         fsync_interval_ms=config.fsync_interval_ms,
+        linearizable_reads=config.linearizable_reads,
+        max_clock_drift_percent=config.max_clock_drift_percent,
         snapshot_log_bytes=config.snapshot_log_bytes,
         log_tail_bytes=config.log_tail_bytes,
         snapshot_rate_bytes_per_s=config.snapshot_rate_bytes_per_s,

@@ -7,8 +7,9 @@ key. The result of a command is an answer and the level that it waits for, `prim
 * a write asked for at `quorum` waits for its batch to be committed, one at `durable` for it to be synced as well;
 * a reply that reveals state waits too where the namespace's reads may not show what can still be lost: a condition
   that held or failed, a counter's value, an absence, a time to live. One that wrote waits for its own batch. One that
-  wrote nothing is a read, and needs what a read needs: at `linearizable` the batch in which it was executed, at
-  `committed` the newest one that changed its key, or nothing where that is committed (`observed`);
+  wrote nothing is a read, and needs what a read needs: at `committed` the newest batch that changed its key, or nothing
+  where that is committed (`observed`); at `linearizable` that, too, while this replica holds its group's lease, and
+  else the batch in which it was executed (`proved`);
 * a write at `primary` for which its namespace's loss window has no room waits for its batch, is held before it is
   executed, or is refused (`fit`, `window`, `held`);
 * all other replies leave at once, never behind those that wait.
@@ -79,6 +80,8 @@ class Executor:
         self.on_disk = on_disk
         self.blocked: Collection[int] = ()
         """Namespaces of which commands are held, so that every further write must be."""
+        self.holds_lease: Callable[[], bool] = lambda: False
+        """Whether it is certain, at the moment of the call, that nobody leads but this replica."""
         self.replica_get: Callable[[Get, Namespace], Answer]
         """Executes a read that any replica may answer; `replica_reads` has the function."""
         self.term = 0
@@ -147,6 +150,15 @@ class Executor:
             return PRIMARY, Version(self.shard_id, self.term, self.pipeline.settled_seq)
         return batch, Version(self.shard_id, self.term, batch.last_seq)
 
+    def proved(self, key: bytes) -> tuple[WaitsFor, Version]:
+        """The same where this replica has to prove, besides, that it leads still: by its lease, of this very moment, or
+        else by the open batch as a barrier."""
+        if self.holds_lease():
+            self.stats.proofs["lease"] += 1
+            return self.observed(key)
+        self.stats.proofs["barrier"] += 1
+        return QUORUM, self.newest()
+
     def version_of(self, entry: Entry) -> Version:
         """The version of the write that an entry stems from."""
         return Version(self.shard_id, entry.term, entry.seq)
@@ -182,9 +194,9 @@ class Executor:
         `durable` asks for more than any read level: that what the reply reveals is synced on a quorum.
         """
         reached = self.revealing(ack, namespace)
-        if namespace.reads_at == COMMITTED and reached == QUORUM:
-            return reached, *self.observed(key)
-        return reached, reached, self.newest()
+        if reached != QUORUM:
+            return reached, reached, self.newest()
+        return reached, *(self.observed(key) if namespace.reads_at == COMMITTED else self.proved(key))
 
     def revealing(self, ack: AckLevel, namespace: Namespace) -> AckLevel:
         """What a write's reply that reveals state waits for: that what it reveals is committed, at least."""

@@ -19,6 +19,10 @@ class ShardGroup(Protocol):
     def leads_now(self) -> bool:
         """Whether this replica leads and a quorum has confirmed it within the fallback time."""
 
+    def holds_lease(self) -> bool:
+        """Whether it is certain, at this moment, that nobody has been elected after this replica: a linearizable read
+        needs no other proof then."""
+
     @property
     def on_disk(self) -> bool:
         """Whether a quorum can keep anything over a loss of power."""
@@ -26,6 +30,9 @@ class ShardGroup(Protocol):
     @property
     def durable_index(self) -> int:
         """Everything up to it is committed and synced on a quorum, as far as that was asked for."""
+
+    def longest_ms(self, measured_s: float) -> int:
+        """What a time that this node's clock measured can have been at most, for its rate may be off; rounded up."""
 
     def staleness_ms(self) -> int | None:
         """How long ago it can have been, at most, that something was committed which is not applied here; None while

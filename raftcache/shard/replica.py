@@ -111,14 +111,15 @@ class ShardReplica:
         self._losses = losses if losses is not None else Losses(runtime)
         self.desk = ReceiptDesk(shard_id, runtime, self.stats, lambda: self.history, lambda: self._executor.seq)
         self.replica_reads = ReplicaReads(
-            runtime, self._executor, lambda: self.history, self._staleness_ms, self._leader_hint, self.submit
-        )
+            runtime, self._executor, lambda: self.history, self._staleness_ms,
+            lambda measured_s: self._require_group().longest_ms(measured_s), self._leader_hint, self.submit,
+        )  # fmt: skip
         self._executor.replica_get = self.replica_reads.at_leader
 
     def attach(self, group: ShardGroup) -> None:
         """Give the replica its group. Once, before anything else."""
         self._group = group
-        self._leads_now = group.leads_now
+        self._leads_now, self._executor.holds_lease = group.leads_now, group.holds_lease
 
     def submit(self, command: Command, reply: ReplyTo, deadline_s: float = inf) -> None:
         """Execute a command. `reply` is called exactly once, now or later; errors are `Failure` replies.

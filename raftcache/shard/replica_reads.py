@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from math import ceil
 from typing import NamedTuple
 
 from raftcache.clock import Runtime
@@ -59,11 +58,13 @@ class ReplicaReads:
         executor: Executor,
         history: Callable[[], History],
         staleness_ms: Callable[[], int | None],
+        longest_ms: Callable[[float], int],
         leader_hint: Callable[[], dict[str, str | int | None]],
         resubmit: Callable[[Get, ReplyTo], None],
     ) -> None:
         self._runtime, self._executor, self._stats = runtime, executor, executor.stats
         self._history, self._staleness_ms = history, staleness_ms
+        self._longest_ms = longest_ms
         self._leader_hint, self._resubmit = leader_hint, resubmit
         self._time = ShardTime(runtime)
         self._parked: deque[_Parked] = deque()
@@ -216,8 +217,7 @@ class ReplicaReads:
 
         def release(answer: Reply) -> None:
             if isinstance(answer, Value):
-                waited_ms = ceil((self._runtime.now() - since_s) * 1000)
-                reply_to(self._aged(command, answer, waited_ms))
+                reply_to(self._aged(command, answer, self._longest_ms(self._runtime.now() - since_s)))
             else:
                 reply_to(answer)
 

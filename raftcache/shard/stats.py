@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class ShardStats:
-    """Counters since the process started. `rejected` is by error code; `overloaded` by the bound that was hit."""
+    """Counters since the process started. `rejected` is by error code, `overloaded` by the bound that was hit.
+
+    `proofs` are the replies that wrote nothing and had to prove that their leader still led, by how it did: `lease` or
+    `barrier`.
+    """
 
     hits: int = 0
     misses: int = 0
@@ -23,3 +27,4 @@ class ShardStats:
     replica_reads: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     overloaded: Counter[str] = field(default_factory=Counter)
+    proofs: Counter[str] = field(default_factory=Counter)

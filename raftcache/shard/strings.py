@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from raftcache.commands.table import check_delete, check_get, check_set
 from raftcache.commands.types import RAW, Delete, Get, ReadLevel, Set, Value, Version, Written
-from raftcache.shard.executor import COMMITTED, LATEST, LINEARIZABLE, PRIMARY, QUORUM, REPLICA, Answer, Executor
+from raftcache.shard.executor import COMMITTED, LATEST, LINEARIZABLE, PRIMARY, REPLICA, Answer, Executor
 from raftcache.store.entry import Entry
 
 
 def get(ex: Executor, command: Get) -> Answer:
-    """Read a key. At `linearizable` the answer waits for the batch in which it was read, at `committed` for the newest
-    that changed the key."""
+    """Read a key. Above `latest` the answer waits until the newest change of the key is committed; at `linearizable`,
+    without a lease, for the batch in which it was read."""
     key = command.key
     namespace = ex.resolve(key)
     level = check_get(command, namespace)
@@ -19,12 +19,12 @@ def get(ex: Executor, command: Get) -> Answer:
     if level == LINEARIZABLE:
         ex.pipeline.admit()
     entry = ex.lookup(key, namespace)
-    if level == COMMITTED:
-        waits_for, version = ex.observed(key)
-        if waits_for is not PRIMARY:
-            ex.pipeline.admit_waiter()
-        return _value(ex, entry, level, version), waits_for
-    return _value(ex, entry, level), QUORUM if level > LATEST else PRIMARY
+    if level == LATEST:
+        return _value(ex, entry, level), PRIMARY
+    waits_for, version = ex.observed(key) if level == COMMITTED else ex.proved(key)
+    if level == COMMITTED and waits_for is not PRIMARY:
+        ex.pipeline.admit_waiter()
+    return _value(ex, entry, level, version), waits_for
 
 
 def _value(ex: Executor, entry: Entry | None, level: ReadLevel, version: Version | None = None) -> Value:

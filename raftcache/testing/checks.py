@@ -6,6 +6,7 @@
 - *Log matching*: two logs that agree on an entry's term agree on everything up to it.
 - *Agreement*: replicas of a group have the same digest, every so many entries and at the end.
 - *Acknowledgements*: every write acknowledged at `quorum` or `durable` lies within what its term committed.
+- *Leases*: while a leader goes by its lease nobody has been elected after it.
 - *Reads*: a linearizable read shows nothing older than what was acknowledged before it began.
 
 Where a majority of a group's replicas may have forgotten something at once, all of them having lost power, the group
@@ -44,6 +45,9 @@ class Oracle:
         self.members_without: Callable[[str, str, int], tuple[int, int]] = lambda _group_id, _leader_id, _index: (0, 1)
         self.on_commit: Callable[[str, bytes], None] = lambda _group_id, _payload: None
         """Told of every entry when it is first applied anywhere."""
+        self.lease_holders: Callable[[str], list[tuple[str, int]]] = lambda _group_id: []
+        self.newest_terms: Counter[str] = Counter()
+        self.leases_used = 0
         self.digests: dict[tuple[str, int], tuple[str, str]] = {}
         self.leaders: dict[tuple[str, int], str] = {}
         self.entries: dict[str, dict[int, tuple[int, int]]] = {}
@@ -63,6 +67,17 @@ class Oracle:
         other = self.leaders.setdefault((group_id, term), node_id)
         if other != node_id:
             raise Violation(f"{group_id}: {other} and {node_id} both lead term {term}")
+        for other, older in self.lease_holders(group_id):
+            if older < term:
+                raise Violation(f"{group_id}: {node_id} leads term {term} while {other} has the lease of term {older}")
+        self.newest_terms[group_id] = max(term, self.newest_terms[group_id])
+
+    def leased(self, group_id: str, node_id: str, term: int) -> None:
+        """A leader goes by its lease: nobody may have been elected after it."""
+        newest = self.newest_terms[group_id]
+        if newest > term:
+            raise Violation(f"{group_id}: {node_id} goes by the lease of term {term}, and term {newest} has a leader")
+        self.leases_used += 1
 
     def applied(self, group_id: str, node_id: str, index: int, term: int, payload: bytes) -> None:
         """State machine safety; and now and then agreement on the state before this entry."""

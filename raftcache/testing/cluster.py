@@ -40,14 +40,15 @@ def sim_consensus() -> ConsensusSettings:
 
 @dataclass(frozen=True)
 class ClusterSettings:
-    """The shape of a simulated cluster. Clocks drift by up to `drift` and wall clocks are off by `wall_error_ms`."""
+    """The shape of a simulated cluster. Clocks drift by up to `drift`, which is what leases allow for, and wall clocks
+    are off by up to `wall_error_ms`."""
 
     nodes: int = 3
     shards: int = 2
     replication: int = 3
     segment_bytes: int = 3_000
     memory_limit_bytes: int = 1 << 30
-    drift: float = 0.001
+    drift: float = ConsensusSettings().max_clock_drift
     wall_error_ms: int = 2_000
     consensus: ConsensusSettings = field(default_factory=sim_consensus)
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -238,8 +239,8 @@ class SimCluster:
         self.network = SimNetwork(self.loop, self.settings.network)
         self.ids = [f"n{i}" for i in range(self.settings.nodes)]
         self.files = {node_id: FakeFiles() for node_id in self.ids}
-        chance, worst = self.loop.random, self.settings.wall_error_ms
-        self.drifts = {node_id: chance.uniform(-1, 1) * self.settings.drift for node_id in self.ids}
+        chance, worst, drift = self.loop.random, self.settings.wall_error_ms, self.settings.drift
+        self.drifts = {node_id: chance.choice((-1, 1, chance.uniform(-1, 1))) * drift for node_id in self.ids}
         self.wall_errors = {node_id: chance.randint(-worst, worst) for node_id in self.ids}
         self.nodes = [Node(node_id, "a", Addresses("", "", "")) for node_id in self.ids]
         self.first_members: tuple[MemberId, ...] = metadata_members(self.nodes)
@@ -360,6 +361,11 @@ class SimCluster:
         process = self.processes.get(node_id)
         replica = process.core.shards.get(group_id) if process is not None else None
         return replica.digest() if replica is not None else None
+
+    def lease_holders(self, group_id: str) -> list[tuple[str, int]]:
+        """Who would say at this moment, if it ran, that it holds a group's lease, and in which term."""
+        groups = [process.core.host.groups.get(group_id) for _, process in sorted(self.processes.items())]
+        return [(g.member.node, g.term) for g in groups if g is not None and g.is_leader and not g.lease.why_not()]
 
     # -- creating the cluster --------------------------------------------------------------------
 

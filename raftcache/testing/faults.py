@@ -57,6 +57,10 @@ class Nemesis:
                 "disk-sync": partial(self._disk_error, "sync"),
             }
 
+    def add(self, faults: dict[str, Callable[[], None]]) -> None:
+        """Strike with these, too."""
+        self._faults |= faults
+
     def start(self) -> None:
         """Begin in a moment."""
         self.cluster.loop.call_later(1.0, self._strike)

@@ -14,6 +14,7 @@ from raftcache.commands.types import Fate, Receipt
 from raftcache.consensus.election import Election
 from raftcache.consensus.group import Group
 from raftcache.consensus.journal import Journal
+from raftcache.consensus.lease import Lease
 from raftcache.consensus.replication import Replication
 from raftcache.consensus.snapshots import SnapshotInbox
 from raftcache.consensus.staleness import Staleness
@@ -218,6 +219,41 @@ def _staleness_from_receipt() -> list[Patch]:
     return [(Staleness, "echoed", lambda self, commit, stamp: stock(self, commit, self._g.runtime.now()))]
 
 
+def _lease_from_ack() -> list[Patch]:
+    """A leader counts its lease from when the answers come in."""
+
+    def promised_until(self: Lease, sent_at: float, silence_ms: int) -> float:
+        return stock(self, self._g.runtime.now(), silence_ms)
+
+    stock = Lease.promised_until
+    return [(Lease, "promised_until", promised_until)]
+
+
+def _lease_after_transfer() -> list[Patch]:
+    """A leader that told another to campaign keeps its lease."""
+    return [(Lease, "forfeit", lambda self: None)]
+
+
+def _lease_without_margin() -> list[Patch]:
+    """Clocks are taken for exact."""
+
+    def promised_until(self: Lease, sent_at: float, silence_ms: int) -> float:
+        return sent_at + silence_ms / 1000
+
+    return [(Lease, "promised_until", promised_until)]
+
+
+def _no_restart_silence() -> list[Patch]:
+    """A replica that was just opened votes at once."""
+
+    def opened(self: Election, group: Group) -> None:
+        stock(self, group)
+        self._heard_at -= 3600
+
+    stock = Election.__init__
+    return [(Election, "__init__", opened)]
+
+
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ack-at-once": _ack_at_once,
     "no-undo": _no_undo,
@@ -245,11 +281,21 @@ POWER_PLANTS: dict[str, Callable[[], list[Patch]]] = {
 }
 """Bugs that only a loss of power brings to light."""
 
+LEASE_PLANTS: dict[str, Callable[[], list[Patch]]] = {
+    "lease-from-ack": _lease_from_ack,
+    "lease-after-transfer": _lease_after_transfer,
+    "lease-without-margin": _lease_without_margin,
+    "no-restart-silence": _no_restart_silence,
+}
+"""Bugs that only faults bring to light that are aimed at leases."""
+
+ALL_PLANTS = PLANTS | POWER_PLANTS | LEASE_PLANTS
+
 
 @contextmanager
 def planted(name: str) -> Iterator[None]:
     """Within it the named bug is in the code. Raises KeyError."""
-    patches = (PLANTS | POWER_PLANTS)[name]()
+    patches = ALL_PLANTS[name]()
     before = [(owner, attribute, owner.__dict__[attribute]) for owner, attribute, _ in patches]
     for owner, attribute, replacement in patches:
         setattr(owner, attribute, replacement)

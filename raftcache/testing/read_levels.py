@@ -45,8 +45,6 @@ NAMESPACE = b"shown"
 KEYS = 4
 READERS = 3
 TIMEOUT_S = 2.0
-DRIFT_MARGIN = 0.005
-"""More than any two clocks of a simulated cluster differ in speed."""
 
 Position = tuple[int, int]
 """`(term, seq)`, which within one shard is the order of the log."""
@@ -249,7 +247,7 @@ class ReadLevels:
             due = self._keys.at(shard, key, (least.term, least.seq))
             if due is not None and due.at > shown:
                 raise Violation(f"{seen}: {due} is not in a state that holds {least}")
-        before_s = seen.asked_at - staleness_ms / 1000 * (1 + DRIFT_MARGIN)
+        before_s = seen.asked_at - staleness_ms / 1000
         missed = [change for change in self._keys.of(shard, key) if change.at > shown and change.at_s < before_s]
         if missed:
             raise Violation(f"{seen}: does not show {missed[0]}, of before {before_s:.3f} s")

@@ -20,8 +20,9 @@ from raftcache.testing import checks
 from raftcache.testing.checks import Oracle, Violation
 from raftcache.testing.cluster import STANDARD_SPACES, ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.faults import Nemesis
+from raftcache.testing.lease_faults import LeaseFaults, tightened
 from raftcache.testing.network import NetworkSettings
-from raftcache.testing.plants import PLANTS, POWER_PLANTS, planted
+from raftcache.testing.plants import ALL_PLANTS, planted
 from raftcache.testing.read_levels import ReadLevels
 from raftcache.testing.receipts_check import ReceiptsCheck
 from raftcache.testing.window_check import SPENDERS, WINDOWED, Spender, WindowWatch
@@ -53,6 +54,7 @@ class RunResult:
     snapshots: int
     faults: int
     durable: int
+    leases_used: int
     power_losses: int
     majorities_lost: int
     lost: dict[str, int]
@@ -71,14 +73,20 @@ class Run:
     """One seed, one run."""
 
     def __init__(
-        self, seed: int, seconds: float = 60.0, settings: ClusterSettings | None = None, power: bool = False
+        self,
+        seed: int,
+        seconds: float = 60.0,
+        settings: ClusterSettings | None = None,
+        power: bool = False,
+        lease: bool = False,
     ) -> None:
-        """`power`: machines lose power and disks fail, beside everything else."""
+        """`power`: machines lose power and disks fail, `lease`: faults are aimed at leases, beside everything else."""
         self.seed, self.seconds = seed, seconds
         self.power_losses = 0
         self.oracle = Oracle()
         self.cluster = SimCluster(seed, settings, self.oracle)
         self.oracle.digest_of, self.oracle.members_without = self.cluster.digest_of, self.cluster.members_without
+        self.oracle.lease_holders = self.cluster.lease_holders
         slow = self.cluster.settings.network.delay[0] >= SLOW_DELAY_S
         clients = 3 * CLIENTS if slow else CLIENTS  # Each waits for its answers: on a slow network it asks less.
         self.clients = [Client(number, self.cluster, self.oracle) for number in range(clients)]
@@ -88,6 +96,8 @@ class Run:
         self.receipts = ReceiptsCheck(self.cluster, self.oracle)
         self.read_levels = ReadLevels(self.cluster, self.oracle)
         self.nemesis = Nemesis(self.cluster, seconds - QUIET_S, self._power_lost if power else None)
+        if lease:
+            self.nemesis.add(LeaseFaults(self.cluster, self.nemesis).table)
 
     def execute(self) -> RunResult:
         """Run it; a broken promise is in the result."""
@@ -107,6 +117,7 @@ class Run:
             snapshots=snapshots,
             faults=sum(self.nemesis.done.values()),
             durable=sum(client.durable for client in self.clients),
+            leases_used=self.oracle.leases_used,
             power_losses=self.power_losses,
             majorities_lost=self.oracle.majorities_lost,
             lost=dict(sorted(self.watch.lost.items())),
@@ -219,12 +230,17 @@ def shape_of(seed: int) -> ClusterSettings:
 
 
 def run_seed(
-    seed: int, seconds: float = 60.0, settings: ClusterSettings | None = None, power: bool = False
+    seed: int,
+    seconds: float = 60.0,
+    settings: ClusterSettings | None = None,
+    power: bool = False,
+    lease: bool = False,
 ) -> RunResult:
     """Run one seed; what the nodes log is not shown."""
     logging.disable(logging.CRITICAL)
     try:
-        return Run(seed, seconds, settings or shape_of(seed), power).execute()
+        shape = settings or shape_of(seed)
+        return Run(seed, seconds, tightened(shape) if lease else shape, power, lease).execute()
     finally:
         logging.disable(logging.NOTSET)
 
@@ -239,15 +255,16 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="virtual seconds a run (default 60)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--power", action="store_true", help="machines lose power and disks fail, too")
-    plants = sorted(PLANTS | POWER_PLANTS)
+    parser.add_argument("--lease", action="store_true", help="faults are aimed at leases, too")
+    plants = sorted(ALL_PLANTS)
     parser.add_argument("--plant", choices=plants, help="put a bug into the code, to see it caught")
     return parser.parse_args(argv)
 
 
-def _run_one(job: tuple[int, float, bool, str | None]) -> RunResult:
-    seed, seconds, power, plant = job
+def _run_one(job: tuple[int, float, bool, bool, str | None]) -> RunResult:
+    seed, seconds, power, lease, plant = job
     with planted(plant) if plant else nullcontext():
-        return run_seed(seed, seconds, power=power)
+        return run_seed(seed, seconds, power=power, lease=lease)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -255,8 +272,8 @@ def main(argv: list[str] | None = None) -> int:
     from rich.progress import track
 
     options = _arguments(argv)
-    first, more = options.first_seed, " --power" if options.power else ""
-    jobs = [(first + i, options.seconds, options.power, options.plant) for i in range(options.seeds)]
+    first, more = options.first_seed, " --power" * options.power + " --lease" * options.lease
+    jobs = [(first + i, options.seconds, options.power, options.lease, options.plant) for i in range(options.seeds)]
     failed, totals = 0, Counter[str]()
     with multiprocessing.Pool(options.jobs) as pool:
         results = pool.imap_unordered(_run_one, jobs)
@@ -269,6 +286,7 @@ def main(argv: list[str] | None = None) -> int:
             totals.update(writes_lost=sum(result.lost.values()), runs_that_lost_writes=bool(result.lost))
             totals.update({f"lost_in_{name}": count for name, count in result.lost.items()})
             totals.update(shown=result.shown, replica_reads=result.replica_reads, lost_unread=result.lost_unread)
+            totals.update(leases_used=result.leases_used)
             totals.update(majorities_lost=result.majorities_lost, runs_with_majority_lost=result.majorities_lost > 0)
             if result.violation:
                 failed += 1

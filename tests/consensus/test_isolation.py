@@ -142,7 +142,7 @@ def test_regression_the_ack_of_a_removed_member_is_ignored(guarded: Callable[...
     lab.group("n0").remove_member(lab.member("n2"))
     lab.run(0.3)
     term, index = lab.term("n0"), lab.last_index("n0")
-    fields = {ACK: [term, index + 1, False, True, 0, lab.now, 0], SNAPSHOT_ACK: [term, index, 10, True]}[kind]
+    fields = {ACK: [term, index + 1, False, True, 0, lab.now, 0, 400], SNAPSHOT_ACK: [term, index, 10, True]}[kind]
     lab._receive("n2", "n0", frame_of([GROUP, kind, 0, 0, *fields]))
     assert lab.group("n0").halted == ""
     lab.propose("n0", b"goes on")

@@ -51,7 +51,9 @@ class LoadedDice(random.Random):
 class LabRuntime:
     """`clock.Runtime` under the laboratory's clock. Background work takes one step, unless it is stalled."""
 
-    def __init__(self, lab: HasNow, eagerness: float) -> None:
+    def __init__(self, lab: HasNow, eagerness: float, rate: float = 1.0) -> None:
+        """`rate`: how many seconds its clock shows in one of the laboratory's."""
+        self._rate = rate
         self.random: random.Random = LoadedDice(eagerness)
         self.stalled = False
         self._lab = lab
@@ -61,7 +63,7 @@ class LabRuntime:
         self._count = 0
 
     def now(self) -> float:
-        return self._lab.now
+        return self._lab.now * self._rate
 
     def wall_ms(self) -> int:
         return 1_700_000_000_000 + int(self._lab.now * 1000)

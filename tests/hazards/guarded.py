@@ -108,7 +108,7 @@ class GuardedNode:
 
     def __init__(self, lab: GuardedLab, name: str, incarnation: str, run_id: str, storage: GroupStorage) -> None:
         self.peer = Peer(name, incarnation, run_id)
-        self.runtime = LabRuntime(lab, lab.eagerness[name])
+        self.runtime = LabRuntime(lab, lab.eagerness[name], lab.rates.get(name, 1.0))
         self.links = LabLinks(lab, name)
         self.machine = LabMachine(lab, name)
         self.storage = storage
@@ -125,7 +125,8 @@ class GuardedLab(Laboratory):
     """A cluster of ours. `settings` are those of `ConsensusSettings`.
 
     With `journal` "memory" every start is a new incarnation with nothing; with "file" a node keeps both.
-    `initial` says how many nodes the group is founded with; the others start empty, known to nobody.
+    `initial` says how many nodes the group is founded with; the others start empty, known to nobody. `rates` says how
+    fast the clocks run of nodes that have not the laboratory's.
     """
 
     def __init__(
@@ -135,6 +136,7 @@ class GuardedLab(Laboratory):
         journal: str = "memory",
         initial: int | None = None,
         subdirectory: str = "",
+        rates: dict[str, float] | None = None,
         **settings: Any,
     ) -> None:
         super().__init__(size)
@@ -147,6 +149,7 @@ class GuardedLab(Laboratory):
         self.starts, self.disks = dict.fromkeys(self.names, 0), dict.fromkeys(self.names, 0)
         self.eagerness = dict(zip(self.names, EAGERNESS, strict=False))
         self.events: dict[str, list[str]] = {name: [] for name in self.names}
+        self.rates = rates or {}
         self.one_by_one = False
         """Send every message in a frame of its own, so that a script can stop between any two."""
         self.poison: set[tuple[str, bytes]] = set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import inf
+from math import ceil, inf
 from typing import Any, TypeVar
 
 from raftcache.commands.policy import Namespace, Namespaces
@@ -99,6 +99,7 @@ class FakeGroup:
     leader: str | None = None
     leading: bool = False
     confirmed: bool = True
+    lease: bool = False
     refusal: Exception | None = None
     stepped_down: list[str] = field(default_factory=list)
     machine: Any = None
@@ -113,8 +114,14 @@ class FakeGroup:
     def leads_now(self) -> bool:
         return self.leading and self.confirmed
 
+    def longest_ms(self, measured_s: float) -> int:
+        return ceil(measured_s * 1000)
+
     def staleness_ms(self) -> int | None:
         return self.staleness
+
+    def holds_lease(self) -> bool:
+        return self.leading and self.lease
 
     def propose(self, payload: bytes, sync: bool = False) -> int:
         if self.refusal is not None:

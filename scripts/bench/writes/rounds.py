@@ -68,9 +68,10 @@ class Raftcache(NamedTuple):
     def measure(self, folder: Path, options: Options) -> Outcome:
         """See `System`."""
         with RealCluster(folder, shards=self.shards, memory=self.memory) as cluster:
-            return generate("raftcache_load", self._load(cluster, options))
+            return generate("raftcache_load", self.load(cluster, options))
 
-    def _load(self, cluster: RealCluster, options: Options) -> RaftcacheLoad:
+    def load(self, cluster: RealCluster, options: Options) -> RaftcacheLoad:
+        """What is asked of a cluster that is up."""
         local, pids = Local(cluster.data_dir), cluster.wait_ready()
         bodies = cluster.bodies()
         known = leaders(bodies)
