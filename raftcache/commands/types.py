@@ -2,6 +2,9 @@
 
 All are arrays on the wire (msgspec msgpack, tagged by name). A command names whole keys: the namespace is part
 of the key (`routing.namespaces` joins and splits them). Times are milliseconds, levels are the words of DESIGN.
+
+A single-key write may carry an idempotency key, `idempotency`: of several with the same key, within a namespace, only
+the first is executed, and all get its reply.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import msgspec
 KEY_LIMIT_BYTES = 1024
 VALUE_LIMIT_BYTES = 1 << 20
 MULTI_KEY_LIMIT = 1000
+IDEMPOTENCY_KEY_LIMIT_BYTES = 128
 TTL_LIMIT_MS = 10 * 365 * 24 * 3600 * 1000
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 
@@ -81,6 +85,7 @@ class Set(_Command, frozen=True):
     if_version: Version | None = None
     if_absent: bool = False
     ack: AckLevel | None = None
+    idempotency: bytes | None = None
 
 
 class Delete(_Command, frozen=True):
@@ -89,6 +94,7 @@ class Delete(_Command, frozen=True):
     key: bytes
     if_version: Version | None = None
     ack: AckLevel | None = None
+    idempotency: bytes | None = None
 
 
 class Incr(_Command, frozen=True):
@@ -98,6 +104,7 @@ class Incr(_Command, frozen=True):
     delta: int = 1
     ttl_ms: int | None = None
     ack: AckLevel | None = None
+    idempotency: bytes | None = None
 
 
 class Expire(_Command, frozen=True):
@@ -106,6 +113,7 @@ class Expire(_Command, frozen=True):
     key: bytes
     ttl_ms: int
     ack: AckLevel | None = None
+    idempotency: bytes | None = None
 
 
 class Persist(_Command, frozen=True):
@@ -113,6 +121,7 @@ class Persist(_Command, frozen=True):
 
     key: bytes
     ack: AckLevel | None = None
+    idempotency: bytes | None = None
 
 
 class MultiGet(_Command, frozen=True):
@@ -122,13 +131,13 @@ class MultiGet(_Command, frozen=True):
 
 
 class MultiSet(_Command, frozen=True):
-    """Many sets. No atomicity over shards."""
+    """Many sets, without idempotency keys. No atomicity over shards."""
 
     items: tuple[Set, ...]
 
 
 class MultiDelete(_Command, frozen=True):
-    """Many deletes."""
+    """Many deletes, without idempotency keys."""
 
     items: tuple[Delete, ...]
 

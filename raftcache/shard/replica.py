@@ -28,13 +28,14 @@ from raftcache.shard.group import ShardGroup
 from raftcache.shard.handlers import HANDLERS, Handler
 from raftcache.shard.history import History
 from raftcache.shard.multi import Gather
-from raftcache.shard.pipeline import Pipeline, deliver, release_waiters
+from raftcache.shard.pipeline import Keyed, Pipeline, deliver, release_waiters
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.sweep import Sweeper
 from raftcache.shard.timebase import ShardTime
 from raftcache.store.effects import LEADER_STARTED, Batch, apply_batch, decode_batch, encode_batch
-from raftcache.store.keyspace import Keyspace
+from raftcache.store.keyspace import Cut, Keyspace
 from raftcache.store.memory import MemoryBudget
+from raftcache.store.replies import Replies
 from raftcache.store.trash import Trash
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class ShardReplica:
         self.history = History()
         self._trash = Trash(runtime)
         self.keyspace = Keyspace(budget, self._trash.add)
+        self.replies = Replies(budget, self._trash.add)
         self._budget = budget
         self._on_serving = on_serving
         self._starting_term = self._started_index = 0
@@ -72,9 +74,18 @@ class ShardReplica:
         self._leads_now: Callable[[], bool] = lambda: False
         self._time = ShardTime(runtime)
         now_ms = self._time.now_ms
-        self.pipeline = Pipeline(runtime, self.keyspace, budget, self.stats, now_ms, self._broken)
+        self.pipeline = Pipeline(runtime, self.keyspace, self.replies, budget, self.stats, now_ms, self._broken)
         self._executor = Executor(
-            shard_id, self.keyspace, budget, self.pipeline, self.stats, namespaces, owns, now_ms, self._on_disk
+            shard_id,
+            self.keyspace,
+            self.replies,
+            budget,
+            self.pipeline,
+            self.stats,
+            namespaces,
+            owns,
+            now_ms,
+            self._on_disk,
         )
         self._sweeper = Sweeper(runtime, self._executor)
 
@@ -95,7 +106,8 @@ class ShardReplica:
             return
         answer, waits_for = self._execute(handler, command)
         if waits_for > PRIMARY:
-            self.pipeline.wait(reply, answer, waits_for == DURABLE)
+            keyed = getattr(command, "idempotency", None) is not None
+            self.pipeline.wait(Keyed(reply) if keyed else reply, answer, waits_for == DURABLE)
         else:
             deliver(reply, answer)
 
@@ -106,7 +118,7 @@ class ShardReplica:
             return
         batch = decode_batch(payload)
         self.history.advance(batch, term)
-        apply_batch(self.keyspace, batch)
+        apply_batch(self, batch)
         self._count(batch)
         if term == self._starting_term:
             self._started_index = self._started_index or index
@@ -141,8 +153,7 @@ class ShardReplica:
 
     def snapshot_blocks(self) -> Iterator[bytes]:
         """The committed state as of the last `apply`: the cut is made now, the blocks as they are pulled."""
-        cut = self.keyspace.cut(self.pipeline.undo_records())
-        return snapshot.SnapshotBlocks(self.shard_id, self.history, cut)
+        return snapshot.SnapshotBlocks(self.shard_id, self.history, *self._cuts())
 
     def prepare_restore(self, blocks: Iterable[bytes]) -> snapshot.Prepared:
         """Build a state from snapshot blocks, off the loop. Raises ValueError."""
@@ -150,27 +161,35 @@ class ShardReplica:
 
     def discard(self, prepared: Any) -> None:
         """Let go of what `prepare_restore` built and nobody installs."""
-        for parts in prepared.keyspace.parts():
+        for parts in (*prepared.keyspace.parts(), *prepared.replies.parts()):
             self._trash.add(parts)
 
     def install(self, prepared: Any, index: int, term: int) -> None:
         """Replace the state by what `prepare_restore` built."""
         assert not self.serving, "a snapshot for a leader"
         self.keyspace.adopt(prepared.keyspace)
+        self.replies.adopt(prepared.replies)
         self.history = prepared.history
 
     def digest(self) -> str:
         """A fingerprint of the committed state, equal on replicas that applied the same. Slow: for tests."""
-        cut = self.keyspace.cut(self.pipeline.undo_records())
+        keys, replies = self._cuts()
         try:
-            return snapshot.digest(self.history, cut.rows())
+            return snapshot.digest(self.history, keys.rows(), replies.rows())
         finally:
-            cut.close()
+            keys.close()
+            replies.close()
 
     def close(self) -> None:
         """Leave service and give the memory back. The group must be closed first."""
         self.leadership_lost(self.pipeline.term)
         self.keyspace.adopt(Keyspace(MemoryBudget()))
+        self.replies.adopt(Replies(MemoryBudget()))
+
+    def _cuts(self) -> tuple[Cut, Cut]:
+        """The keys and the reply records as of the last `apply`."""
+        keys = self.keyspace.cut(self.pipeline.undo_records())
+        return keys, self.replies.cut(self.pipeline.undo_reply_records())
 
     def _execute(self, handler: Handler, command: Any) -> Answer:
         try:

@@ -20,5 +20,6 @@ class ShardStats:
     writes_committed: int = 0
     undone_writes: int = 0
     outcomes_unknown: int = 0
+    replays: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     overloaded: Counter[str] = field(default_factory=Counter)

@@ -28,6 +28,7 @@ from raftcache.store.effects import LEADER_STARTED, PUT, REMOVE, Batch, encode_b
 from raftcache.store.entry import Entry as Stored
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
+from raftcache.store.replies import Replies
 from raftcache.wal.api import Entry, GroupStorage, SnapshotMeta
 from raftcache.wal.files import OsFiles
 from raftcache.wal.inspection import entries_of, locate
@@ -77,7 +78,7 @@ def shard_blocks() -> SnapshotBlocks:
     keyspace = Keyspace(MemoryBudget())
     for number in range(KEYS):
         keyspace.put(b"k%d" % number, Stored(b"v", 0, 0, 1, 2, number + 1))
-    return SnapshotBlocks(SHARD, History(2, KEYS, 1_000, {1: 7}), keyspace.cut())
+    return SnapshotBlocks(SHARD, History(2, KEYS, 1_000, {1: 7}), keyspace.cut(), Replies(MemoryBudget()).cut())
 
 
 @pytest.fixture
