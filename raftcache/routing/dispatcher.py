@@ -8,6 +8,7 @@ over that table, not by a timer a request.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol
 
@@ -73,7 +74,7 @@ class Dispatcher:
         self.local = local
         self.remote = remote
         self.node_id = node_id
-        self.retries = 0
+        self.retries = Counter[str]()
         self._runtime = runtime
         self._settings = settings or RetrySettings()
         self._inflight: dict[Request, None] = {}

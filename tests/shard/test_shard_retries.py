@@ -21,6 +21,7 @@ from raftcache.commands.types import (
     MultiDelete,
     MultiSet,
     Persist,
+    ReadLevel,
     Set,
     Version,
     Written,
@@ -242,6 +243,17 @@ def test_a_replay_reveals_nothing_speculative_where_reads_may_not() -> None:
     assert again[0].ack == QUORUM
 
 
+def test_a_replay_obeys_a_policy_that_was_tightened_meanwhile() -> None:
+    bench = Bench().lead()
+    command = Set(b"k", b"v", if_absent=True, idempotency=b"i")
+    assert bench.send(command)[0].ack == PRIMARY
+    bench.policies = Namespaces(2, (Namespace("default", 1, read_level=ReadLevel.LINEARIZABLE),))
+    again = bench.send(command)
+    assert again == []
+    bench.settle()
+    assert again[0].ack == QUORUM
+
+
 def test_a_replay_of_what_is_committed_leaves_at_once_with_the_level_reached() -> None:
     bench = Bench().lead()
     bench.ask(Set(b"k", b"v", idempotency=b"i"))
@@ -277,6 +289,18 @@ def test_a_lost_leadership_undoes_the_record_with_its_write() -> None:
     assert before != bench.replica.digest()  # leader_started, and nothing else:
     assert bench.ask(incr(idempotency=b"undone")).value == 2
     assert bench.ask(incr(idempotency=b"kept")).value == 1
+
+
+def test_a_record_replaced_within_one_batch_comes_back_when_that_is_undone() -> None:
+    bench = Bench().lead()
+    bench.ask(incr())
+    row = bench.replica.replies.get(b"2:i1")
+    bench.replica._sweeper.stop()
+    bench.runtime.advance(REPLY_TTL_MS / 1000 + 1)
+    bench.replica._executor.forget_reply(b"2:i1")
+    bench.send(incr())
+    bench.group.lose()
+    assert bench.replica.replies.get(b"2:i1") == row
 
 
 @pytest.mark.parametrize("proposed", [False, True])

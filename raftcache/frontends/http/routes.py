@@ -12,6 +12,7 @@ from aiohttp import web
 from raftcache.commands.types import VALUE_LIMIT_BYTES
 from raftcache.errors import (
     BadRequest,
+    IdempotencyMismatch,
     InternalError,
     LevelTooLow,
     MemoryFull,
@@ -19,6 +20,7 @@ from raftcache.errors import (
     OutcomeUnknown,
     Overloaded,
     RaftcacheError,
+    RepliesFull,
     UnknownNamespace,
     ValueTooLarge,
 )
@@ -38,6 +40,7 @@ BOUNDED_ERRORS: Errors = (*ANY_ERRORS, Overloaded)
 READ_ERRORS: Errors = (*BOUNDED_ERRORS, UnknownNamespace, LevelTooLow, NoLeader, OutcomeUnknown)
 WRITE_ERRORS: Errors = (*READ_ERRORS, MemoryFull)
 BODY_ERRORS: Errors = (ValueTooLarge,)
+KEYED_ERRORS: Errors = (IdempotencyMismatch, RepliesFull)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Route:
 
     `errors` adds their statuses, each answered as `ErrorAnswer`. `bounded` is false where operators look in:
     those calls are served under overload too. `timed`: heeds the Raftcache-Timeout-Ms header.
+    `keyed`: takes an Idempotency-Key header.
     """
 
     method: str
@@ -74,6 +78,7 @@ class Route:
     body_limit_bytes: int = 0
     timed: bool = True
     bounded: bool = True
+    keyed: bool = False
     statuses: frozenset[int] = field(init=False)
 
     @property
