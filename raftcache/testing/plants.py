@@ -10,14 +10,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from raftcache.commands.policy import Namespace
 from raftcache.consensus.election import Election
 from raftcache.consensus.group import Group
 from raftcache.consensus.journal import Journal
 from raftcache.consensus.replication import Replication
 from raftcache.consensus.snapshots import SnapshotInbox
 from raftcache.consensus.syncing import Syncing
+from raftcache.shard.executor import Executor
 from raftcache.shard.pipeline import Pipeline
 from raftcache.shard.replica import ShardReplica
+from raftcache.store.entry import Entry
+from raftcache.store.replies import Replies
 from raftcache.testing.cluster import DATA, SimCluster
 from raftcache.wal.snapshot_format import newest_two
 from raftcache.wal.snapshots import FileSnapshots, _Draft
@@ -180,6 +184,29 @@ def _suspects_vote() -> list[Patch]:
     return [(Election, "suspect", property(lambda self: False))]
 
 
+def _forget_reply_record() -> list[Patch]:
+    """The reply of a keyed write is kept in its leader's memory alone."""
+
+    def keep_reply(self: Executor, id_: bytes, record: bytes, expires_ms: int, namespace: Namespace) -> None:
+        vars(self.replies).setdefault("kept", {})[id_] = Entry(record, 0, expires_ms, namespace.id, self.term, self.seq)
+
+    return [
+        (Executor, "keep_reply", keep_reply),
+        (Replies, "get", lambda self, id_: vars(self).get("kept", {}).get(id_)),
+    ]
+
+
+def _record_in_next_batch() -> list[Patch]:
+    """The reply record of a keyed write goes into the batch after its effects'."""
+    stock = Executor.keep_reply
+
+    def keep_reply(self: Executor, *fields: Any) -> None:
+        self.pipeline._seal()
+        stock(self, *fields)
+
+    return [(Executor, "keep_reply", keep_reply)]
+
+
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ack-at-once": _ack_at_once,
     "no-undo": _no_undo,
@@ -191,6 +218,8 @@ PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "install-anything": _install_anything,
     "stale-reads": _stale_reads,
     "apply-twice": _apply_twice,
+    "forget-reply-record": _forget_reply_record,
+    "record-in-next-batch": _record_in_next_batch,
 }
 
 POWER_PLANTS: dict[str, Callable[[], list[Patch]]] = {

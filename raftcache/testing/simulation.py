@@ -22,6 +22,7 @@ from raftcache.testing.cluster import ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.faults import Nemesis
 from raftcache.testing.network import NetworkSettings
 from raftcache.testing.plants import PLANTS, POWER_PLANTS, planted
+from raftcache.testing.retries_check import RETRYING_CLIENTS, RetryingClient
 from raftcache.testing.workload import Client
 
 CLIENTS = 6
@@ -50,6 +51,7 @@ class RunResult:
     durable: int
     power_losses: int
     majorities_lost: int
+    retried: int
     trace: str
     violation: str = ""
 
@@ -69,6 +71,7 @@ class Run:
         slow = self.cluster.settings.network.delay[0] >= SLOW_DELAY_S
         clients = 3 * CLIENTS if slow else CLIENTS  # Each waits for its answers: on a slow network it asks less.
         self.clients = [Client(number, self.cluster, self.oracle) for number in range(clients)]
+        self.retrying = [RetryingClient(number, self.cluster, durable=power) for number in range(RETRYING_CLIENTS)]
         self.nemesis = Nemesis(self.cluster, seconds - QUIET_S, self._power_lost if power else None)
 
     def execute(self) -> RunResult:
@@ -91,6 +94,7 @@ class Run:
             durable=sum(client.durable for client in self.clients),
             power_losses=self.power_losses,
             majorities_lost=self.oracle.majorities_lost,
+            retried=sum(client.retried for client in self.retrying),
             trace=self.cluster.loop.trace_hash(),
             violation=violation,
         )
@@ -115,6 +119,8 @@ class Run:
         self.cluster.create()
         for client in self.clients:
             client.start()
+        for retrying in self.retrying:
+            retrying.start()
         self.nemesis.start()
         while self.cluster.loop.time < self.nemesis.until:
             self.cluster.loop.run_until(min(self.cluster.loop.time + 5.0, self.nemesis.until))
@@ -136,6 +142,8 @@ class Run:
     def _finish(self) -> None:
         for client in self.clients:
             client.stopped = True
+        for retrying in self.retrying:
+            retrying.drain()
         self.cluster.loop.run_until(self.cluster.loop.time + 1.0)
         self._become_whole()
         self._settle()
@@ -144,6 +152,8 @@ class Run:
         checks.check_caught_up(self.cluster, self.oracle)
         checks.check_digests(self.cluster)
         checks.check_acknowledged(self.cluster, self.oracle)
+        for retrying in self.retrying:
+            retrying.check()
         self._check_evidence()
 
     def _become_whole(self) -> None:
@@ -228,7 +238,7 @@ def main(argv: list[str] | None = None) -> int:
         for result in track(results, description="simulating", total=len(jobs), disable=not sys.stderr.isatty()):
             totals.update(commits=result.commits, leader_changes=result.leader_changes, snapshots=result.snapshots)
             totals.update(answered=result.answered, unknown=result.unknown, faults=result.faults)
-            totals.update(durable_acks=result.durable, power_losses=result.power_losses)
+            totals.update(durable_acks=result.durable, power_losses=result.power_losses, retried=result.retried)
             totals.update(majorities_lost=result.majorities_lost, runs_with_majority_lost=result.majorities_lost > 0)
             if result.violation:
                 failed += 1
