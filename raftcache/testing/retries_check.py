@@ -88,7 +88,7 @@ class RetryingClient:
         if not running:
             return
         process = self.random.choice(running)
-        command = Incr(self.counter, delta, idempotency=b"key-%d" % number)
+        command = Incr(self.counter, delta, idempotency=b"%s-%d" % (self.counter, number))
         deadline = process.runtime.now() + self.random.choice(DEADLINES_S)
 
         def answered(reply: Reply) -> None:
