@@ -107,6 +107,18 @@ class NotAnInteger(RaftcacheError):
     code, http_status = "not_an_integer", 409
 
 
+class IdempotencyMismatch(RaftcacheError):
+    """The idempotency key was used for another write. Not executed, and never will be under this key."""
+
+    code, http_status = "idempotency_mismatch", 422
+
+
+class RepliesFull(RaftcacheError):
+    """The namespace's table of reply records has no room for another keyed write. Not executed."""
+
+    code, http_status, resp_prefix, retry_after_ms = "replies_full", 429, "BUSY", 1000
+
+
 class Unauthenticated(RaftcacheError):
     """The handshake or the secret failed."""
 

@@ -53,11 +53,19 @@ class Api:
         finally:
             connection.close()
 
-    def send(self, method: str, path: str, document: Any = None, *, expect: tuple[int, ...] = (200,)) -> Any:
+    def send(
+        self,
+        method: str,
+        path: str,
+        document: Any = None,
+        *,
+        expect: tuple[int, ...] = (200,),
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         """Make one call with a JSON body and return the JSON answer. Raises Failed on any other status."""
         body = None if document is None else msgspec.json.encode(document)
-        headers = {} if body is None else {"Content-Type": JSON_TYPE}
-        return checked(self.call(method, path, body, headers), expect).json()
+        given = {} if body is None else {"Content-Type": JSON_TYPE}
+        return checked(self.call(method, path, body, {**given, **(headers or {})}), expect).json()
 
 
 def checked(answer: Answer, expect: tuple[int, ...]) -> Answer:

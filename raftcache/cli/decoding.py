@@ -20,7 +20,8 @@ from raftcache.commands.types import JSON
 from raftcache.consensus.journal import MEMBERSHIP, NO_OP, REGULAR, unpack_members
 from raftcache.metadata.commands import decode_metadata_command
 from raftcache.metadata.state import METADATA_GROUP
-from raftcache.store.effects import LEADER_STARTED, PUT, REMOVE, Effect, decode_batch
+from raftcache.store.effects import LEADER_STARTED, PUT, REMOVE, REPLY, Effect, decode_batch
+from raftcache.store.replies import decode_record
 from raftcache.wal.api import Entry
 
 _decode_pair = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw]).decode
@@ -76,12 +77,20 @@ def _effect(effect: Effect) -> dict[str, Any]:
         return {"effect": "put", "key": text(key), **sizes}
     if code == REMOVE:
         return {"effect": "remove", "key": text(effect[1])}
+    if code == REPLY and len(effect) == 2:
+        return {"effect": "forget_reply", "record": text(effect[1])}
+    if code == REPLY:
+        _, id_, record, expires_ms, namespace_id = effect
+        sizes = {"record_bytes": len(record), "expires_ms": expires_ms, "namespace_id": namespace_id}
+        return {"effect": "reply", "record": text(id_), "key": text(decode_record(record).key), **sizes}
     if code == LEADER_STARTED:
         return {"effect": "leader_started", "node": effect[1]}
     return {"effect": f"code {code}", "fields": len(effect) - 1}
 
 
 def _effect_text(effect: dict[str, Any]) -> str:
+    if effect["effect"] == "reply":
+        return f"reply {effect['record']} (of {effect['key']}, {effect['record_bytes']} B)"
     if effect["effect"] != "put":
         return " ".join(str(value) for value in effect.values())
     expires = f", expires {effect['expires_ms']}" if effect["expires_ms"] else ""

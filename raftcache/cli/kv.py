@@ -38,6 +38,9 @@ def _add(group: Any, name: str, run: Any, summary: str, examples: str, *, writes
     parser.add_argument("--namespace", default="default", metavar="NAME", help="default: default")
     if writes:
         parser.add_argument("--durability", choices=DURABILITIES, help="at least the namespace's own, which is default")
+        parser.add_argument(
+            "--idempotency-key", type=_printable, metavar="KEY", help="a retry with the same KEY is executed only once"
+        )
     else:
         parser.add_argument("--consistency", choices=CONSISTENCIES, help="at least the namespace's own, the default")
         parser.add_argument("--replica", action="store_true", help="any replica may answer")
@@ -96,6 +99,12 @@ def _seconds_or_never(text: str) -> float | None:
     return None if text == "never" else float(text)
 
 
+def _printable(text: str) -> str:
+    if not (text.isascii() and text.isprintable() and text.strip()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of printable ASCII characters")
+    return text
+
+
 def get(args: argparse.Namespace) -> int:
     """Print a value, or fail on a miss."""
     raw = args.raw and args.output == "text"
@@ -130,12 +139,12 @@ def set_(args: argparse.Namespace) -> int:
         "durability": args.durability,
     }
     if args.raw:
-        body, headers = _raw_value(args.value), {"Content-Type": OCTETS}
+        body, headers = _raw_value(args.value), {"Content-Type": OCTETS, **_idempotency(args)}
         answer = Api(args.url).call("PUT", _with_query(_path(args), **options), body, headers)
     else:
         document = {"value": json_value(args.value), **_given(options)}
         answer = Api(args.url).call(
-            "PUT", _path(args), msgspec.json.encode(document), {"Content-Type": JSON_TYPE}
+            "PUT", _path(args), msgspec.json.encode(document), {"Content-Type": JSON_TYPE, **_idempotency(args)}
         )
     return _written(args, answer, 201)
 
@@ -163,7 +172,7 @@ def _raw_value(text: str) -> bytes:
 def delete(args: argparse.Namespace) -> int:
     """Delete a key, whether it was there or not."""
     path = _with_query(_path(args), ifVersion=args.if_version, durability=args.durability)
-    return _written(args, Api(args.url).call("DELETE", path), 204)
+    return _written(args, Api(args.url).call("DELETE", path, headers=_idempotency(args)), 204)
 
 
 def _written(args: argparse.Namespace, answer: Answer, expect: int) -> int:
@@ -196,7 +205,7 @@ def expire(args: argparse.Namespace) -> int:
 def _post(args: argparse.Namespace, call: str, options: dict[str, Any], show: str, **always: Any) -> int:
     given = _given({**options, "durability": args.durability})
     body = {"namespace": args.namespace, "key": args.key, **given, **always}
-    answer = Api(args.url).send("POST", f"/v1/cache/{call}", body)
+    answer = Api(args.url).send("POST", f"/v1/cache/{call}", body, headers=_idempotency(args))
     if args.output == "json":
         print_json(answer)
     elif answer[show] is False:
@@ -204,6 +213,11 @@ def _post(args: argparse.Namespace, call: str, options: dict[str, Any], show: st
     else:
         print(f"{'applied' if answer[show] is True else answer[show]} {answer['version']} ({answer['durability']})")
     return 1 if answer[show] is False else 0
+
+
+def _idempotency(args: argparse.Namespace) -> dict[str, str]:
+    """The header that makes a retry harmless, where the command line names a key."""
+    return {} if args.idempotency_key is None else {"Idempotency-Key": args.idempotency_key}
 
 
 def mget(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from raftcache.cli.output import Failed
 from raftcache.metadata.replica import SNAPSHOT_HEADER
 from raftcache.metadata.state import METADATA_GROUP, decode_state
-from raftcache.shard.snapshot import count_keys
+from raftcache.shard.snapshot import count_rows
 from raftcache.wal.api import SnapshotMeta
 from raftcache.wal.files import Files, OsFiles
 from raftcache.wal.snapshot_format import MAX_HEADER_BYTES, READ_CHUNK_BYTES, decode_blocks, decode_meta
@@ -57,8 +57,9 @@ def _first_members(blocks: Iterator[bytes]) -> dict[str, Any]:
 
 
 def _shard(shard_id: str, blocks: Iterator[bytes]) -> dict[str, Any]:
-    history, keys = count_keys(shard_id, blocks)
-    return {"keys": keys, "newest_version": f"{history.term}.{history.seq}", "closed_terms": len(history.closed)}
+    history, keys, replies = count_rows(shard_id, blocks)
+    newest = f"{history.term}.{history.seq}"
+    return {"keys": keys, "reply_records": replies, "newest_version": newest, "closed_terms": len(history.closed)}
 
 
 def _metadata(blocks: Iterator[bytes]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ limit and the value.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,6 +18,8 @@ from raftcache.commands import types as t
 from raftcache.commands.policy import Namespace, Namespaces
 from raftcache.commands.types import AckLevel, ReadLevel
 from raftcache.errors import BadRequest, InvalidKey, LevelTooLow, TooManyKeys, ValueTooLarge
+
+_IDEMPOTENCY_KEY = re.compile(rb"[\x20-\x7e]{1,%d}\Z" % t.IDEMPOTENCY_KEY_LIMIT_BYTES)
 
 SHOWN_BYTES = 64
 """How much of a key an error message repeats."""
@@ -69,6 +72,7 @@ def _check_replica_read(command: t.Get, namespace: Namespace) -> ReadLevel:
 def check_set(command: t.Set, namespace: Namespace) -> AckLevel:
     """The ack level in force. Raises InvalidKey, ValueTooLarge, LevelTooLow, BadRequest."""
     _check_key(command.key)
+    _check_idempotency(command.idempotency)
     limit = min(namespace.max_item_bytes, t.VALUE_LIMIT_BYTES)
     if len(command.value) > limit:
         raise ValueTooLarge(
@@ -85,12 +89,14 @@ def check_set(command: t.Set, namespace: Namespace) -> AckLevel:
 def check_delete(command: t.Delete, namespace: Namespace) -> AckLevel:
     """The ack level in force. Raises InvalidKey, LevelTooLow, BadRequest."""
     _check_key(command.key)
+    _check_idempotency(command.idempotency)
     return _ack_level(command.ack, namespace)
 
 
 def check_incr(command: t.Incr, namespace: Namespace) -> AckLevel:
     """The ack level in force. Raises InvalidKey, LevelTooLow, BadRequest."""
     _check_key(command.key)
+    _check_idempotency(command.idempotency)
     _check_ttl(command.ttl_ms)
     if not t.INT64_MIN <= command.delta <= t.INT64_MAX:
         raise BadRequest(f"delta: {command.delta} is not within {t.INT64_MIN} to {t.INT64_MAX}")
@@ -100,6 +106,7 @@ def check_incr(command: t.Incr, namespace: Namespace) -> AckLevel:
 def check_expire(command: t.Expire, namespace: Namespace) -> AckLevel:
     """The ack level in force. Raises InvalidKey, LevelTooLow, BadRequest."""
     _check_key(command.key)
+    _check_idempotency(command.idempotency)
     _check_ttl(command.ttl_ms)
     return _ack_level(command.ack, namespace)
 
@@ -107,13 +114,19 @@ def check_expire(command: t.Expire, namespace: Namespace) -> AckLevel:
 def check_persist(command: t.Persist, namespace: Namespace) -> AckLevel:
     """The ack level in force. Raises InvalidKey, LevelTooLow, BadRequest."""
     _check_key(command.key)
+    _check_idempotency(command.idempotency)
     return _ack_level(command.ack, namespace)
 
 
 def check_many(command: t.Multi) -> None:
-    """Bound the number of items. Raises TooManyKeys."""
+    """Bound the number of items. Raises TooManyKeys, BadRequest where one carries an idempotency key."""
     if len(command.items) > t.MULTI_KEY_LIMIT:
         raise TooManyKeys(f"keys: {len(command.items)} are over the limit of {t.MULTI_KEY_LIMIT}")
+    if isinstance(command, t.MultiGet):
+        return
+    for item in command.items:
+        if item.idempotency is not None:
+            raise BadRequest(f"idempotency: {item.idempotency!r:.140} is on an item; only single-key writes take one")
 
 
 def validate(command: t.Command, namespaces: Namespaces) -> None:
@@ -133,6 +146,14 @@ def _check_key(key: bytes) -> None:
 def _check_ttl(ttl_ms: int | None) -> None:
     if ttl_ms is not None and not 0 < ttl_ms <= t.TTL_LIMIT_MS:
         raise BadRequest(f"ttl: {ttl_ms} ms is not within 1 to {t.TTL_LIMIT_MS} ms")
+
+
+def _check_idempotency(key: bytes | None) -> None:
+    if key is not None and not _IDEMPOTENCY_KEY.match(key):
+        limit, shown = t.IDEMPOTENCY_KEY_LIMIT_BYTES, key[:SHOWN_BYTES]
+        raise BadRequest(
+            f"idempotency key: {len(key)} bytes ({shown!r}): it must be 1 to {limit} printable ASCII characters"
+        )
 
 
 def _ack_level(asked: AckLevel | None, namespace: Namespace) -> AckLevel:

@@ -2,6 +2,9 @@
 
 All are arrays on the wire (msgspec msgpack, tagged by name). A command names whole keys: the namespace is part
 of the key (`routing.namespaces` joins and splits them). Times are milliseconds, levels are the words of DESIGN.
+
+A single-key write may carry an idempotency key, `idempotency`: of several with the same key, within a namespace, only
+the first is executed, and all get its reply.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ VALUE_LIMIT_BYTES = 1 << 20
 MULTI_KEY_LIMIT = 1000
 RECEIPT_WAIT_LIMIT_MS = 30_000
 """The longest that a question for receipts is held back."""
+IDEMPOTENCY_KEY_LIMIT_BYTES = 128
 TTL_LIMIT_MS = 10 * 365 * 24 * 3600 * 1000
 STALENESS_LIMIT_MS = 24 * 3600 * 1000
 """What a read may name as the oldest state that it takes."""
@@ -97,6 +101,7 @@ class Set(_Command, frozen=True):
     if_version: Version | None = None
     if_absent: bool = False
     ack: AckLevel | None = None
+    idempotency: bytes | None = None
 
 
 class Delete(_Command, frozen=True):
@@ -105,6 +110,7 @@ class Delete(_Command, frozen=True):
     key: bytes
     if_version: Version | None = None
     ack: AckLevel | None = None
+    idempotency: bytes | None = None
 
 
 class Incr(_Command, frozen=True):
@@ -114,6 +120,7 @@ class Incr(_Command, frozen=True):
     delta: int = 1
     ttl_ms: int | None = None
     ack: AckLevel | None = None
+    idempotency: bytes | None = None
 
 
 class Expire(_Command, frozen=True):
@@ -122,6 +129,7 @@ class Expire(_Command, frozen=True):
     key: bytes
     ttl_ms: int
     ack: AckLevel | None = None
+    idempotency: bytes | None = None
 
 
 class Persist(_Command, frozen=True):
@@ -129,6 +137,7 @@ class Persist(_Command, frozen=True):
 
     key: bytes
     ack: AckLevel | None = None
+    idempotency: bytes | None = None
 
 
 class MultiGet(_Command, frozen=True):
@@ -138,13 +147,13 @@ class MultiGet(_Command, frozen=True):
 
 
 class MultiSet(_Command, frozen=True):
-    """Many sets. No atomicity over shards."""
+    """Many sets, without idempotency keys. No atomicity over shards."""
 
     items: tuple[Set, ...]
 
 
 class MultiDelete(_Command, frozen=True):
-    """Many deletes."""
+    """Many deletes, without idempotency keys."""
 
     items: tuple[Delete, ...]
 

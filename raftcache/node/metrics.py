@@ -46,6 +46,8 @@ REPLICA_COUNTERS: tuple[tuple[str, str, Callable[[Group], float]], ...] = (
 SHARD_GAUGES = (
     ("raftcache_keys", "Keys in the shard.", lambda r: len(r.keyspace)),
     ("raftcache_keyspace_bytes", "Bytes of keys, values and overhead.", lambda r: r.keyspace.used_bytes),
+    ("raftcache_reply_records", "Replies kept for retries of keyed writes.", lambda r: len(r.replies)),
+    ("raftcache_reply_records_bytes", "Bytes of these.", lambda r: r.replies.used_bytes),
     ("raftcache_speculative_writes", "Writes executed and not yet committed.", lambda r: r.pipeline.writes),
     ("raftcache_speculative_bytes", "Their undo images and effects.", lambda r: r.pipeline.held_bytes),
     ("raftcache_speculative_keys", "Keys that they changed.", lambda r: r.pipeline.speculative_keys),
@@ -64,6 +66,7 @@ SHARD_COUNTERS = (
     ("raftcache_batches_committed", "Log entries committed here.", lambda r: r.stats.batches_committed),
     ("raftcache_writes_committed", "Effects committed here.", lambda r: r.stats.writes_committed),
     ("raftcache_undone_writes", "Speculative writes undone after a lost leadership.", lambda r: r.stats.undone_writes),
+    ("raftcache_replays_answered", "Retries answered with the first reply.", lambda r: r.stats.replays),
     ("raftcache_outcomes_unknown", "Writes answered `outcome_unknown`.", lambda r: r.stats.outcomes_unknown),
 )
 
@@ -131,7 +134,10 @@ def routing_metrics(view: MetadataView, dispatcher: Dispatcher) -> Iterable[Metr
     yield GaugeMetricFamily("raftcache_epoch", "The metadata epoch that this process follows.", view.epoch)
     yield GaugeMetricFamily("raftcache_requests_in_flight", "Commands on their way.", dispatcher.inflight)
     yield GaugeMetricFamily("raftcache_requests_parked", "Commands that wait for a leader.", dispatcher.parked)
-    yield CounterMetricFamily("raftcache_request_retries", "Attempts after the first.", dispatcher.retries)
+    retries = CounterMetricFamily("raftcache_request_retries", "Attempts after the first.", labels=("cause",))
+    for cause, count in dispatcher.retries.items():
+        retries.add_metric((cause,), count)
+    yield retries
 
 
 def _table(family: Any, rows: Any, subjects: Sequence[tuple[tuple[str, ...], Any]]) -> Iterable[Metric]:

@@ -9,6 +9,7 @@ over that table, not by a timer a request.
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -81,7 +82,7 @@ class Dispatcher:
         self.local = local
         self.remote = remote
         self.node_id = node_id
-        self.retries = 0
+        self.retries = Counter[str]()
         self._runtime = runtime
         self._settings = settings or RetrySettings()
         self._inflight: dict[Request, None] = {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from raftcache.commands.types import Failure, Many, Multi, Reply
 from raftcache.errors import InternalError
 from raftcache.routing.request import Request
-from raftcache.routing.retry import failure_of, is_read, may_retry
+from raftcache.routing.retry import failure_of, is_repeatable, may_retry
 
 if TYPE_CHECKING:
     from raftcache.routing.dispatcher import Dispatcher
@@ -76,8 +76,8 @@ class Part(Request):
         if len(reply.items) != len(self.indices):
             wrong = f"shard {self.shard_id} answered {len(reply.items)} of {len(self.indices)} keys"
             return self.finish(failure_of(InternalError(wrong)))
-        reads = is_read(self.command)
-        again = [at for at, item in enumerate(reply.items) if type(item) is Failure and may_retry(item, reads)]
+        twice = is_repeatable(self.command)
+        again = [at for at, item in enumerate(reply.items) if type(item) is Failure and may_retry(item, twice)]
         if not again:
             return self.finish(reply)
         self._keep_only(again, reply)

@@ -6,6 +6,9 @@ else to any node that holds one, so that the readers spread; from one that is to
 ends when none is left to try; then the request is parked, until a timer, a newer map or another leader wakes it. What
 may be sent again is `retry.may_retry`.
 
+A write with an idempotency key may be sent again after an attempt of unknown outcome. From then on the request is *in
+doubt*, and whatever it is refused with ends as `outcome_unknown`.
+
 Exactly one of these holds: the request is parked, or one attempt is out, or it is done.
 """
 
@@ -17,7 +20,14 @@ from typing import TYPE_CHECKING, Any
 from raftcache.clock import Handle
 from raftcache.commands.types import Failure, Reply
 from raftcache.errors import NoLeader, OutcomeUnknown, TooStale, WrongShard
-from raftcache.routing.retry import any_replica_serves, failure_of, is_read, may_retry
+from raftcache.routing.retry import (
+    any_replica_serves,
+    cleared_of_doubt,
+    failure_of,
+    is_read,
+    is_repeatable,
+    may_retry,
+)
 
 if TYPE_CHECKING:
     from raftcache.routing.dispatcher import Dispatcher
@@ -30,8 +40,8 @@ class Request:
     """
 
     __slots__ = (
-        "_attempt", "_dispatcher", "_reply", "_sent_node", "_sent_term", "_too_stale", "_tried", "command", "deadline",
-        "done", "epoch", "key", "out", "rounds", "seen_leader", "shard_id", "timer",
+        "_attempt", "_dispatcher", "_in_doubt", "_reply", "_sent_node", "_sent_term", "_too_stale", "_tried",
+        "command", "deadline", "done", "epoch", "key", "out", "rounds", "seen_leader", "shard_id", "timer",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +56,7 @@ class Request:
         self._reply = reply
         self._tried: dict[str, int] | None = None
         self._attempt = 0
+        self._in_doubt = False
         self._sent_node, self._sent_term = "", 0
         self._too_stale: Failure | None = None
         self.command = command
@@ -92,8 +103,11 @@ class Request:
         """The answer of the attempt that is out. One that comes after the deadline was answered for, is dropped."""
         if self.done:
             return
-        if type(reply) is Failure and may_retry(reply, is_read(self.command)):
-            return self._failed(reply)
+        if type(reply) is Failure:
+            if may_retry(reply, is_repeatable(self.command)):
+                return self._failed(reply)
+            if self._in_doubt:
+                reply = cleared_of_doubt(reply)
         self.finish(reply)
 
     def finish(self, reply: Reply) -> None:
@@ -105,8 +119,8 @@ class Request:
         self._reply(reply)
 
     def expire(self) -> None:
-        """The deadline has come. Only a write whose attempt is still out may have had an effect."""
-        if self.out and not is_read(self.command):
+        """The deadline has come. Only a write of which an attempt is still out, or in doubt, may have had an effect."""
+        if self._in_doubt or (self.out and not is_read(self.command)):
             error = OutcomeUnknown("no answer within the deadline: the write may or may not take effect")
             return self.finish(failure_of(error))
         if self._too_stale is not None:
@@ -115,16 +129,18 @@ class Request:
         self.finish(failure_of(NoLeader(f"no leader of {where} answered within the deadline: not executed")))
 
     def leader_changed(self) -> None:
-        """Another leader is known. A read that waits for an older one, which may hang, is asked there instead.
+        """Another leader is known. What waits for an older one, which may hang, and may be repeated, is asked there.
 
         A replica on this node cannot hang: it answers when it loses its leadership.
         """
         leader = self._dispatcher.view.leaders.get(self.shard_id or "")
-        if leader is None or self.done or not self.out or not is_read(self.command):
+        if leader is None or self.done or not self.out or not is_repeatable(self.command):
             return
         if self._sent_node == self._dispatcher.node_id:
             return
         if leader.term > self._sent_term and leader.node != self._sent_node:
+            self._in_doubt |= not is_read(self.command)
+            self._dispatcher.retries["leader_changed"] += 1
             self._note_tried()
             self.attempt()
 
@@ -154,7 +170,7 @@ class Request:
         )
 
     def _answered(self, attempt: int, reply: Reply) -> None:
-        """Drops what an attempt says that was given up for another: only reads are given up."""
+        """Drops what an attempt says that was given up for another: only what may be repeated is given up."""
         if attempt == self._attempt:
             self.on_reply(reply)
 
@@ -184,7 +200,8 @@ class Request:
     def _failed(self, failure: Failure) -> None:
         """A failure that may be tried again: heed its hint, and go on."""
         self.out = False
-        self._dispatcher.retries += 1
+        self._dispatcher.retries[failure.code] += 1
+        self._in_doubt |= failure.code == OutcomeUnknown.code and not is_read(self.command)
         self._note_tried()
         self._too_stale = failure if failure.code == TooStale.code else None
         self._dispatcher.heed(self.shard_id or "", failure)

@@ -1,9 +1,13 @@
 """Which failures are tried again, and after how long.
 
-The one rule: a command is sent again only where the send before it had definitely no effect, or where it has no
-effect at all, being a read. A replica read that came to a replica too old for it goes on to another one, to the leader
-first. An unkeyed write after `outcome_unknown` is never sent again: a `set` repeated late
-can bring back an old value.
+The one rule: a command is sent again only where the send before it had definitely no effect, where it has no effect
+at all, being a read, or where a shard executes it once however often it comes, being a write with an idempotency key.
+A replica read that came to a replica too old for it goes on to another one, to the leader first. An unkeyed write after
+`outcome_unknown` is never sent again: a `set` repeated late can bring back an old value.
+
+Once the outcome of one attempt of a keyed write is unknown, that attempt may still be on its way. What a later one is
+refused with then says nothing about the write, unless it is what stands, or will stand, in its record: the answer is
+`outcome_unknown` (`cleared_of_doubt` tells).
 """
 
 from __future__ import annotations
@@ -25,13 +29,25 @@ from raftcache.commands.types import (
     Receipts,
     Set,
 )
-from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, TooStale, Unavailable, WrongShard
+from raftcache.errors import (
+    IdempotencyMismatch,
+    NotAnInteger,
+    NotLeader,
+    OutcomeUnknown,
+    RaftcacheError,
+    TooStale,
+    Unavailable,
+    WrongShard,
+)
 
 READS: frozenset[type] = frozenset({Get, MultiGet, Receipts})
 WRITES: frozenset[type] = frozenset({Set, Delete, Incr, Expire, Persist, MultiSet, MultiDelete})
 
 ROUTING_CODES = frozenset({NotLeader.code, WrongShard.code, Unavailable.code, TooStale.code})
 """Definite failures that say: not here. Other definite failures are answers, for the client to act on."""
+
+DECIDED_CODES = frozenset({NotAnInteger.code, IdempotencyMismatch.code})
+"""Failures that are said by a record, and so by every attempt under its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +59,22 @@ class RetrySettings:
     inflight_limit: int = 10_000
 
 
-def may_retry(failure: Failure, reads: bool) -> bool:
+def may_retry(failure: Failure, repeatable: bool) -> bool:
     """Whether the dispatcher may send the command again after this failure."""
-    return failure.code in ROUTING_CODES or (reads and failure.code == OutcomeUnknown.code)
+    return failure.code in ROUTING_CODES or (repeatable and failure.code == OutcomeUnknown.code)
+
+
+def is_repeatable(command: Command) -> bool:
+    """Whether executing the command twice is the same as once."""
+    return type(command) in READS or getattr(command, "idempotency", None) is not None
+
+
+def cleared_of_doubt(failure: Failure) -> Failure:
+    """The answer that `failure` makes where an earlier attempt of the same keyed write may take effect."""
+    if failure.code in DECIDED_CODES or failure.code == OutcomeUnknown.code:
+        return failure
+    text = f"an earlier attempt may or may not take effect, and the last one failed: {failure.message}"
+    return failure_of(OutcomeUnknown(text, cause=failure.code))
 
 
 def is_read(command: Command | Receipts) -> bool:

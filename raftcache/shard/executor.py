@@ -37,10 +37,11 @@ from raftcache.errors import MemoryFull, NoDisk, WrongShard
 from raftcache.shard.held import Hold
 from raftcache.shard.pipeline import PendingBatch, Pipeline
 from raftcache.shard.stats import ShardStats
-from raftcache.store.effects import EFFECT_OVERHEAD_BYTES, PUT, REMOVE
+from raftcache.store.effects import EFFECT_OVERHEAD_BYTES, PUT, REMOVE, REPLY
 from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
+from raftcache.store.replies import Replies
 
 PRIMARY, QUORUM, LATEST = AckLevel.PRIMARY, AckLevel.QUORUM, ReadLevel.LATEST
 COMMITTED, LINEARIZABLE, REPLICA = ReadLevel.COMMITTED, ReadLevel.LINEARIZABLE, ReadLevel.REPLICA
@@ -61,6 +62,7 @@ class Executor:
         self,
         shard_id: str,
         keyspace: Keyspace,
+        replies: Replies,
         budget: MemoryBudget,
         pipeline: Pipeline,
         stats: ShardStats,
@@ -71,6 +73,7 @@ class Executor:
     ) -> None:
         self.shard_id = shard_id
         self.keyspace = keyspace
+        self.replies = replies
         self.budget = budget
         self.pipeline = pipeline
         self.stats = stats
@@ -138,6 +141,20 @@ class Executor:
         """Remove a key whose time has come."""
         self.drop(key)
         self.stats.expired += 1
+
+    def keep_reply(self, id_: bytes, record: bytes, expires_ms: int, namespace: Namespace) -> None:
+        """Keep the reply record of the command just executed: an effect in the same batch as its own."""
+        self.seq = seq = self.seq + 1
+        old = self.replies.put(id_, Entry(record, 0, expires_ms, namespace.id, self.term, seq))
+        effect = (REPLY, id_, record, expires_ms, namespace.id)
+        self.pipeline.record_reply(effect, (id_, old), len(id_) + len(record) + EFFECT_OVERHEAD_BYTES)
+
+    def forget_reply(self, id_: bytes) -> None:
+        """Forget a reply record that is there."""
+        self.seq += 1
+        old = self.replies.remove(id_)
+        assert old is not None, "a reply record to forget that is not there"
+        self.pipeline.record_reply((REPLY, id_), (id_, old), len(id_) + EFFECT_OVERHEAD_BYTES)
 
     def newest(self) -> Version:
         """The version of the newest effect executed: what a reply that wrote nothing carries."""

@@ -8,15 +8,16 @@ from typing import Any, TypeAlias
 from raftcache.commands.types import Delete, Expire, Get, Incr, Persist, Set
 from raftcache.shard import counters, expiry, strings
 from raftcache.shard.executor import Answer, Executor
+from raftcache.shard.retries import once
 
 Handler: TypeAlias = Callable[[Executor, Any], Answer]
 
 HANDLERS: dict[type[Any], Handler] = {
     Get: strings.get,
-    Set: strings.set_,
-    Delete: strings.delete,
-    Incr: counters.incr,
-    Expire: expiry.expire,
-    Persist: expiry.persist,
+    Set: once(strings.set_),
+    Delete: once(strings.delete),
+    Incr: once(counters.incr),
+    Expire: once(expiry.expire),
+    Persist: once(expiry.persist),
 }
 """Single-key commands. Multi-key commands are their items, executed in order (`multi`)."""

@@ -26,9 +26,10 @@ its waiter share a batch. A command adds little more than one value, which bound
 plus that.
 
 **Losing leadership** undoes everything from the newest effect to the oldest: each undo record puts back what stood
-there before its effect, which is right only in that order. A waiter whose batch was never proposed, or whose
-command wrote nothing, gets the definite `not_leader`. A write that was proposed may still commit under the next
-leader, and one that is committed may yet become durable: `outcome_unknown`, with its version.
+there before its effect, which is right only in that order; reply records are a table of their own, with undo records
+of their own. A waiter whose batch was never proposed, or whose command wrote nothing, gets the definite `not_leader`.
+A write that was proposed may still commit under the next leader, and one that is committed may yet become durable:
+`outcome_unknown`, with its version. So is every waiting write with an idempotency key (`Keyed`, see `retries`).
 """
 
 from __future__ import annotations
@@ -46,8 +47,10 @@ from raftcache.shard.group import ShardGroup
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.window import NOWHERE, LossWindows, Place, Portion
 from raftcache.store.effects import Batch, Effect, encode_batch
+from raftcache.store.entry import ENTRY_OVERHEAD_BYTES
 from raftcache.store.keyspace import Keyspace, UndoRecord
 from raftcache.store.memory import MemoryBudget
+from raftcache.store.replies import Replies
 
 MAX_IN_FLIGHT = 2
 MAX_BATCH_EFFECTS = 2048
@@ -63,6 +66,20 @@ REMEMBERED_BATCHES = 512
 logger = logging.getLogger(__name__)
 
 ReplyTo = Callable[[Reply], None]
+
+
+class Keyed:
+    """Who waits for the answer of a write with an idempotency key: never to be told that nothing was done."""
+
+    __slots__ = ("_reply_to",)
+
+    def __init__(self, reply_to: ReplyTo) -> None:
+        self._reply_to = reply_to
+
+    def __call__(self, answer: Reply) -> None:
+        self._reply_to(answer)
+
+
 Waiter = tuple[ReplyTo, Reply]
 """Who is to be answered, and with what."""
 
@@ -82,6 +99,7 @@ class PendingBatch:
         "proposed",
         "time_ms",
         "undo",
+        "undo_replies",
         "waiters",
     )
 
@@ -89,6 +107,7 @@ class PendingBatch:
         self.first_seq = first_seq
         self.effects: list[Effect] = []
         self.undo: list[UndoRecord] = []
+        self.undo_replies: list[UndoRecord] = []
         self.acked: list[AckedWrite] = []
         self.portions: list[Portion] = []
         self.waiters: list[Waiter] = []
@@ -120,6 +139,7 @@ class Pipeline:
         self,
         runtime: Runtime,
         keyspace: Keyspace,
+        replies: Replies,
         budget: MemoryBudget,
         stats: ShardStats,
         now_ms: Callable[[], int],
@@ -132,6 +152,7 @@ class Pipeline:
         self._runtime = runtime
         self._on_broken = on_broken
         self._keyspace = keyspace
+        self._replies = replies
         self._budget = budget
         self._stats = stats
         self._now_ms = now_ms
@@ -182,10 +203,20 @@ class Pipeline:
     def record(self, effect: Effect, undo: UndoRecord, effect_bytes: int, old_bytes: int) -> None:
         """Add an executed effect and how to undo it, with the size of both: `old_bytes` is the undo image's."""
         batch = self._open
-        batch.effects.append(effect)
         batch.undo.append(undo)
         self._newest[undo[0]] = batch
-        held_bytes = effect_bytes + old_bytes
+        self._add(batch, effect, effect_bytes, effect_bytes + old_bytes)
+
+    def record_reply(self, effect: Effect, undo: UndoRecord, effect_bytes: int) -> None:
+        """Add an executed change of the reply records and how to undo it."""
+        batch = self._open
+        batch.undo_replies.append(undo)
+        old = undo[1]
+        old_bytes = 0 if old is None else len(old.value) + ENTRY_OVERHEAD_BYTES
+        self._add(batch, effect, effect_bytes, effect_bytes + old_bytes)
+
+    def _add(self, batch: PendingBatch, effect: Effect, effect_bytes: int, held_bytes: int) -> None:
+        batch.effects.append(effect)
         batch.effect_bytes += effect_bytes
         batch.held_bytes += held_bytes
         self.held_bytes += held_bytes
@@ -256,6 +287,14 @@ class Pipeline:
         """How to get from the live keys to the committed ones: oldest first, the first of a key is what counts."""
         return chain.from_iterable(batch.undo for batch in self._batches())
 
+    def undo_reply_records(self) -> Iterator[UndoRecord]:
+        """The same for the reply records."""
+        return chain.from_iterable(batch.undo_replies for batch in self._batches())
+
+    def is_committed(self, term: int, seq: int) -> bool:
+        """Whether an effect that stands in a table here is committed: it is, unless it is in a batch of ours."""
+        return term != self.term or seq <= self.settled_seq
+
     def abandon(self) -> list[PendingBatch]:
         """End the leadership: undo all, newest first. Returns the batches, whose waiters `dismiss` answers."""
         batches = self._batches()
@@ -288,8 +327,9 @@ class Pipeline:
         """Answer the waiters of abandoned batches."""
         for batch in batches:
             for reply_to, answer in chain(batch.waiters, batch.durable_waiters):
-                version = _written_version(answer) if batch.proposed else None
-                if version is None:
+                keyed = type(reply_to) is Keyed
+                version = _written_version(answer) if batch.proposed or keyed else None
+                if version is None and not keyed:
                     deliver(reply_to, not_leader)
                 else:
                     self._stats.outcomes_unknown += 1
@@ -299,6 +339,8 @@ class Pipeline:
         restore = self._keyspace.restore
         for key, old in reversed(batch.undo):
             restore(key, old)
+        for id_, old in reversed(batch.undo_replies):
+            self._replies.restore(id_, old)
 
     def _forget_changes(self, batch: PendingBatch) -> None:
         newest = self._newest
@@ -380,7 +422,9 @@ def _written_version(answer: Reply) -> Version | None:
     return answer.version if isinstance(answer, Written) and answer.written else None
 
 
-def _outcome_unknown(version: Version) -> Failure:
-    message = f"leadership was lost before {version} reached the level asked for; it may still"
-    error = OutcomeUnknown(message, version=str(version))
+def _outcome_unknown(version: Version | None) -> Failure:
+    """`version` None: a keyed write that wrote nothing, whose reply record may yet commit."""
+    what = "the reply" if version is None else str(version)
+    details = {} if version is None else {"version": str(version)}
+    error = OutcomeUnknown(f"leadership was lost before {what} reached the level asked for; it may still", **details)
     return Failure(error.code, error.message, error.details)

@@ -34,18 +34,17 @@ from raftcache.commands.types import (
     MultiSet,
     Receipts,
     Reply,
-    Value,
 )
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
-from raftcache.shard.executor import DURABLE, PRIMARY, REPLICA, Answer, Executor, WaitsFor
+from raftcache.shard.executor import DURABLE, PRIMARY, Answer, Executor, WaitsFor
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.handlers import HANDLERS
 from raftcache.shard.held import HeldCommands, Hold
 from raftcache.shard.history import History
 from raftcache.shard.losses import Losses, loss_bound
 from raftcache.shard.multi import Gather
-from raftcache.shard.pipeline import PendingBatch, Pipeline, ReplyTo, deliver, release_waiters
+from raftcache.shard.pipeline import Keyed, PendingBatch, Pipeline, ReplyTo, deliver, release_waiters
 from raftcache.shard.receipts import ReceiptDesk
 from raftcache.shard.replica_reads import ReplicaReads
 from raftcache.shard.stats import ShardStats
@@ -53,8 +52,9 @@ from raftcache.shard.sweep import Sweeper
 from raftcache.shard.timebase import ShardTime
 from raftcache.shard.window import NOWHERE, Place
 from raftcache.store.effects import LEADER_STARTED, Batch, apply_batch, decode_batch, encode_batch
-from raftcache.store.keyspace import Keyspace
+from raftcache.store.keyspace import Cut, Keyspace
 from raftcache.store.memory import MemoryBudget
+from raftcache.store.replies import Replies
 from raftcache.store.trash import Trash
 
 logger = logging.getLogger(__name__)
@@ -89,6 +89,7 @@ class ShardReplica:
         self.history = History()
         self._trash = Trash(runtime)
         self.keyspace = Keyspace(budget, self._trash.add)
+        self.replies = Replies(budget, self._trash.add)
         self._budget = budget
         self._namespaces = namespaces
         self._on_serving = on_serving
@@ -97,9 +98,18 @@ class ShardReplica:
         self._leads_now: Callable[[], bool] = lambda: False
         self._time = ShardTime(runtime)
         now_ms = self._time.now_ms
-        self.pipeline = Pipeline(runtime, self.keyspace, budget, self.stats, now_ms, self._broken, place)
+        self.pipeline = Pipeline(runtime, self.keyspace, self.replies, budget, self.stats, now_ms, self._broken, place)
         self._executor = Executor(
-            shard_id, self.keyspace, budget, self.pipeline, self.stats, namespaces, owns, now_ms, self._on_disk
+            shard_id,
+            self.keyspace,
+            self.replies,
+            budget,
+            self.pipeline,
+            self.stats,
+            namespaces,
+            owns,
+            now_ms,
+            self._on_disk,
         )
         self._sweeper = Sweeper(runtime, self._executor)
         self.held = HeldCommands(
@@ -150,7 +160,7 @@ class ShardReplica:
             return
         batch = decode_batch(payload)
         self.history.advance(batch, term)
-        apply_batch(self.keyspace, batch)
+        apply_batch(self, batch)
         self._count(batch)
         self._losses.closed(self.shard_id, self.history)
         self.replica_reads.follow(self.history.time_ms)
@@ -192,8 +202,7 @@ class ShardReplica:
 
     def snapshot_blocks(self) -> Iterator[bytes]:
         """The committed state as of the last `apply`: the cut is made now, the blocks as they are pulled."""
-        cut = self.keyspace.cut(self.pipeline.undo_records())
-        return snapshot.SnapshotBlocks(self.shard_id, self.history, cut)
+        return snapshot.SnapshotBlocks(self.shard_id, self.history, *self._cuts())
 
     def prepare_restore(self, blocks: Iterable[bytes]) -> snapshot.Prepared:
         """Build a state from snapshot blocks, off the loop. Raises ValueError."""
@@ -201,40 +210,52 @@ class ShardReplica:
 
     def discard(self, prepared: Any) -> None:
         """Let go of what `prepare_restore` built and nobody installs."""
-        for parts in prepared.keyspace.parts():
+        for parts in (*prepared.keyspace.parts(), *prepared.replies.parts()):
             self._trash.add(parts)
 
     def install(self, prepared: Any, index: int, term: int) -> None:
         """Replace the state by what `prepare_restore` built."""
         assert not self.serving, "a snapshot for a leader"
         self.keyspace.adopt(prepared.keyspace)
+        self.replies.adopt(prepared.replies)
         self.history = prepared.history
         self._losses.closed(self.shard_id, self.history)
         self.replica_reads.follow(self.history.time_ms)
 
     def digest(self) -> str:
         """A fingerprint of the committed state, equal on replicas that applied the same. Slow: for tests."""
-        cut = self.keyspace.cut(self.pipeline.undo_records())
+        keys, replies = self._cuts()
         try:
-            return snapshot.digest(self.history, cut.rows())
+            return snapshot.digest(self.history, keys.rows(), replies.rows())
         finally:
-            cut.close()
+            keys.close()
+            replies.close()
 
     def close(self) -> None:
         """Leave service and give the memory back. The group must be closed first."""
         self.leadership_lost(self.pipeline.term)
         self.replica_reads.stop()
         self.keyspace.adopt(Keyspace(MemoryBudget()))
+        self.replies.adopt(Replies(MemoryBudget()))
+
+    def _cuts(self) -> tuple[Cut, Cut]:
+        """The keys and the reply records as of the last `apply`."""
+        keys = self.keyspace.cut(self.pipeline.undo_records())
+        return keys, self.replies.cut(self.pipeline.undo_reply_records())
 
     def _execute_or_hold(self, command: Any, reply: ReplyTo, deadline_s: float) -> None:
         try:
             answer, waits_for = self._execute(command)
         except Hold as hold:
-            self.held.add(hold, command, reply, deadline_s)
+            self.held.add(hold, command, self._waiting(command, reply), deadline_s)
         else:
-            if isinstance(answer, Value) and answer.level == REPLICA and waits_for is not PRIMARY:
-                reply = self.replica_reads.ageing(command, reply)
-            self._answer(reply, answer, waits_for)
+            self._answer(reply if waits_for is PRIMARY else self._waiting(command, reply), answer, waits_for)
+
+    def _waiting(self, command: Any, reply: ReplyTo) -> ReplyTo:
+        """Where the answer of a command goes that is not answered at once."""
+        if type(command) is Get:
+            return self.replica_reads.ageing(command, reply) if command.replica else reply
+        return reply if command.idempotency is None else Keyed(reply)
 
     def _execute(self, command: Any) -> Answer:
         """Execute a single-key command. Raises Hold."""

@@ -9,6 +9,7 @@ from raftcache.shard.history import History
 from raftcache.store.effects import apply_batch, decode_batch
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
+from raftcache.store.replies import Replies
 
 
 def salvage(
@@ -16,10 +17,10 @@ def salvage(
 ) -> snapshot.SnapshotBlocks:
     """The survivor's snapshot with every later batch `(term, payload)` applied, as blocks of shard `new_id`.
 
-    Keys keep their versions' terms and sequence numbers, expiries and namespaces. Raises ValueError where the
-    snapshot or a batch cannot be read, or they do not fit together.
+    Keys and reply records keep their versions' terms and sequence numbers, expiries and namespaces. Raises ValueError
+    where the snapshot or a batch cannot be read, or they do not fit together.
     """
-    state = snapshot.Prepared(Keyspace(MemoryBudget()), History())
+    state = snapshot.Prepared(Keyspace(MemoryBudget()), Replies(MemoryBudget()), History())
     if blocks is not None:
         state = snapshot.prepare(lost_id, blocks)
     for term, payload in commands:
@@ -28,5 +29,5 @@ def salvage(
             state.history.advance(batch, term)
         except AssertionError as error:
             raise ValueError(f"the log of shard {lost_id} does not fit together: {error}") from error
-        apply_batch(state.keyspace, batch)
-    return snapshot.SnapshotBlocks(new_id, state.history, state.keyspace.cut())
+        apply_batch(state, batch)
+    return snapshot.SnapshotBlocks(new_id, state.history, state.keyspace.cut(), state.replies.cut())

@@ -4,12 +4,13 @@ Blocks are msgpack arrays that start with their kind, in this order:
 
     HEADER   [0, format, shard_id, term, seq, time_ms, [[closed term, last committed seq], ...], keys]   once, first
     ENTRIES  [1, [[key, [value, flag, expires_ms, namespace_id, term, seq]], ...]]                       any number
-    END      [2, keys]                                                                                   once, last
+    REPLIES  [3, [[record id, [record, 0, expires_ms, namespace_id, term, seq]], ...]]                   any number
+    END      [2, keys, reply records]                                                                    once, last
 
 The small side tables come first, with the number of keys, so that whoever restores can tell how far it has come; the
-number of keys actually written comes last, so that a stream cut short is noticed. The cut is made when the stream is
-asked for; each step after that looks at a page or a few, as `store.keyspace` has them, while writes go on. A block is
-closed once it passes BLOCK_BYTES, so only a value larger than that exceeds it by much.
+numbers of keys and of reply records actually written come last, so that a stream cut short is noticed. The cut is
+made when the stream is asked for; each step after that looks at a page or a few, as `store.keyspace` has them, while
+writes go on. A block is closed once it passes BLOCK_BYTES, so only a value larger than that exceeds it by much.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from raftcache.shard.history import History
 from raftcache.store.entry import Entry
 from raftcache.store.keyspace import Cut, Keyspace, Row
 from raftcache.store.memory import MemoryBudget
+from raftcache.store.replies import Replies
 
-HEADER, ENTRIES, END = 0, 1, 2
-FORMAT = 2
+HEADER, ENTRIES, END, REPLIES = 0, 1, 2, 3
+FORMAT = 3
 BLOCK_BYTES = 224 << 10
 KEYS_PER_STEP = 2048
 """A step that has looked at so many keys closes its block, be it empty."""
@@ -36,8 +38,8 @@ DIGEST_BYTES = 16
 _encode = msgspec.msgpack.Encoder().encode
 _decode_any = msgspec.msgpack.Decoder(list[Any]).decode
 _decode_header = msgspec.msgpack.Decoder(tuple[int, int, str, int, int, int, list[tuple[int, int]], int]).decode
-_decode_entries = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, Entry]]]).decode
-_decode_end = msgspec.msgpack.Decoder(tuple[int, int]).decode
+_decode_rows = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, Entry]]]).decode
+_decode_end = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
 
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -48,16 +50,25 @@ class Prepared(NamedTuple):
     """A state built from a snapshot, ready to be swapped in."""
 
     keyspace: Keyspace
+    replies: Replies
     history: History
+
+
+class Contents(NamedTuple):
+    """What a snapshot holds, in numbers."""
+
+    history: History
+    keys: int
+    replies: int
 
 
 class SnapshotBlocks(Iterator[bytes]):
     """The stream, of `keys` keys. Close it to abandon it; it closes itself at its end."""
 
-    def __init__(self, shard_id: str, history: History, cut: Cut) -> None:
+    def __init__(self, shard_id: str, history: History, cut: Cut, replies: Cut) -> None:
         self.keys = cut.count
-        self._cut = cut
-        self._blocks = _blocks(header_block(shard_id, history, cut.count), cut)
+        self._cut, self._replies = cut, replies
+        self._blocks = _blocks(header_block(shard_id, history, cut.count), cut, replies)
 
     def __next__(self) -> bytes:
         try:
@@ -67,9 +78,10 @@ class SnapshotBlocks(Iterator[bytes]):
             raise
 
     def close(self) -> None:
-        """Let go of the cut. Harmless when done twice."""
+        """Let go of the cuts. Harmless when done twice."""
         self._blocks.close()
         self._cut.close()
+        self._replies.close()
 
 
 def header_block(shard_id: str, history: History, keys: int) -> bytes:
@@ -82,39 +94,49 @@ def prepare(shard_id: str, blocks: Iterable[bytes], progress: Progress = lambda 
     """Build a state from a stream. Pure, so that it may run off the loop: no step of it holds the interpreter for
     longer than a block takes to decode, not even where it fails and lets go of what it has built. Raises ValueError.
     """
-    keyspace = Keyspace(MemoryBudget())
+    keyspace, replies = Keyspace(MemoryBudget()), Replies(MemoryBudget())
     try:
-        return _prepare(shard_id, keyspace, iter(blocks), progress)
+        return _prepare(shard_id, keyspace, replies, iter(blocks), progress)
     except BaseException as error:
         keyspace.clear()
+        replies.clear()
         if isinstance(error, msgspec.MsgspecError | KeyError):
             raise ValueError(f"damaged snapshot of shard {shard_id}: {error}") from error
         raise
 
 
-def count_keys(shard_id: str, blocks: Iterable[bytes]) -> tuple[History, int]:
-    """The side tables of a stream, and how many keys it holds, without building a state. Raises ValueError."""
+def count_rows(shard_id: str, blocks: Iterable[bytes]) -> Contents:
+    """The side tables of a stream, and how many rows it holds, without building a state. Raises ValueError."""
     stream = iter(blocks)
     try:
         history, keys = _parse_header(shard_id, next(stream, b""))
-        found, written = 0, -1
+        found, written = {ENTRIES: 0, REPLIES: 0}, (-1, -1)
         for block in stream:
             if _kind(block) == END:
-                written = _decode_end(block)[1]
+                written = _decode_end(block)[1:]
                 break
-            found += len(_decode_entries(block)[1])
-        if not found == written == keys or next(stream, None) is not None:
-            raise ValueError(f"damaged snapshot of shard {shard_id}: {found} keys where {keys} were announced")
+            kind, rows = _decode_rows(block)
+            found[kind] += len(rows)
+        counted = (found[ENTRIES], found[REPLIES])
+        if counted != written or counted[0] != keys or next(stream, None) is not None:
+            raise ValueError(
+                f"damaged snapshot of shard {shard_id}: {counted} keys and reply records where {written} were written "
+                f"and {keys} keys announced"
+            )
+    except KeyError as error:
+        raise ValueError(f"damaged snapshot of shard {shard_id}: block of kind {error}") from error
     except msgspec.MsgspecError as error:
         raise ValueError(f"damaged snapshot of shard {shard_id}: {error}") from error
-    return history, keys
+    return Contents(history, keys, counted[1])
 
 
-def digest(history: History, rows: Iterable[Row]) -> str:
-    """A fingerprint of a state that does not depend on the order of its keys: equal states, equal digests."""
+def digest(history: History, rows: Iterable[Row], replies: Iterable[Row]) -> str:
+    """A fingerprint of a state that does not depend on the order of its rows: equal states, equal digests."""
     total = _fingerprint((history.term, history.seq, history.time_ms, sorted(history.closed.items())))
     for row in rows:
         total += _fingerprint(row)
+    for row in replies:
+        total += _fingerprint((REPLIES, row))
     return f"{total % (1 << 8 * DIGEST_BYTES):0{2 * DIGEST_BYTES}x}"
 
 
@@ -122,8 +144,15 @@ def _fingerprint(part: Any) -> int:
     return int.from_bytes(blake2b(_encode(part), digest_size=DIGEST_BYTES).digest())
 
 
-def _blocks(header: bytes, cut: Cut) -> Generator[bytes, None, None]:
+def _blocks(header: bytes, cut: Cut, replies: Cut) -> Generator[bytes, None, None]:
     yield header
+    keys = yield from _rows(ENTRIES, cut)
+    records = yield from _rows(REPLIES, replies)
+    yield _encode((END, keys, records))
+
+
+def _rows(kind: int, cut: Cut) -> Generator[bytes, None, int]:
+    """The blocks of one table. Returns how many rows are in them."""
     block: list[Row] = []
     size_bytes = count = seen = 0
     while (rows := cut.read_page()) is not None:
@@ -132,27 +161,37 @@ def _blocks(header: bytes, cut: Cut) -> Generator[bytes, None, None]:
             size_bytes += len(row[0]) + len(row[1].value) + ROW_OVERHEAD_BYTES
             if size_bytes >= BLOCK_BYTES:
                 count += len(block)
-                yield _encode((ENTRIES, block))
+                yield _encode((kind, block))
                 block, size_bytes, seen = [], 0, cut.looked_at
         if cut.looked_at - seen >= KEYS_PER_STEP:
             count += len(block)
-            yield _encode((ENTRIES, block))
+            yield _encode((kind, block))
             block, size_bytes, seen = [], 0, cut.looked_at
-    yield _encode((ENTRIES, block))
-    yield _encode((END, count + len(block)))
+    if block or kind == ENTRIES:
+        yield _encode((kind, block))
+    return count + len(block)
 
 
-def _prepare(shard_id: str, keyspace: Keyspace, blocks: Iterator[bytes], progress: Progress) -> Prepared:
+def _prepare(
+    shard_id: str, keyspace: Keyspace, replies: Replies, blocks: Iterator[bytes], progress: Progress
+) -> Prepared:
     history, keys = _parse_header(shard_id, next(blocks, b""))
     progress(0, keys)
     for block in blocks:
         kind = _kind(block)
         if kind == ENTRIES:
-            keyspace.load(_decode_entries(block)[1])
+            keyspace.load(_decode_rows(block)[1])
             progress(len(keyspace), keys)
+        elif kind == REPLIES:
+            replies.load(_decode_rows(block)[1])
         elif kind == END:
-            _check_end(shard_id, _decode_end(block)[1], keys, keyspace, blocks)
-            return Prepared(keyspace, history)
+            _, count, records = _decode_end(block)
+            _check_end(shard_id, count, keys, keyspace, blocks)
+            if len(replies) != records:
+                raise ValueError(
+                    f"damaged snapshot of shard {shard_id}: {len(replies)} reply records where {records} were written"
+                )
+            return Prepared(keyspace, replies, history)
         else:
             raise ValueError(f"damaged snapshot of shard {shard_id}: block of kind {kind!r}")
     raise ValueError(f"damaged snapshot of shard {shard_id}: it ends after {len(keyspace)} keys, without an end block")

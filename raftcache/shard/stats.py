@@ -25,6 +25,7 @@ class ShardStats:
     undone_writes: int = 0
     outcomes_unknown: int = 0
     replica_reads: int = 0
+    replays: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     overloaded: Counter[str] = field(default_factory=Counter)
     proofs: Counter[str] = field(default_factory=Counter)

@@ -1,13 +1,13 @@
-"""What a leader reclaims in the background: expired keys, and entries of namespaces that are gone.
+"""What a leader reclaims in the background: expired keys and reply records, and those of namespaces that are gone.
 
-Both are remove effects like any other. Each tick does a bounded amount of work, and the
+All are effects like any other. Each tick does a bounded amount of work, and the
 pipeline admits it only up to half of its bounds, so that reclaiming never takes the place of a client's write.
 
-**Entries of another namespace.** After the namespaces changed, and after an election (the leader before may not
-have come to the end), all keys are walked in steps, and an entry whose namespace id is not the one its key resolves
-to is removed. The walk begins RECLAIM_DELAY_S later, and begins anew if they change again. The delay is for a node
-whose view is old: it takes what was written under a newer namespace for a stranger's. That is a wrong miss for as
-long as its view is old; removing the entry would make it a lost write.
+**Entries of another namespace.** After the namespaces changed, and after an election (the leader before may not have
+come to the end), all keys are walked in steps, and an entry whose namespace id is not the one its key resolves to is
+removed; so is a reply record whose namespace is gone. The walk begins RECLAIM_DELAY_S later, and begins anew if they
+change again. The delay is for a node whose view is old: it takes what was written under a newer namespace for a
+stranger's. That is a wrong miss for as long as its view is old; removing the entry would make it a lost write.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ class Sweeper:
         self._executor = executor
         self._timer: Handle | None = None
         self._seen: frozenset[tuple[str, int]] = frozenset()
+        self._known_ids: frozenset[int] = frozenset()
         self._seen_epoch = -1
         self._walk_at_s: float | None = None
         self._walk: list[bytes] = []
+        self._walks_replies = False
         self._pages_left = 0
 
     def start(self) -> None:
@@ -50,6 +52,7 @@ class Sweeper:
 
     def _tick(self) -> None:
         busy = self._sweep_expired() >= EXPIRED_PER_TICK
+        busy |= self._sweep_replies() >= EXPIRED_PER_TICK
         self._watch_namespaces()
         busy |= self._walk_some()
         self._timer = self._runtime.call_later(BUSY_INTERVAL_S if busy else SWEEP_INTERVAL_S, self._tick)
@@ -68,6 +71,20 @@ class Sweeper:
                 removed += 1
         return removed
 
+    def _sweep_replies(self) -> int:
+        ex = self._executor
+        now_ms, removed = ex.now_ms(), 0
+        while removed < EXPIRED_PER_TICK:
+            ids = ex.replies.due(now_ms, EXPIRED_PER_TICK - removed)
+            if not ids:
+                break
+            for id_ in ids:
+                if not ex.pipeline.admit_background():
+                    return removed
+                ex.forget_reply(id_)
+                removed += 1
+        return removed
+
     def _watch_namespaces(self) -> None:
         namespaces = self._executor.namespaces()
         if namespaces.epoch == self._seen_epoch:
@@ -76,12 +93,13 @@ class Sweeper:
         ids = frozenset((ns.name, ns.id) for ns in [*namespaces.by_name.values(), namespaces.default])
         if ids != self._seen:
             self._seen, self._walk, self._pages_left = ids, [], 0
+            self._known_ids = frozenset(id_ for _, id_ in ids)
             self._walk_at_s = self._runtime.now() + RECLAIM_DELAY_S
 
     def _walk_some(self) -> bool:
         """One step of the walk; returns whether there is more to do."""
         if self._walk_at_s is not None and self._runtime.now() >= self._walk_at_s:
-            self._walk_at_s, self._pages_left = None, PAGES
+            self._walk_at_s, self._pages_left = None, 2 * PAGES
         for _ in range(WALKED_PER_TICK):
             if not self._walk and not self._next_page():
                 return False
@@ -91,14 +109,22 @@ class Sweeper:
         return True
 
     def _next_page(self) -> bool:
-        """List the keys of the next page that has any; False where all pages were walked."""
+        """List the next page that has anything, the keys' pages first; False where all pages were walked."""
+        ex = self._executor
         while not self._walk and self._pages_left:
             self._pages_left -= 1
-            self._walk = self._executor.keyspace.keys_of_page(self._pages_left)
+            number = self._pages_left % PAGES
+            self._walks_replies = self._pages_left < PAGES
+            self._walk = ex.replies.ids_of_page(number) if self._walks_replies else ex.keyspace.keys_of_page(number)
         return bool(self._walk)
 
     def _reclaim(self, key: bytes) -> None:
         ex = self._executor
+        if self._walks_replies:
+            record = ex.replies.get(key)
+            if record is not None and record.namespace_id not in self._known_ids:
+                ex.forget_reply(key)
+            return
         entry = ex.keyspace.get(key)
         if entry is not None and entry.namespace_id != ex.namespaces().resolve(key).id:
             ex.drop(key)

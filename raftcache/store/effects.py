@@ -5,6 +5,7 @@ A batch is one log entry, msgpack `[term, first_seq, time_ms, [effect, ...]]`; i
 
     PUT             [1, key, value, flag, expires_ms (0 = never), namespace_id]
     REMOVE          [2, key]
+    REPLY           [3, record id, record, expires_ms, namespace_id], or [3, record id] to forget it: see `replies`
     LEADER_STARTED  [8, node_id]
 
 Replicas decide nothing: an effect means the same whenever and wherever it is applied. The list of codes is closed
@@ -15,14 +16,15 @@ the log it would stop every replica that applies it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
 from raftcache.store.entry import Entry
 from raftcache.store.keyspace import Keyspace
+from raftcache.store.replies import Replies
 
-PUT, REMOVE, LEADER_STARTED = 1, 2, 8
+PUT, REMOVE, REPLY, LEADER_STARTED = 1, 2, 3, 8
 
 Effect: TypeAlias = Sequence[Any]
 """An array `[code, ...]` as above: a tuple where it is made, a list where it was decoded."""
@@ -33,6 +35,18 @@ EFFECT_OVERHEAD_BYTES = 40
 
 class UnknownEffect(ValueError):
     """An effect of another version of the program."""
+
+
+class Tables(Protocol):
+    """What effects change."""
+
+    @property
+    def keyspace(self) -> Keyspace:
+        """The keys."""
+
+    @property
+    def replies(self) -> Replies:
+        """The reply records."""
 
 
 class Batch(NamedTuple):
@@ -71,28 +85,37 @@ def require_known(effects: Sequence[Effect]) -> None:
         raise UnknownEffect(f"effect codes {sorted(unknown)} are not known to this version: {sorted(_APPLY)}")
 
 
-def apply_batch(keyspace: Keyspace, batch: Batch) -> None:
-    """Apply a committed batch to a replica's keys."""
+def apply_batch(tables: Tables, batch: Batch) -> None:
+    """Apply a committed batch to a replica's tables."""
     term = batch.term
     for seq, effect in enumerate(batch.effects, batch.first_seq):
-        _APPLY[effect[0]](keyspace, effect, term, seq)
+        _APPLY[effect[0]](tables, effect, term, seq)
 
 
-def _put(keyspace: Keyspace, effect: Effect, term: int, seq: int) -> None:
+def _put(tables: Tables, effect: Effect, term: int, seq: int) -> None:
     _, key, value, flag, expires_ms, namespace_id = effect
-    keyspace.put(key, Entry(value, flag, expires_ms, namespace_id, term, seq))
+    tables.keyspace.put(key, Entry(value, flag, expires_ms, namespace_id, term, seq))
 
 
-def _remove(keyspace: Keyspace, effect: Effect, term: int, seq: int) -> None:
-    keyspace.remove(effect[1])
+def _remove(tables: Tables, effect: Effect, term: int, seq: int) -> None:
+    tables.keyspace.remove(effect[1])
 
 
-def _leader_started(keyspace: Keyspace, effect: Effect, term: int, seq: int) -> None:
+def _reply(tables: Tables, effect: Effect, term: int, seq: int) -> None:
+    if len(effect) == 2:
+        tables.replies.remove(effect[1])
+        return
+    _, id_, record, expires_ms, namespace_id = effect
+    tables.replies.put(id_, Entry(record, 0, expires_ms, namespace_id, term, seq))
+
+
+def _leader_started(tables: Tables, effect: Effect, term: int, seq: int) -> None:
     """Changes no key: the history of terms is what it is for."""
 
 
-_APPLY: dict[int, Callable[[Keyspace, Effect, int, int], None]] = {
+_APPLY: dict[int, Callable[[Tables, Effect, int, int], None]] = {
     PUT: _put,
     REMOVE: _remove,
+    REPLY: _reply,
     LEADER_STARTED: _leader_started,
 }

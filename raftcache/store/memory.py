@@ -1,6 +1,6 @@
 """The node's hard memory limit, shared by every shard that the node has a replica of.
 
-Counted are entries, undo images, effects that are not yet committed, and old entries that a snapshot cut pins.
+Counted are entries, reply records, undo images, effects that are not yet committed, and what a snapshot cut pins.
 Only the leader refuses, and only what grows: followers must apply what was committed, and a delete is the way
 out of a full node.
 """

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from raftcache.commands.policy import Namespace
 from raftcache.commands.types import Fate, Receipt
 from raftcache.consensus.election import Election
 from raftcache.consensus.group import Group
@@ -20,10 +21,13 @@ from raftcache.consensus.snapshots import SnapshotInbox
 from raftcache.consensus.staleness import Staleness
 from raftcache.consensus.syncing import Syncing
 from raftcache.shard import receipts
+from raftcache.shard.executor import Executor
 from raftcache.shard.losses import Losses
 from raftcache.shard.pipeline import Pipeline
 from raftcache.shard.replica import ShardReplica
 from raftcache.shard.window import LossWindows
+from raftcache.store.entry import Entry
+from raftcache.store.replies import Replies
 from raftcache.testing.cluster import DATA, SimCluster
 from raftcache.wal.snapshot_format import newest_two
 from raftcache.wal.snapshots import FileSnapshots, _Draft
@@ -254,6 +258,29 @@ def _no_restart_silence() -> list[Patch]:
     return [(Election, "__init__", opened)]
 
 
+def _forget_reply_record() -> list[Patch]:
+    """The reply of a keyed write is kept in its leader's memory alone."""
+
+    def keep_reply(self: Executor, id_: bytes, record: bytes, expires_ms: int, namespace: Namespace) -> None:
+        vars(self.replies).setdefault("kept", {})[id_] = Entry(record, 0, expires_ms, namespace.id, self.term, self.seq)
+
+    return [
+        (Executor, "keep_reply", keep_reply),
+        (Replies, "get", lambda self, id_: vars(self).get("kept", {}).get(id_)),
+    ]
+
+
+def _record_in_next_batch() -> list[Patch]:
+    """The reply record of a keyed write goes into the batch after its effects'."""
+    stock = Executor.keep_reply
+
+    def keep_reply(self: Executor, *fields: Any) -> None:
+        self.pipeline._seal()
+        stock(self, *fields)
+
+    return [(Executor, "keep_reply", keep_reply)]
+
+
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ack-at-once": _ack_at_once,
     "no-undo": _no_undo,
@@ -270,6 +297,8 @@ PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "no-lost-report": _no_lost_report,
     "committed-reads-live": _committed_reads_live,
     "staleness-from-receipt": _staleness_from_receipt,
+    "forget-reply-record": _forget_reply_record,
+    "record-in-next-batch": _record_in_next_batch,
 }
 
 POWER_PLANTS: dict[str, Callable[[], list[Patch]]] = {

@@ -25,6 +25,7 @@ from raftcache.testing.network import NetworkSettings
 from raftcache.testing.plants import ALL_PLANTS, planted
 from raftcache.testing.read_levels import ReadLevels
 from raftcache.testing.receipts_check import ReceiptsCheck
+from raftcache.testing.retries_check import RETRYING_CLIENTS, RetryingClient
 from raftcache.testing.window_check import SPENDERS, WINDOWED, Spender, WindowWatch
 from raftcache.testing.workload import Client
 
@@ -32,6 +33,10 @@ CLIENTS = 6
 SLOW_DELAY_S = 0.04
 QUIET_S = 12.0
 """The last part of every run: everything is repaired, and the cluster has to serve and to agree again."""
+
+READY_S, SLOW_READY_S = 5.0, 10.0
+"""How long elections may take after that. Where a round trip takes half an election timeout, two candidates of which
+each needs the other meet again and again."""
 
 WHOLE_S = 20.0
 """How long the controller may take to bring all memberships to what is wanted."""
@@ -61,6 +66,7 @@ class RunResult:
     """Writes acknowledged at `primary` and lost, by namespace. A run without any says nothing of the loss windows."""
     receipts: int
     lost_writes: int
+    retried: int
     trace: str
     violation: str = ""
     shown: int = 0
@@ -87,14 +93,15 @@ class Run:
         self.cluster = SimCluster(seed, settings, self.oracle)
         self.oracle.digest_of, self.oracle.members_without = self.cluster.digest_of, self.cluster.members_without
         self.oracle.lease_holders = self.cluster.lease_holders
-        slow = self.cluster.settings.network.delay[0] >= SLOW_DELAY_S
-        clients = 3 * CLIENTS if slow else CLIENTS  # Each waits for its answers: on a slow network it asks less.
+        self.slow = self.cluster.settings.network.delay[0] >= SLOW_DELAY_S
+        clients = 3 * CLIENTS if self.slow else CLIENTS  # Each waits for its answers: on a slow network it asks less.
         self.clients = [Client(number, self.cluster, self.oracle) for number in range(clients)]
         self.watch = WindowWatch(lambda: self.cluster.loop.time)
         self.cluster.on_reply.append(self.watch.answered)
         self.spenders = [Spender(number, self.cluster) for number in range(SPENDERS)]
         self.receipts = ReceiptsCheck(self.cluster, self.oracle)
         self.read_levels = ReadLevels(self.cluster, self.oracle)
+        self.retrying = [RetryingClient(number, self.cluster, durable=power) for number in range(RETRYING_CLIENTS)]
         self.nemesis = Nemesis(self.cluster, seconds - QUIET_S, self._power_lost if power else None)
         if lease:
             self.nemesis.add(LeaseFaults(self.cluster, self.nemesis).table)
@@ -123,6 +130,7 @@ class Run:
             lost=dict(sorted(self.watch.lost.items())),
             receipts=self.receipts.asked,
             lost_writes=self.receipts.lost,
+            retried=sum(client.retried for client in self.retrying),
             trace=self.cluster.loop.trace_hash(),
             violation=violation,
             shown=self.read_levels.shown,
@@ -154,6 +162,8 @@ class Run:
             spender.start()
         self.receipts.start()
         self.read_levels.start()
+        for retrying in self.retrying:
+            retrying.start()
         self.nemesis.start()
         while self.cluster.loop.time < self.nemesis.until:
             self.cluster.loop.run_until(min(self.cluster.loop.time + 5.0, self.nemesis.until))
@@ -165,7 +175,7 @@ class Run:
     def _heal(self) -> None:
         """Liveness: once everything is repaired, the cluster serves again and every client gets answers."""
         self.nemesis.repair()
-        self.cluster.run_until_ready(5.0)
+        self.cluster.run_until_ready(SLOW_READY_S if self.slow else READY_S)
         before = [client.answered for client in self.clients]
         self.cluster.loop.run_until(self.cluster.loop.time + 5.0)
         stuck = [client.number for client, had in zip(self.clients, before, strict=True) if client.answered == had]
@@ -179,6 +189,8 @@ class Run:
             spender.stopped = True
         self.receipts.stopped = True
         self.read_levels.stop()
+        for retrying in self.retrying:
+            retrying.drain()
         self.cluster.loop.run_until(self.cluster.loop.time + 1.0)
         self._become_whole()
         self._settle()
@@ -190,6 +202,8 @@ class Run:
         self.watch.check(self.cluster, self.oracle)
         self.receipts.finish()
         self.read_levels.judge()
+        for retrying in self.retrying:
+            retrying.check()
         self._check_evidence()
 
     def _become_whole(self) -> None:
@@ -282,7 +296,7 @@ def main(argv: list[str] | None = None) -> int:
             totals.update(answered=result.answered, unknown=result.unknown, faults=result.faults)
             totals.update(receipts=result.receipts, lost_writes=result.lost_writes)
             totals.update(runs_with_lost_writes=result.lost_writes > 0)
-            totals.update(durable_acks=result.durable, power_losses=result.power_losses)
+            totals.update(durable_acks=result.durable, power_losses=result.power_losses, retried=result.retried)
             totals.update(writes_lost=sum(result.lost.values()), runs_that_lost_writes=bool(result.lost))
             totals.update({f"lost_in_{name}": count for name, count in result.lost.items()})
             totals.update(shown=result.shown, replica_reads=result.replica_reads, lost_unread=result.lost_unread)

@@ -20,6 +20,7 @@ class FakeCache:
         self.namespaces: dict[str, dict[str, Any]] = {"default": policy("primary"), "safe": policy("quorum")}
         self.values: dict[tuple[str, bytes], bytes] = {}
         self.broken: dict[bytes, bytes] = {}
+        self.idempotency: list[str | None] = []
         self.log: list[tuple[str, str, bytes]] = []
         self.cluster: dict[str, Any] = {"epoch": 7, "nodes": [], "shards": []}
         self.snapshots: list[dict[str, Any]] = []
@@ -29,6 +30,7 @@ class FakeCache:
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.read()
+        self.idempotency.append(request.headers.get("Idempotency-Key"))
         self.log.append((request.method, request.rel_url.raw_path_qs, body))
         parts = request.rel_url.raw_path.split("/")
         if parts[2] == "cluster":

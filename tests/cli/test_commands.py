@@ -71,6 +71,8 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
         ["kv"],
         ["kv", "get"],
         ["kv", "incr", "a", "x"],
+        ["kv", "incr", "a", "--idempotency-key", "caf\u00e9"],
+        ["kv", "incr", "a", "--idempotency-key", " "],
         ["kv", "expire", "a", "soon"],
         ["kv", "set", "a", "1", "--durability", "sure"],
         ["shard", "replace", "7c1f"],
@@ -200,6 +202,13 @@ def test_what_set_sends_and_shows(cache: FakeCache, capsys: pytest.CaptureFixtur
 def test_what_a_raw_set_sends(cache: FakeCache) -> None:
     assert main(["kv", "set", "a", "\udcff\x00", "--raw", "--if-absent", "--ttl", "2", "--url", cache.url]) == 0
     assert cache.log[-1] == ("PUT", "/v1/cache/default/a?ttlSeconds=2.0&ifAbsent=true", b"\xff\x00")
+
+
+def test_a_write_sends_its_idempotency_key(cache: FakeCache) -> None:
+    for arguments in (["set", "a", "1"], ["set", "a", "x", "--raw"], ["del", "a"], ["incr", "n"], ["expire", "n", "5"]):
+        main(["kv", *arguments, "--idempotency-key", "a-1 b", "--url", cache.url])
+        main(["kv", *arguments, "--url", cache.url])
+    assert cache.idempotency == ["a-1 b", None] * 5
 
 
 def test_what_get_shows(cache: FakeCache, capsysbinary: pytest.CaptureFixture[bytes]) -> None:

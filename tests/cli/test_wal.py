@@ -24,10 +24,11 @@ from raftcache.metadata.state import EMPTY, Addresses, encode_state
 from raftcache.node.storage import NodeStorage, storage_in
 from raftcache.shard.history import History
 from raftcache.shard.snapshot import SnapshotBlocks
-from raftcache.store.effects import LEADER_STARTED, PUT, REMOVE, Batch, encode_batch
+from raftcache.store.effects import LEADER_STARTED, PUT, REMOVE, REPLY, Batch, encode_batch
 from raftcache.store.entry import Entry as Stored
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
+from raftcache.store.replies import Record, Replies, encode_record
 from raftcache.wal.api import Entry, GroupStorage, SnapshotMeta
 from raftcache.wal.files import OsFiles
 from raftcache.wal.inspection import entries_of, locate
@@ -77,7 +78,7 @@ def shard_blocks() -> SnapshotBlocks:
     keyspace = Keyspace(MemoryBudget())
     for number in range(KEYS):
         keyspace.put(b"k%d" % number, Stored(b"v", 0, 0, 1, 2, number + 1))
-    return SnapshotBlocks(SHARD, History(2, KEYS, 1_000, {1: 7}), keyspace.cut())
+    return SnapshotBlocks(SHARD, History(2, KEYS, 1_000, {1: 7}), keyspace.cut(), Replies(MemoryBudget()).cut())
 
 
 @pytest.fixture
@@ -315,6 +316,17 @@ def test_dump_decodes_every_kind_of_entry(data_dir: Path, capsys: Capture) -> No
     commands = [line["command"] for line in lines if line["group"] == META]
     assert [command["command"] for command in commands] == ["Barrier", "PutNode"]
     assert commands[1]["addresses"] == {"http": "h:1", "rpc": "h:2", "peer": "h:3"}
+
+
+def test_reply_records_are_shown_without_the_reply() -> None:
+    record = encode_record(Record(b"user:1", b"p" * 16, b"reply"))
+    effects = [(REPLY, b"1:i", record, 99, 1), (REPLY, b"1:old")]
+    document = describe(SHARD, Entry(b"\x00" + encode_batch(Batch(2, 5, 0, effects)), 9, 2))
+    sizes = {"record_bytes": len(record), "expires_ms": 99, "namespace_id": 1}
+    kept, forgotten = document["batch"]["effects"]
+    assert kept == {"effect": "reply", "record": "1:i", "key": "user:1", **sizes}
+    assert forgotten == {"effect": "forget_reply", "record": "1:old"}
+    assert summary(document) == f"seq 2.5: reply 1:i (of user:1, {len(record)} B); forget_reply 1:old"
 
 
 def test_dump_is_a_line_an_entry(data_dir: Path, capsys: Capture) -> None:

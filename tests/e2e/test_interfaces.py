@@ -57,6 +57,18 @@ def _totals(cluster: RealCluster) -> dict[str, float]:
     return totals
 
 
+def test_a_retried_incr_counts_once_whatever_node_is_asked(whole: RealCluster) -> None:
+    http = sorted(addresses(whole, "http").values())
+    asked = {"namespace": "safe", "key": "retried"}
+    key = {"Idempotency-Key": "e2e-1"}
+    answers = [Api(f"http://{each}").send("POST", "/v1/cache/incr", asked, headers=key) for each in http * 2]
+    assert answers == [answers[0]] * len(answers) and answers[0]["value"] == 1
+    body = msgspec.json.encode({**asked, "delta": 2})
+    other = Api(f"http://{http[0]}").call("POST", "/v1/cache/incr", body, {"Content-Type": "application/json", **key})
+    assert (other.status, other.json()["error"]["code"]) == (422, "idempotency_mismatch")
+    assert sum(sum(samples(each)["raftcache_replays_answered_total"].values()) for each in http) == len(answers) - 1
+
+
 def test_each_shard_has_one_leader_and_two_replicas_that_keep_up(whole: RealCluster) -> None:
     def settled() -> bool:
         seen = [samples(address) for address in addresses(whole, "http").values()]

@@ -28,7 +28,7 @@ def test_without_one_the_readers_spread_over_all_that_hold_the_shard():
     for _ in range(60):
         world.run(READ)
     assert set(world.asked) == {"n0", "n1", "n2"}
-    assert world.dispatcher.retries == 0
+    assert not world.dispatcher.retries
 
 
 def test_one_that_is_too_old_sends_the_read_on_to_the_leader():

@@ -39,11 +39,13 @@ from raftcache.shard import pipeline as pipeline_module
 from raftcache.shard import snapshot as snapshot_module
 from raftcache.shard.pipeline import Pipeline
 from raftcache.shard.replica import ShardReplica
-from raftcache.store.effects import PUT, REMOVE, apply_batch, decode_batch
+from raftcache.store.effects import PUT, REMOVE, REPLY, apply_batch, decode_batch
 from raftcache.store.entry import Entry, entry_bytes
 from raftcache.store.keyspace import Cut
 
 Model = dict[bytes, tuple[Any, ...]]
+RECORD = b"reply record "
+"""Before the ids of reply records in a model, to tell them from keys."""
 
 
 def play(model: Model, term: int, first_seq: int, effects: Any) -> None:
@@ -52,6 +54,9 @@ def play(model: Model, term: int, first_seq: int, effects: Any) -> None:
             model[effect[1]] = (*effect[2:], term, seq)
         elif effect[0] == REMOVE:
             model.pop(effect[1], None)
+        elif effect[0] == REPLY:
+            _, id_, record, expires_ms, namespace_id = effect
+            model[RECORD + id_] = (record, 0, expires_ms, namespace_id, term, seq)
 
 
 def replay(log: list[tuple[int, bytes]]) -> Model:
@@ -64,6 +69,12 @@ def replay(log: list[tuple[int, bytes]]) -> Model:
 
 def plain(entry: Entry) -> tuple[Any, ...]:
     return (entry.value, entry.flag, entry.expires_ms, entry.namespace_id, entry.term, entry.seq)
+
+
+def live(tables: Any) -> dict[bytes, Entry]:
+    """All keys and reply records of a replica, or of a prepared state."""
+    rows = {key: tables.keyspace.get(key) for key in tables.keyspace.all_keys()}
+    return rows | {RECORD + id_: tables.replies.get(id_) for id_ in tables.replies._rows.all_keys()}
 
 
 class Run:
@@ -129,17 +140,19 @@ class Run:
     def check(self) -> None:
         bench, replica = self.bench, self.bench.replica
         model = replay(bench.group.log[: bench.group.applied])
-        committed = replica.keyspace.cut(replica.pipeline.undo_records())
-        assert {key: plain(entry) for key, entry in committed.rows()} == model
-        assert committed.count == len(model)
+        committed, records = replica._cuts()
+        assert committed.count + records.count == len(model)
+        rows = [*committed.rows(), *((RECORD + id_, row) for id_, row in records.rows())]
+        assert {key: plain(entry) for key, entry in rows} == model
         committed.close()
+        records.close()
         for batch in replica.pipeline._batches():
             play(model, replica.pipeline.term, batch.first_seq, batch.effects)
-        live = {key: replica.keyspace.get(key) for key in replica.keyspace.all_keys()}
-        assert {key: plain(entry) for key, entry in live.items() if entry is not None} == model
-        recount = sum(entry_bytes(key, entry.value) for key, entry in live.items() if entry is not None)
-        pinned = sum(cut.pinned_bytes for cut in replica.keyspace._cuts)
-        assert replica.keyspace.used_bytes == recount
+        assert {key: plain(entry) for key, entry in live(replica).items()} == model
+        recount = sum(entry_bytes(key, entry.value) for key, entry in live(replica).items())
+        recount -= len(RECORD) * len(replica.replies)
+        pinned = sum(cut.pinned_bytes for cut in [*replica.keyspace._cuts, *replica.replies._rows._cuts])
+        assert replica.keyspace.used_bytes + replica.replies.used_bytes == recount
         assert bench.budget.used_bytes == recount + replica.pipeline.held_bytes + pinned
 
     def finish(self) -> None:
@@ -158,8 +171,7 @@ class Run:
             return
         model, blocks, source = self.cut
         prepared = Bench().replica.prepare_restore([*blocks, *source])
-        found = {key: prepared.keyspace.get(key) for key in prepared.keyspace.all_keys()}
-        assert {key: plain(entry) for key, entry in found.items() if entry is not None} == model
+        assert {key: plain(entry) for key, entry in live(prepared).items()} == model
 
     def _check_promises(self) -> None:
         written: set[tuple[int, int]] = set()
@@ -173,6 +185,16 @@ class Run:
                 assert (answer.version.term, answer.version.seq) in written, "an acknowledged write was lost"
             if isinstance(answer, Failure) and answer.code == "not_leader" and isinstance(command, Set):
                 assert command.value not in values, "a write that definitely failed is in the log"
+        self._check_retries()
+
+    def _check_retries(self) -> None:
+        """Whatever was answered for good under one idempotency key is one answer."""
+        first: dict[Any, Any] = {}
+        for command, answer in self._answers():
+            idempotency = getattr(command, "idempotency", None)
+            if idempotency is not None and isinstance(answer, Written | Counted) and answer.ack == AckLevel.QUORUM:
+                known = first.setdefault((command.key.partition(b":")[0], idempotency), (command.key, answer))
+                assert known == (command.key, answer), "a retry was executed again"
 
     def _answers(self) -> Iterator[tuple[Command, Reply]]:
         for command, replies in self.sent:
@@ -186,12 +208,16 @@ KEYS = st.sampled_from([b"a", b"a", b"a", b"b", b"safe:a", b"strict:a"])
 TTLS = st.sampled_from([None, None, 500, 3000])
 QUORUM = st.sampled_from([None, AckLevel.QUORUM])
 UNLESS = st.sampled_from([False, False, False, True])
+RETRIED = st.sampled_from([b"i1", b"i2", b"i3"])
 SETS = st.builds(Set, KEYS, st.just(b""), ttl_ms=TTLS, if_absent=UNLESS, ack=QUORUM)
 COMMANDS = st.one_of(
     *[SETS] * 6,
     st.builds(Get, KEYS, st.sampled_from([None, ReadLevel.LINEARIZABLE])),
     st.builds(Delete, KEYS, ack=QUORUM),
     st.builds(Incr, st.sampled_from([b"n", b"safe:n"]), st.integers(-5, 5), ttl_ms=TTLS),
+    *[st.builds(Incr, st.sampled_from([b"safe:n", b"safe:m"]), ack=QUORUM, idempotency=RETRIED)] * 2,
+    st.builds(Set, KEYS, st.just(b""), if_absent=UNLESS, ack=QUORUM, idempotency=RETRIED),
+    st.builds(Delete, st.sampled_from([b"safe:a"]), idempotency=RETRIED),
     st.builds(Expire, KEYS, st.sampled_from([400, 5000])),
     st.builds(Persist, KEYS),
     st.builds(MultiSet, st.lists(SETS, max_size=4).map(tuple)),
@@ -287,7 +313,7 @@ def call_everything_definite(self: Pipeline, batches: Any, not_leader: Failure) 
 
 def apply_own_effects_again(self: ShardReplica, index: int, term: int, payload: bytes) -> None:
     if self.serving and term == self.pipeline.term:
-        apply_batch(self.keyspace, decode_batch(payload))
+        apply_batch(self, decode_batch(payload))
     ORIGINAL_APPLY(self, index, term, payload)
 
 

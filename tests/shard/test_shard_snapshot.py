@@ -7,7 +7,7 @@ import pytest
 from shard_harness import Bench
 
 from raftcache.commands.types import Delete, Set
-from raftcache.shard.snapshot import BLOCK_BYTES, END, ENTRIES, HEADER, KEYS_PER_STEP, SnapshotBlocks
+from raftcache.shard.snapshot import BLOCK_BYTES, END, ENTRIES, FORMAT, HEADER, KEYS_PER_STEP, SnapshotBlocks
 
 
 def loaded() -> Bench:
@@ -123,7 +123,7 @@ def damaged(blocks: list[bytes]) -> dict[str, list[bytes]]:
         "no header": blocks[1:],
         "block lost": [blocks[0], blocks[-1]],
         "block twice": [blocks[0], blocks[1], blocks[1], blocks[-1]],
-        "other count": [encode([HEADER, 2, "7c1f", 1, 1, 0, [], 49]), *blocks[1:]],
+        "other count": [encode([HEADER, FORMAT, "7c1f", 1, 1, 0, [], 49]), *blocks[1:]],
         "more after the end": [*blocks, blocks[1]],
         "garbage": [blocks[0], b"\xc1"],
         "cut short": [blocks[0], blocks[1][:-1]],
@@ -131,7 +131,7 @@ def damaged(blocks: list[bytes]) -> dict[str, list[bytes]]:
         "empty array": [blocks[0], encode([])],
         "wrong types": [blocks[0], encode([ENTRIES, [["k", 1]]])],
         "other format": [encode([HEADER, 99, "7c1f", 1, 1, 0, [], 50]), *blocks[1:]],
-        "other shard": [encode([HEADER, 2, "beef", 1, 1, 0, [], 50]), *blocks[1:]],
+        "other shard": [encode([HEADER, FORMAT, "beef", 1, 1, 0, [], 50]), *blocks[1:]],
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 import pytest
 
@@ -10,6 +12,7 @@ from raftcache.store.effects import (
     LEADER_STARTED,
     PUT,
     REMOVE,
+    REPLY,
     Batch,
     UnknownEffect,
     apply_batch,
@@ -19,6 +22,17 @@ from raftcache.store.effects import (
 from raftcache.store.entry import Entry
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
+from raftcache.store.replies import Replies
+
+
+class TwoTables(NamedTuple):
+    keyspace: Keyspace
+    replies: Replies
+
+
+def tables_of() -> TwoTables:
+    return TwoTables(Keyspace(MemoryBudget()), Replies(MemoryBudget()))
+
 
 EFFECTS = [(LEADER_STARTED, "n0"), (PUT, b"k", b"v", 1, 99, 7), (PUT, b"l", b"", 0, 0, 7), (REMOVE, b"l")]
 
@@ -32,15 +46,27 @@ def test_a_batch_on_the_wire_is_the_documented_array() -> None:
 
 
 def test_applying_gives_each_put_its_own_seq() -> None:
-    keyspace = Keyspace(MemoryBudget())
-    apply_batch(keyspace, Batch(3, 10, 0, EFFECTS))
+    tables = tables_of()
+    keyspace = tables.keyspace
+    apply_batch(tables, Batch(3, 10, 0, EFFECTS))
     assert keyspace.all_keys() == [b"k"]
     assert keyspace.get(b"k") == Entry(b"v", 1, 99, 7, 3, 11)
 
 
+def test_a_reply_record_is_written_and_forgotten() -> None:
+    tables = tables_of()
+    apply_batch(tables, Batch(3, 10, 0, [(PUT, b"k", b"v", 1, 0, 7), (REPLY, b"7:id", b"record", 99, 7)]))
+    assert tables.replies.get(b"7:id") == Entry(b"record", 0, 99, 7, 3, 11)
+    assert tables.keyspace.all_keys() == [b"k"] and tables.replies.count(7) == 1
+    apply_batch(tables, Batch(3, 12, 0, [(REPLY, b"7:id"), (REPLY, b"7:never")]))
+    assert tables.replies.get(b"7:id") is None and tables.replies.count(7) == 0
+    assert tables.keyspace.all_keys() == [b"k"]
+
+
 def test_a_remove_of_a_missing_key_applies() -> None:
-    keyspace = Keyspace(MemoryBudget())
-    apply_batch(keyspace, Batch(3, 1, 0, [(REMOVE, b"k")]))
+    tables = tables_of()
+    keyspace = tables.keyspace
+    apply_batch(tables, Batch(3, 1, 0, [(REMOVE, b"k")]))
     assert len(keyspace) == 0
 
 

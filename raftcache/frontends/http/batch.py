@@ -33,6 +33,7 @@ from raftcache.errors import InternalError, InvalidKey, TooManyKeys, ValueTooLar
 from raftcache.frontends.http import values
 from raftcache.frontends.http.context import FrontEnd
 from raftcache.frontends.http.errors import decode_json, error_detail
+from raftcache.frontends.http.intake import no_idempotency_key
 from raftcache.frontends.http.routes import (
     BATCH_BODY_LIMIT_BYTES,
     BODY_ERRORS,
@@ -77,6 +78,7 @@ async def get_many(front: FrontEnd, request: web.Request) -> web.Response:
 
 async def set_many(front: FrontEnd, request: web.Request) -> web.Response:
     """Write many keys."""
+    no_idempotency_key(request)
     deadline = front.deadline(request)
     asked = decode_json(_set_body, await front.read_body(request, BATCH_BODY_LIMIT_BYTES))
     _check(front, asked.namespace, "items", asked.items)
@@ -92,6 +94,7 @@ async def set_many(front: FrontEnd, request: web.Request) -> web.Response:
 
 async def delete_many(front: FrontEnd, request: web.Request) -> web.Response:
     """Delete many keys."""
+    no_idempotency_key(request)
     deadline = front.deadline(request)
     asked = decode_json(_delete_body, await front.read_body(request, BATCH_BODY_LIMIT_BYTES))
     _check(front, asked.namespace, "keys", asked.keys)

@@ -10,9 +10,10 @@ from raftcache.commands.types import JSON, RAW, Delete, Set, Value, Written
 from raftcache.frontends.http import values
 from raftcache.frontends.http.context import FrontEnd
 from raftcache.frontends.http.errors import JSON_TYPE, decode_json
-from raftcache.frontends.http.intake import OCTETS, brings_octets, path_key, query, wants_octets
+from raftcache.frontends.http.intake import OCTETS, brings_octets, idempotency_key, path_key, query, wants_octets
 from raftcache.frontends.http.routes import (
     BODY_ERRORS,
+    KEYED_ERRORS,
     PUT_BODY_LIMIT_BYTES,
     READ_ERRORS,
     REPLICA_ERRORS,
@@ -71,14 +72,14 @@ def _octets(value: bytes, found: Value, headers: dict[str, str]) -> web.Response
 async def put(front: FrontEnd, request: web.Request) -> web.Response:
     """Write one key."""
     key = front.full_key(*path_key(request))
-    deadline = front.deadline(request)
+    deadline, idempotency = front.deadline(request), idempotency_key(request)
     body = await front.read_body(request, PUT_BODY_LIMIT_BYTES)
     if brings_octets(request):
-        command = _set(key, values.checked_value(body), RAW, query(request, SetOptions))
+        command = _set(key, values.checked_value(body), RAW, query(request, SetOptions), idempotency)
     else:
         query(request, NoQuery)
         asked = decode_json(_put_body, body)
-        command = _set(key, values.stored_json(asked.value), JSON, asked)
+        command = _set(key, values.stored_json(asked.value), JSON, asked, idempotency)
     done = await front.ask(command, deadline, Written)
     if not done.written:
         return _refused(done)
@@ -86,16 +87,17 @@ async def put(front: FrontEnd, request: web.Request) -> web.Response:
     return json_answer(Stored(True, str(done.version), expires, level), 201)
 
 
-def _set(key: bytes, value: bytes, flag: int, asked: SetOptions) -> Set:
+def _set(key: bytes, value: bytes, flag: int, asked: SetOptions, idempotency: bytes | None) -> Set:
     ttl, if_version = values.ttl_ms(asked.ttl_seconds), values.version(asked.if_version)
-    return Set(key, value, flag, ttl, if_version, asked.if_absent, values.ack_level(asked.durability))
+    return Set(key, value, flag, ttl, if_version, asked.if_absent, values.ack_level(asked.durability), idempotency)
 
 
 async def delete(front: FrontEnd, request: web.Request) -> web.Response:
     """Delete one key; where nothing was there, that is as good."""
     asked = query(request, DeleteQuery)
     if_version = values.version(asked.if_version)
-    command = Delete(front.full_key(*path_key(request)), if_version, values.ack_level(asked.durability))
+    key, ack = front.full_key(*path_key(request)), values.ack_level(asked.durability)
+    command = Delete(key, if_version, ack, idempotency_key(request))
     done = await front.ask(command, front.deadline(request), Written)
     if if_version is not None and not done.written:
         return _refused(done)
@@ -131,7 +133,8 @@ ROUTES = (
         "Write one key",
         put,
         {201: Answered("Written.", Stored), 409: _REFUSED},
-        WRITE_ERRORS + BODY_ERRORS,
+        WRITE_ERRORS + BODY_ERRORS + KEYED_ERRORS,
+        keyed=True,
         body=PutBody,
         octets_query=SetOptions,
         body_limit_bytes=PUT_BODY_LIMIT_BYTES,
@@ -142,7 +145,8 @@ ROUTES = (
         "Delete one key",
         delete,
         {204: Answered("Nothing is there any more.", None, (VERSION_HEADER, DURABILITY_HEADER)), 409: _REFUSED},
-        WRITE_ERRORS,
+        WRITE_ERRORS + KEYED_ERRORS,
+        keyed=True,
         query=DeleteQuery,
     ),
 )

@@ -10,8 +10,10 @@ from raftcache.errors import NotAnInteger
 from raftcache.frontends.http import values
 from raftcache.frontends.http.context import FrontEnd
 from raftcache.frontends.http.errors import decode_json
+from raftcache.frontends.http.intake import idempotency_key
 from raftcache.frontends.http.routes import (
     BODY_ERRORS,
+    KEYED_ERRORS,
     SMALL_BODY_LIMIT_BYTES,
     WRITE_ERRORS,
     Answered,
@@ -29,7 +31,7 @@ async def incr(front: FrontEnd, request: web.Request) -> web.Response:
     deadline = front.deadline(request)
     asked = decode_json(_incr_body, await front.read_body(request, SMALL_BODY_LIMIT_BYTES))
     key, ttl_ms = front.full_key(asked.namespace, asked.key.encode()), values.ttl_ms(asked.ttl_seconds)
-    command = Incr(key, asked.delta, ttl_ms, values.ack_level(asked.durability))
+    command = Incr(key, asked.delta, ttl_ms, values.ack_level(asked.durability), idempotency_key(request))
     done = await front.ask(command, deadline, Counted)
     return json_answer(CountedAnswer(done.value, str(done.version), values.DURABILITY_NAMES[done.ack]))
 
@@ -39,8 +41,8 @@ async def expire(front: FrontEnd, request: web.Request) -> web.Response:
     deadline = front.deadline(request)
     asked = decode_json(_expire_body, await front.read_body(request, SMALL_BODY_LIMIT_BYTES))
     key, ack = front.full_key(asked.namespace, asked.key.encode()), values.ack_level(asked.durability)
-    ttl_ms = values.ttl_ms(asked.ttl_seconds)
-    command = Persist(key, ack) if ttl_ms is None else Expire(key, ttl_ms, ack)
+    ttl_ms, idempotency = values.ttl_ms(asked.ttl_seconds), idempotency_key(request)
+    command = Persist(key, ack, idempotency) if ttl_ms is None else Expire(key, ttl_ms, ack, idempotency)
     done = await front.ask(command, deadline, Written)
     return json_answer(ExpireAnswer(done.written, str(done.version), values.DURABILITY_NAMES[done.ack]))
 
@@ -52,7 +54,8 @@ ROUTES = (
         "Add to a counter",
         incr,
         {200: Answered("The counter after the addition.", CountedAnswer)},
-        (*WRITE_ERRORS, *BODY_ERRORS, NotAnInteger),
+        (*WRITE_ERRORS, *BODY_ERRORS, *KEYED_ERRORS, NotAnInteger),
+        keyed=True,
         body=IncrBody,
         body_limit_bytes=SMALL_BODY_LIMIT_BYTES,
     ),
@@ -62,7 +65,8 @@ ROUTES = (
         "Change a key's time to live",
         expire,
         {200: Answered("Applied, or nothing was there.", ExpireAnswer)},
-        WRITE_ERRORS + BODY_ERRORS,
+        WRITE_ERRORS + BODY_ERRORS + KEYED_ERRORS,
+        keyed=True,
         body=ExpireBody,
         body_limit_bytes=SMALL_BODY_LIMIT_BYTES,
     ),

@@ -13,13 +13,14 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 import msgspec
 from aiohttp import web
 
+from raftcache.commands.types import IDEMPOTENCY_KEY_LIMIT_BYTES
 from raftcache.errors import BadRequest
 from raftcache.frontends.http.errors import explain
 from raftcache.frontends.http.types import TIMEOUT_DEFAULT_MS, TIMEOUT_LIMIT_MS, Input
 
 Q = TypeVar("Q", bound=Input)
 
-TIMEOUT_HEADER = "Raftcache-Timeout-Ms"
+TIMEOUT_HEADER, IDEMPOTENCY_HEADER = "Raftcache-Timeout-Ms", "Idempotency-Key"
 OCTETS = "application/octet-stream"
 QUERY_FIELDS_LIMIT = 16
 _BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -128,6 +129,29 @@ def timeout_seconds(request: web.Request) -> float:
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= TIMEOUT_LIMIT_MS):
         raise BadRequest(f"header {TIMEOUT_HEADER}: {text!r:.80} is not a whole number from 1 to {TIMEOUT_LIMIT_MS}")
     return int(text) / 1000
+
+
+def idempotency_key(request: web.Request) -> bytes | None:
+    """The key in the header Idempotency-Key. Raises BadRequest."""
+    texts = request.headers.getall(IDEMPOTENCY_HEADER, ())
+    if not texts:
+        return None
+    if len(texts) > 1:
+        raise BadRequest(f"header {IDEMPOTENCY_HEADER} is given more than once")
+    text = texts[0]
+    if not (text.isascii() and text.isprintable() and 1 <= len(text) <= IDEMPOTENCY_KEY_LIMIT_BYTES):
+        raise BadRequest(
+            f"header {IDEMPOTENCY_HEADER}: {text!r:.80} has {len(text)} characters: it must be 1 to "
+            f"{IDEMPOTENCY_KEY_LIMIT_BYTES} printable ASCII characters"
+        )
+    return text.encode()
+
+
+def no_idempotency_key(request: web.Request) -> None:
+    """Refuse what only single-key writes take. Raises BadRequest."""
+    text = request.headers.get(IDEMPOTENCY_HEADER)
+    if text is not None:
+        raise BadRequest(f"header {IDEMPOTENCY_HEADER}: {text!r:.80} was given; only writes of a single key take one")
 
 
 def wants_octets(request: web.Request) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from raftcache import __version__
+from raftcache.commands.types import IDEMPOTENCY_KEY_LIMIT_BYTES
 from raftcache.errors import BY_CODE
 from raftcache.frontends.http.errors import JSON_TYPE
-from raftcache.frontends.http.intake import OCTETS, TIMEOUT_HEADER
+from raftcache.frontends.http.intake import IDEMPOTENCY_HEADER, OCTETS, TIMEOUT_HEADER
 from raftcache.frontends.http.routes import Answered, Route
 from raftcache.frontends.http.types import (
     TIMEOUT_DEFAULT_MS,
@@ -20,6 +21,7 @@ from raftcache.frontends.http.types import (
     NamespaceName,
     VersionText,
 )
+from raftcache.store.replies import REPLY_TTL_MS
 
 _REFERENCE = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"{(\w+)}")
@@ -30,6 +32,19 @@ _TIMEOUT_PARAMETER = {
     "required": False,
     "description": "Milliseconds that this request may take.",
     "schema": {"type": "integer", "minimum": 1, "maximum": TIMEOUT_LIMIT_MS, "default": TIMEOUT_DEFAULT_MS},
+}
+_IDEMPOTENCY_PARAMETER = {
+    "name": IDEMPOTENCY_HEADER,
+    "in": "header",
+    "required": False,
+    "description": "Of several writes with the same key, within a namespace, only the first is executed, and all are "
+    f"answered as it was; kept for {REPLY_TTL_MS // 60_000} minutes. Another write under the same key is an error.",
+    "schema": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": IDEMPOTENCY_KEY_LIMIT_BYTES,
+        "pattern": "^[!-~]([ -~]*[!-~])?$",
+    },
 }
 _KEY_PARAMETER = {
     "name": "key",
@@ -90,6 +105,8 @@ def _parameters(route: Route, components: dict[str, Any]) -> list[dict[str, Any]
         parameters += _query_parameters(kind, components, note)
     if route.timed:
         parameters.append(_TIMEOUT_PARAMETER)
+    if route.keyed:
+        parameters.append(_IDEMPOTENCY_PARAMETER)
     return parameters
 
 

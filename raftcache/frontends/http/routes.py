@@ -12,6 +12,7 @@ from aiohttp import web
 from raftcache.commands.types import VALUE_LIMIT_BYTES
 from raftcache.errors import (
     BadRequest,
+    IdempotencyMismatch,
     InternalError,
     LevelTooLow,
     LossWindowFull,
@@ -20,6 +21,7 @@ from raftcache.errors import (
     OutcomeUnknown,
     Overloaded,
     RaftcacheError,
+    RepliesFull,
     TooStale,
     UnknownNamespace,
     ValueTooLarge,
@@ -42,6 +44,7 @@ READ_ERRORS: Errors = (*BOUNDED_ERRORS, UnknownNamespace, LevelTooLow, NoLeader,
 REPLICA_ERRORS: Errors = (TooStale, VersionLost)
 WRITE_ERRORS: Errors = (*READ_ERRORS, MemoryFull, LossWindowFull)
 BODY_ERRORS: Errors = (ValueTooLarge,)
+KEYED_ERRORS: Errors = (IdempotencyMismatch, RepliesFull)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Route:
 
     `errors` adds their statuses, each answered as `ErrorAnswer`. `bounded` is false where operators look in:
     those calls are served under overload too. `timed`: heeds the Raftcache-Timeout-Ms header.
+    `keyed`: takes an Idempotency-Key header.
     """
 
     method: str
@@ -78,6 +82,7 @@ class Route:
     body_limit_bytes: int = 0
     timed: bool = True
     bounded: bool = True
+    keyed: bool = False
     statuses: frozenset[int] = field(init=False)
 
     @property
