@@ -1,4 +1,4 @@
-"""The simulation sweep: 200 seeds of 60 virtual seconds with every fault, in parts that run side by side."""
+"""The simulation sweep: 200 seeds of 40 virtual seconds with every fault, in parts that run side by side."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import pytest
 from raftcache.testing.simulation import run_seed
 
 SEEDS, PARTS = 200, 40
+SECONDS = 40.0
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_promise_holds(part: int) -> None:
-    results = [run_seed(seed) for seed in range(part, SEEDS, PARTS)]
+    results = [run_seed(seed, SECONDS) for seed in range(part, SEEDS, PARTS)]
     broken = {result.seed: result.violation for result in results if result.violation}
     assert not broken
 
@@ -27,4 +28,4 @@ def test_seeds_that_once_broke_a_promise(seed: int) -> None:
 
 def test_writes_that_were_acknowledged_are_lost_and_reported_in_some_runs() -> None:
     """Receipts and the lost-write report are judged in every run; one in which nothing was lost shows little of it."""
-    assert any(run_seed(seed).lost_writes for seed in range(25))
+    assert any(run_seed(seed, SECONDS).lost_writes for seed in range(25))

@@ -1,4 +1,4 @@
-"""Faults aimed at leases, beside every other fault, with clocks as wrong as leases allow for: 40 seeds of 60 virtual
+"""Faults aimed at leases, beside every other fault, with clocks as wrong as leases allow for: 40 seeds of 40 virtual
 seconds. `scripts/sim --lease --seeds 1000` is the long sweep."""
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from raftcache.testing.plants import LEASE_PLANTS, planted
 from raftcache.testing.simulation import run_seed
 
 SEEDS, PARTS = 40, 10
+SECONDS = 40.0
 PLANT_WITHIN_SEEDS = 25
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_promise_holds(part: int) -> None:
-    results = [run_seed(seed, lease=True) for seed in range(part, SEEDS, PARTS)]
+    results = [run_seed(seed, SECONDS, lease=True) for seed in range(part, SEEDS, PARTS)]
     broken = {result.seed: result.violation for result in results if result.violation}
     assert not broken
     assert all(result.leases_used for result in results), "a run that proves nothing"

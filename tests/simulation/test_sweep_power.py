@@ -1,4 +1,4 @@
-"""Machines that lose power and disks that fail, beside every other fault: 60 seeds of 60 virtual seconds.
+"""Machines that lose power and disks that fail, beside every other fault: 60 seeds of 40 virtual seconds.
 
 `scripts/sim --power --seeds 1000` is the long sweep.
 """
@@ -11,12 +11,13 @@ from raftcache.testing.plants import planted
 from raftcache.testing.simulation import run_seed
 
 SEEDS, PARTS = 60, 20
+SECONDS = 40.0
 PLANT_WITHIN_SEEDS = 25
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_promise_holds(part: int) -> None:
-    results = [run_seed(seed, power=True) for seed in range(part, SEEDS, PARTS)]
+    results = [run_seed(seed, SECONDS, power=True) for seed in range(part, SEEDS, PARTS)]
     broken = {result.seed: result.violation for result in results if result.violation}
     assert not broken
     assert all(result.durable and result.power_losses for result in results), "a run that proves nothing"
