@@ -20,7 +20,8 @@ from raftcache.commands.types import JSON
 from raftcache.consensus.journal import MEMBERSHIP, NO_OP, REGULAR, unpack_members
 from raftcache.metadata.commands import decode_metadata_command
 from raftcache.metadata.state import METADATA_GROUP
-from raftcache.store.effects import LEADER_STARTED, PUT, REMOVE, Effect, decode_batch
+from raftcache.shard.policies import point_of
+from raftcache.store.effects import LEADER_STARTED, POLICY_POINT, PUT, REMOVE, Effect, decode_batch
 from raftcache.wal.api import Entry
 
 _decode_pair = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw]).decode
@@ -76,6 +77,10 @@ def _effect(effect: Effect) -> dict[str, Any]:
         return {"effect": "put", "key": text(key), **sizes}
     if code == REMOVE:
         return {"effect": "remove", "key": text(effect[1])}
+    if code == POLICY_POINT:
+        point = point_of(effect)
+        changed = [_readable(namespace) for namespace in point.changed]
+        return {"effect": "policy_point", "epoch": point.epoch, "changed": changed, "removed": list(point.removed)}
     if code == LEADER_STARTED:
         return {"effect": "leader_started", "node": effect[1]}
     return {"effect": f"code {code}", "fields": len(effect) - 1}

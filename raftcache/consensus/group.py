@@ -82,6 +82,7 @@ class Group:
         self._clock_before: Any = None
         self._outbox: list[tuple[str, Message]] = []
         self._leading_term: int | None = None
+        self._elected_at = 0.0
         self._gained = self._send_soon = False
         self._barriers: deque[tuple[int, Callable[[bool], None]]] = deque()
         self.vitals, self.transfer = Vitals(self), Transfer(self)
@@ -178,6 +179,14 @@ class Group:
         if self._leading_term is None or self.transfer.active:
             return False
         return not self.voters or self.runtime.now() - self.replication.quorum_at < self.settings.fallback
+
+    @property
+    def alone_from_s(self) -> float:
+        """At the leader: from when on, by the runtime's clock, no earlier leader can be serving any more.
+
+        An earlier one counts its fallback time from what a quorum answered before it elected this leader.
+        """
+        return self._elected_at + self.settings.fallback_elsewhere
 
     def is_majority(self, members: set[MemberId]) -> bool:
         """Whether `members`, all of them in force, are more than half."""
@@ -450,6 +459,7 @@ class Group:
         lost, before anything else is applied, and later when it is gained."""
         if new == LEADER:
             self._gained = True
+            self._elected_at = self.runtime.now()
             self.vitals.leadership_gained()
             self.syncing.leadership_gained()
             self.elections_won += 1

@@ -46,6 +46,9 @@ SHARD_GAUGES = (
     ("raftcache_speculative_writes", "Writes executed and not yet committed.", lambda r: r.pipeline.writes),
     ("raftcache_speculative_bytes", "Their undo images and effects.", lambda r: r.pipeline.held_bytes),
     ("raftcache_waiting_commands", "Commands that wait for a commit.", lambda r: r.pipeline.waiting),
+    ("raftcache_policy_epoch", "The epoch whose policies the shard follows.", lambda r: r.policies.applied.epoch),
+    ("raftcache_policy_points_pending", "Policy points not yet committed.", lambda r: r.policies.pending),
+    ("raftcache_policy_waiters", "Changes of policy that wait to be confirmed.", lambda r: r.policy_waiters),
 )
 SHARD_COUNTERS = (
     ("raftcache_keyspace_hits", "Reads that found their key.", lambda r: r.stats.hits),

@@ -4,6 +4,7 @@
 |---|---|---|
 | `execute` | `[shard id, epoch, command]` | a reply of `commands.types` |
 | `watch` | `metadata.watch.WatchRequest` | `WatchAnswer` |
+| `policy` | `[shard id, epoch]` | empty, once the shard follows the policies of that epoch, see `following` |
 | `metadata` | a metadata command | `Applied` |
 | `init_cluster` | JSON: cluster_id, nodes, shards, replicas, namespaces | JSON `{"epoch"}` |
 | `cluster` | empty | JSON, the body of `GET /v1/cluster`, with `ready` and `reason` |
@@ -28,6 +29,7 @@ from raftcache.metadata.submitting import serve_metadata
 from raftcache.metadata.watch import WatchHub
 from raftcache.net.rpc_server import RpcCall
 from raftcache.node.core import NodeCore
+from raftcache.node.following import serve_policy
 from raftcache.node.snapshots import SnapshotBody, take_snapshots
 from raftcache.node.status import cluster_document, readiness
 from raftcache.routing.bootstrap import plan_cluster
@@ -82,6 +84,7 @@ class NodeMethods:
         return {
             "execute": self._execute,
             "watch": self._watch,
+            "policy": self._policy,
             "metadata": self._metadata,
             "init_cluster": self._init_cluster,
             "cluster": self._cluster,
@@ -103,6 +106,9 @@ class NodeMethods:
 
     def _watch(self, call: RpcCall) -> None:
         self._hub.serve(call.body, call.deadline, lambda answer: _answer(call, answer))
+
+    def _policy(self, call: RpcCall) -> None:
+        serve_policy(self._core, call.body, call.deadline, lambda answer: _answer(call, answer))
 
     def _metadata(self, call: RpcCall) -> None:
         serve_metadata(self._core.metadata, call.body, lambda answer: _answer(call, answer))

@@ -20,6 +20,10 @@ class ShardGroup(Protocol):
         """Whether this replica leads and a quorum has confirmed it within the fallback time."""
 
     @property
+    def alone_from_s(self) -> float:
+        """At the leader: from when on, by `Runtime.now`, no earlier leader can be serving any more."""
+
+    @property
     def on_disk(self) -> bool:
         """Whether a quorum can keep anything over a loss of power."""
 

@@ -172,6 +172,20 @@ class Pipeline:
         if not self._scheduled:
             self._schedule()
 
+    def record_point(self, effect: Effect, effect_bytes: int) -> None:
+        """Add a policy point, as the first effect of a batch. It changes no key, so there is nothing to undo here."""
+        if self._open.effects:
+            self._seal()
+        batch = self._open
+        batch.effects.append(effect)
+        batch.effect_bytes += effect_bytes
+        batch.held_bytes += effect_bytes
+        self.held_bytes += effect_bytes
+        self._budget.used_bytes += effect_bytes
+        self.writes += 1
+        if not self._scheduled:
+            self._schedule()
+
     def acknowledged(self, namespace_id: int, key: bytes, seq: int, size_bytes: int) -> None:
         """The effect just recorded is a write that is answered before its batch commits."""
         self._open.acked.append(AckedWrite(namespace_id, key, seq, size_bytes, self._runtime.now()))

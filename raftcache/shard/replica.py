@@ -7,6 +7,9 @@ synced on a quorum, everything earlier is applied and all earlier terms are clos
 forgotten and its waiters answered. Any other batch is applied from its bytes: on followers, on a new leader until
 it serves, and on a deposed one, whose own batches may commit under its successor after it has undone them.
 
+**Policies** come with the log (`policies`); a leader brings in what its node knows (`following`), the first of it
+before it serves.
+
 **Losing leadership** by whatever cause first undoes everything speculative and then answers who waits; from there
 on the replica is a follower with exactly the committed state.
 """
@@ -24,11 +27,13 @@ from raftcache.commands.types import Command, Failure, Multi, MultiDelete, Multi
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
 from raftcache.shard.executor import DURABLE, PRIMARY, Answer, Executor
+from raftcache.shard.following import Confirmed, PolicyFollower
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.handlers import HANDLERS, Handler
 from raftcache.shard.history import History
 from raftcache.shard.multi import Gather
 from raftcache.shard.pipeline import Pipeline, deliver, release_waiters
+from raftcache.shard.policies import Policies, has_point
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.sweep import Sweeper
 from raftcache.shard.timebase import ShardTime
@@ -43,8 +48,8 @@ logger = logging.getLogger(__name__)
 class ShardReplica:
     """Implements `consensus.api.StateMachine`. `attach` its group before that starts.
 
-    `namespaces` gives the policies as this node knows them, `owns` tells whether a key's slot is the shard's, and
-    `on_serving(term)` is called whenever this replica begins to serve as the leader.
+    `namespaces` gives the policies as this node knows them, which a leader brings into the log, `owns` tells whether a
+    key's slot is the shard's, and `on_serving(term)` is called whenever this replica begins to serve as the leader.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class ShardReplica:
         self.keyspace = Keyspace(budget, self._trash.add)
         self._budget = budget
         self._on_serving = on_serving
+        self.policies = Policies()
         self._starting_term = self._started_index = 0
         self._group: ShardGroup | None = None
         self._leads_now: Callable[[], bool] = lambda: False
@@ -74,8 +80,9 @@ class ShardReplica:
         now_ms = self._time.now_ms
         self.pipeline = Pipeline(runtime, self.keyspace, budget, self.stats, now_ms, self._broken)
         self._executor = Executor(
-            shard_id, self.keyspace, budget, self.pipeline, self.stats, namespaces, owns, now_ms, self._on_disk
+            shard_id, self.keyspace, budget, self.pipeline, self.stats, self.policies, owns, now_ms, self._on_disk
         )
+        self._follower = PolicyFollower(runtime, self.policies, namespaces, self._executor.follow)
         self._sweeper = Sweeper(runtime, self._executor)
 
     def attach(self, group: ShardGroup) -> None:
@@ -87,7 +94,7 @@ class ShardReplica:
         """Execute a command. `reply` is called exactly once, now or later; errors are `Failure` replies."""
         if not self.serving or not self._leads_now():
             self.stats.rejected[NotLeader.code] += 1
-            deliver(reply, self._not_leader())
+            deliver(reply, failure_of(self._not_leader()))
             return
         handler = HANDLERS.get(type(command))
         if handler is None:
@@ -99,6 +106,23 @@ class ShardReplica:
         else:
             deliver(reply, answer)
 
+    def policies_changed(self) -> None:
+        """This node knows newer namespaces; a leader brings them into the log."""
+        self._follower.look()
+
+    @property
+    def policy_waiters(self) -> int:
+        """Changes of policy that wait for this leader to confirm them."""
+        return self._follower.waiting
+
+    def confirm_policies(self, epoch: int, deadline: float, reply: Confirmed) -> None:
+        """Call `reply` once, when every write from then on obeys the policies of the metadata's `epoch` or newer ones;
+        with NotLeader or Overloaded where this replica cannot tell. Who waits beyond `deadline` may be forgotten."""
+        if self.serving:
+            self._follower.confirm(epoch, deadline, reply)
+        else:
+            reply(self._not_leader())
+
     def apply(self, index: int, term: int, payload: bytes) -> None:
         """Take in what was committed at `index`: its effects, or, if they are this leadership's own, that it was."""
         if self.serving and term == self.pipeline.term:
@@ -107,6 +131,7 @@ class ShardReplica:
         batch = decode_batch(payload)
         self.history.advance(batch, term)
         apply_batch(self.keyspace, batch)
+        self.policies.apply(batch)
         self._count(batch)
         if term == self._starting_term:
             self._started_index = self._started_index or index
@@ -136,13 +161,14 @@ class ShardReplica:
             return
         self.serving = False
         self._sweeper.stop()
-        batches = self.pipeline.abandon()
-        self.pipeline.dismiss(batches, self._not_leader())
+        batches, error = self.pipeline.abandon(), self._not_leader()
+        self._follower.stop(error)
+        self.pipeline.dismiss(batches, failure_of(error))
 
     def snapshot_blocks(self) -> Iterator[bytes]:
         """The committed state as of the last `apply`: the cut is made now, the blocks as they are pulled."""
         cut = self.keyspace.cut(self.pipeline.undo_records())
-        return snapshot.SnapshotBlocks(self.shard_id, self.history, cut)
+        return snapshot.SnapshotBlocks(self.shard_id, self.history, cut, self.policies.applied)
 
     def prepare_restore(self, blocks: Iterable[bytes]) -> snapshot.Prepared:
         """Build a state from snapshot blocks, off the loop. Raises ValueError."""
@@ -158,12 +184,13 @@ class ShardReplica:
         assert not self.serving, "a snapshot for a leader"
         self.keyspace.adopt(prepared.keyspace)
         self.history = prepared.history
+        self.policies.install(prepared.namespaces)
 
     def digest(self) -> str:
         """A fingerprint of the committed state, equal on replicas that applied the same. Slow: for tests."""
         cut = self.keyspace.cut(self.pipeline.undo_records())
         try:
-            return snapshot.digest(self.history, cut.rows())
+            return snapshot.digest(self.history, cut.rows(), self.policies.applied)
         finally:
             cut.close()
 
@@ -201,6 +228,9 @@ class ShardReplica:
         batch = Batch(term, pending.first_seq, pending.time_ms, pending.effects)
         self.history.advance(batch, term)
         self._count(batch)
+        if has_point(batch):
+            self.policies.committed()
+            self._follower.look()
         release_waiters(pending)
 
     def _count(self, batch: Batch) -> None:
@@ -213,6 +243,7 @@ class ShardReplica:
         self._time.start(max(self.history.time_ms, group.median_wall_ms()))
         self.pipeline.start(group, term, self.history.seq + 1)
         self._executor.start(term, self.history.seq)
+        self._follower.start(group)
         self.serving = True
         self._sweeper.start()
         self._on_serving(term)
@@ -224,16 +255,15 @@ class ShardReplica:
             self.leadership_lost(term)
             self._require_group().step_down(reason)
 
-    def _not_leader(self) -> Failure:
+    def _not_leader(self) -> NotLeader:
         group = self._group
         leader = None if group is None or group.leader == self.node_id else group.leader
         term = 0 if group is None else group.term
-        error = NotLeader(f"this replica does not lead shard {self.shard_id}", leader=leader, term=term)
-        return Failure(error.code, error.message, error.details)
+        return NotLeader(f"this replica does not lead shard {self.shard_id}", leader=leader, term=term)
 
     def _refused(self, error: RaftcacheError) -> Failure:
         self.stats.rejected[error.code] += 1
-        return Failure(error.code, error.message, error.details)
+        return failure_of(error)
 
     def _on_disk(self) -> bool:
         return self._require_group().on_disk
@@ -241,6 +271,11 @@ class ShardReplica:
     def _require_group(self) -> ShardGroup:
         assert self._group is not None, "attach a group first"
         return self._group
+
+
+def failure_of(error: RaftcacheError) -> Failure:
+    """An error in place of a reply."""
+    return Failure(error.code, error.message, error.details)
 
 
 def _items(command: Any) -> tuple[Any, ...]:

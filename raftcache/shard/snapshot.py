@@ -4,6 +4,7 @@ Blocks are msgpack arrays that start with their kind, in this order:
 
     HEADER   [0, format, shard_id, term, seq, time_ms, [[closed term, last committed seq], ...], keys]   once, first
     ENTRIES  [1, [[key, [value, flag, expires_ms, namespace_id, term, seq]], ...]]                       any number
+    POLICIES [4, epoch, [namespace, ...]]    as maps, under one epoch                             any number, after it
     END      [2, keys]                                                                                   once, last
 
 The small side tables come first, with the number of keys, so that whoever restores can tell how far it has come; the
@@ -20,16 +21,19 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from raftcache.commands.policy import Namespace, Namespaces
 from raftcache.shard.history import History
+from raftcache.shard.policies import NO_NAMESPACES
 from raftcache.store.entry import Entry
 from raftcache.store.keyspace import Cut, Keyspace, Row
 from raftcache.store.memory import MemoryBudget
 
-HEADER, ENTRIES, END = 0, 1, 2
-FORMAT = 2
+HEADER, ENTRIES, END, POLICIES = 0, 1, 2, 4
+FORMAT = 3
 BLOCK_BYTES = 224 << 10
 KEYS_PER_STEP = 2048
 """A step that has looked at so many keys closes its block, be it empty."""
+NAMESPACES_PER_BLOCK = 512
 ROW_OVERHEAD_BYTES = 40
 DIGEST_BYTES = 16
 
@@ -37,6 +41,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_any = msgspec.msgpack.Decoder(list[Any]).decode
 _decode_header = msgspec.msgpack.Decoder(tuple[int, int, str, int, int, int, list[tuple[int, int]], int]).decode
 _decode_entries = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, Entry]]]).decode
+_decode_policies = msgspec.msgpack.Decoder(tuple[int, int, tuple[Namespace, ...]]).decode
 _decode_end = msgspec.msgpack.Decoder(tuple[int, int]).decode
 
 
@@ -49,15 +54,16 @@ class Prepared(NamedTuple):
 
     keyspace: Keyspace
     history: History
+    namespaces: Namespaces = NO_NAMESPACES
 
 
 class SnapshotBlocks(Iterator[bytes]):
     """The stream, of `keys` keys. Close it to abandon it; it closes itself at its end."""
 
-    def __init__(self, shard_id: str, history: History, cut: Cut) -> None:
+    def __init__(self, shard_id: str, history: History, cut: Cut, namespaces: Namespaces = NO_NAMESPACES) -> None:
         self.keys = cut.count
         self._cut = cut
-        self._blocks = _blocks(header_block(shard_id, history, cut.count), cut)
+        self._blocks = _blocks(header_block(shard_id, history, cut.count), namespaces, cut)
 
     def __next__(self) -> bytes:
         try:
@@ -73,7 +79,7 @@ class SnapshotBlocks(Iterator[bytes]):
 
 
 def header_block(shard_id: str, history: History, keys: int) -> bytes:
-    """The side tables, and how many keys follow."""
+    """The table of terms, and how many keys follow."""
     closed = list(history.closed.items())
     return _encode([HEADER, FORMAT, shard_id, history.term, history.seq, history.time_ms, closed, keys])
 
@@ -102,7 +108,8 @@ def count_keys(shard_id: str, blocks: Iterable[bytes]) -> tuple[History, int]:
             if _kind(block) == END:
                 written = _decode_end(block)[1]
                 break
-            found += len(_decode_entries(block)[1])
+            if _kind(block) == ENTRIES:
+                found += len(_decode_entries(block)[1])
         if not found == written == keys or next(stream, None) is not None:
             raise ValueError(f"damaged snapshot of shard {shard_id}: {found} keys where {keys} were announced")
     except msgspec.MsgspecError as error:
@@ -110,9 +117,10 @@ def count_keys(shard_id: str, blocks: Iterable[bytes]) -> tuple[History, int]:
     return history, keys
 
 
-def digest(history: History, rows: Iterable[Row]) -> str:
+def digest(history: History, rows: Iterable[Row], namespaces: Namespaces = NO_NAMESPACES) -> str:
     """A fingerprint of a state that does not depend on the order of its keys: equal states, equal digests."""
     total = _fingerprint((history.term, history.seq, history.time_ms, sorted(history.closed.items())))
+    total += _fingerprint((namespaces.epoch, _sorted(namespaces)))
     for row in rows:
         total += _fingerprint(row)
     return f"{total % (1 << 8 * DIGEST_BYTES):0{2 * DIGEST_BYTES}x}"
@@ -122,8 +130,19 @@ def _fingerprint(part: Any) -> int:
     return int.from_bytes(blake2b(_encode(part), digest_size=DIGEST_BYTES).digest())
 
 
-def _blocks(header: bytes, cut: Cut) -> Generator[bytes, None, None]:
+def _sorted(namespaces: Namespaces) -> list[Namespace]:
+    return [namespace for _, namespace in sorted(namespaces.by_name.items())]
+
+
+def _policy_blocks(namespaces: Namespaces) -> Iterator[bytes]:
+    rows = _sorted(namespaces)
+    for start in range(0, len(rows), NAMESPACES_PER_BLOCK):
+        yield _encode((POLICIES, namespaces.epoch, rows[start : start + NAMESPACES_PER_BLOCK]))
+
+
+def _blocks(header: bytes, namespaces: Namespaces, cut: Cut) -> Generator[bytes, None, None]:
     yield header
+    yield from _policy_blocks(namespaces)
     block: list[Row] = []
     size_bytes = count = seen = 0
     while (rows := cut.read_page()) is not None:
@@ -144,15 +163,19 @@ def _blocks(header: bytes, cut: Cut) -> Generator[bytes, None, None]:
 
 def _prepare(shard_id: str, keyspace: Keyspace, blocks: Iterator[bytes], progress: Progress) -> Prepared:
     history, keys = _parse_header(shard_id, next(blocks, b""))
+    epoch, namespaces = 0, list[Namespace]()
     progress(0, keys)
     for block in blocks:
         kind = _kind(block)
         if kind == ENTRIES:
             keyspace.load(_decode_entries(block)[1])
             progress(len(keyspace), keys)
+        elif kind == POLICIES:
+            _, epoch, some = _decode_policies(block)
+            namespaces += some
         elif kind == END:
             _check_end(shard_id, _decode_end(block)[1], keys, keyspace, blocks)
-            return Prepared(keyspace, history)
+            return Prepared(keyspace, history, Namespaces(epoch, tuple(namespaces)))
         else:
             raise ValueError(f"damaged snapshot of shard {shard_id}: block of kind {kind!r}")
     raise ValueError(f"damaged snapshot of shard {shard_id}: it ends after {len(keyspace)} keys, without an end block")

@@ -5,7 +5,10 @@ A batch is one log entry, msgpack `[term, first_seq, time_ms, [effect, ...]]`; i
 
     PUT             [1, key, value, flag, expires_ms (0 = never), namespace_id]
     REMOVE          [2, key]
+    POLICY_POINT    [7, epoch, [namespace, ...] (created or changed, as maps), [name, ...] (removed)]
     LEADER_STARTED  [8, node_id]
+
+A policy point is the first effect of its batch, so nobody looks for one among a batch's writes.
 
 Replicas decide nothing: an effect means the same whenever and wherever it is applied. The list of codes is closed
 per version of the program. An effect that this version does not know is refused *before* it is proposed, since in
@@ -22,7 +25,7 @@ import msgspec
 from raftcache.store.entry import Entry
 from raftcache.store.keyspace import Keyspace
 
-PUT, REMOVE, LEADER_STARTED = 1, 2, 8
+PUT, REMOVE, POLICY_POINT, LEADER_STARTED = 1, 2, 7, 8
 
 Effect: TypeAlias = Sequence[Any]
 """An array `[code, ...]` as above: a tuple where it is made, a list where it was decoded."""
@@ -71,6 +74,11 @@ def require_known(effects: Sequence[Effect]) -> None:
         raise UnknownEffect(f"effect codes {sorted(unknown)} are not known to this version: {sorted(_APPLY)}")
 
 
+def effect_bytes(effect: Effect) -> int:
+    """What an effect takes in its batch."""
+    return len(_encode(effect))
+
+
 def apply_batch(keyspace: Keyspace, batch: Batch) -> None:
     """Apply a committed batch to a replica's keys."""
     term = batch.term
@@ -87,6 +95,10 @@ def _remove(keyspace: Keyspace, effect: Effect, term: int, seq: int) -> None:
     keyspace.remove(effect[1])
 
 
+def _policy_point(keyspace: Keyspace, effect: Effect, term: int, seq: int) -> None:
+    """Changes no key: `shard.policies` keeps the namespaces."""
+
+
 def _leader_started(keyspace: Keyspace, effect: Effect, term: int, seq: int) -> None:
     """Changes no key: the history of terms is what it is for."""
 
@@ -94,5 +106,6 @@ def _leader_started(keyspace: Keyspace, effect: Effect, term: int, seq: int) -> 
 _APPLY: dict[int, Callable[[Keyspace, Effect, int, int], None]] = {
     PUT: _put,
     REMOVE: _remove,
+    POLICY_POINT: _policy_point,
     LEADER_STARTED: _leader_started,
 }

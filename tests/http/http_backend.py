@@ -92,6 +92,9 @@ class FakeBackend:
         self.held: list[Callable[[], None]] | None = None
         self.commands: list[tuple[Command, float]] = []
         self.is_ready = (True, "")
+        self.refreshed = 0
+        self.refresh_error: RaftcacheError | None = None
+        self.unheard_of: list[str] = []
         self.replaced: list[tuple[str, str | None]] = []
         self._know(Namespace("default", 1))
         self._know(Namespace("safe", 2, ack=AckLevel.QUORUM))
@@ -114,6 +117,12 @@ class FakeBackend:
 
     def namespaces(self) -> Namespaces:
         return self._namespaces
+
+    def refresh_namespaces(self, deadline: float, done: Callable[[RaftcacheError | None], None]) -> None:
+        self.refreshed += 1
+        for name in self.unheard_of:
+            self._know(Namespace(name, len(self.policies) + 1))
+        done(self.refresh_error)
 
     def put_namespace(self, name: str, document: dict[str, Any], deadline: float, done: PolicyDone) -> None:
         if self.failing is not None:

@@ -104,6 +104,7 @@ class FakeGroup:
     on_disk: bool = True
     slow_disk: bool = False
     durable_index: int = 0
+    alone_from_s: float = 0.0
     wished: set[int] = field(default_factory=set)
 
     def leads_now(self) -> bool:
@@ -177,11 +178,13 @@ class Bench:
         replica: type[ShardReplica] = ShardReplica,
         policies: Namespaces = POLICIES,
         node_id: str = "n0",
+        founded: bool = True,
     ) -> None:
+        """`founded`: it follows the policies already, by a snapshot that everybody started from."""
         self.runtime = VirtualRuntime()
         self.group = FakeGroup(self.runtime)
         self.budget = MemoryBudget(limit_bytes)
-        self.policies = policies
+        self.policies = self.first_policies = policies
         self.foreign_keys: set[bytes] = set()
         self.served: list[int] = []
         self.replica = replica(
@@ -193,6 +196,8 @@ class Bench:
             lambda key: key not in self.foreign_keys,
             self.served.append,
         )
+        if founded:
+            self.replica.policies.install(policies)
         machine: StateMachine = self.replica
         self.group.machine = machine
         self.replica.attach(self.group)
@@ -208,6 +213,12 @@ class Bench:
         replies: list[Reply] = []
         self.replica.submit(command, replies.append)
         return replies
+
+    def follow(self, policies: Namespaces) -> Bench:
+        """The node hears of other policies; the point that follows is not yet proposed."""
+        self.policies = policies
+        self.replica.policies_changed()
+        return self
 
     def settle(self) -> None:
         """Propose and commit until nothing is left."""
@@ -228,7 +239,8 @@ class Bench:
 
 def follower_of(bench: Bench) -> Bench:
     """A replica that applied exactly what `bench`'s group has committed."""
-    other = Bench(policies=bench.policies, node_id="n1")
+    other = Bench(policies=bench.first_policies, node_id="n1")
+    other.policies = bench.policies
     other.group.log = list(bench.group.log)
     other.group.commit(bench.group.applied)
     return other
