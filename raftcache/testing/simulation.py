@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from raftcache.config import Fsync
-from raftcache.testing import checks
+from raftcache.testing import checks, policy_check
 from raftcache.testing.checks import Oracle, Violation
 from raftcache.testing.cluster import ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.faults import Nemesis
@@ -31,6 +31,9 @@ QUIET_S = 12.0
 
 WHOLE_S = 20.0
 """How long the controller may take to bring all memberships to what is wanted."""
+
+POLICY_S = 12.0
+"""How long a change of policy may take to be confirmed after that."""
 
 MIN_COMMITS = 200
 MIN_LEADER_CHANGES = 3
@@ -51,6 +54,8 @@ class RunResult:
     power_losses: int
     majorities_lost: int
     trace: str
+    policy_changes: int = 0
+    judged: int = 0
     violation: str = ""
 
 
@@ -69,6 +74,7 @@ class Run:
         slow = self.cluster.settings.network.delay[0] >= SLOW_DELAY_S
         clients = 3 * CLIENTS if slow else CLIENTS  # Each waits for its answers: on a slow network it asks less.
         self.clients = [Client(number, self.cluster, self.oracle) for number in range(clients)]
+        self.owners = [policy_check.Owner(number, self.cluster) for number in range(policy_check.OWNERS)]
         self.nemesis = Nemesis(self.cluster, seconds - QUIET_S, self._power_lost if power else None)
 
     def execute(self) -> RunResult:
@@ -92,6 +98,8 @@ class Run:
             power_losses=self.power_losses,
             majorities_lost=self.oracle.majorities_lost,
             trace=self.cluster.loop.trace_hash(),
+            policy_changes=sum(owner.confirmed for owner in self.owners),
+            judged=sum(owner.judged_reads + owner.judged_writes for owner in self.owners),
             violation=violation,
         )
 
@@ -113,7 +121,7 @@ class Run:
 
     def _run(self) -> None:
         self.cluster.create()
-        for client in self.clients:
+        for client in (*self.clients, *self.owners):
             client.start()
         self.nemesis.start()
         while self.cluster.loop.time < self.nemesis.until:
@@ -132,9 +140,10 @@ class Run:
         stuck = [client.number for client, had in zip(self.clients, before, strict=True) if client.answered == had]
         if stuck:
             raise Violation(f"clients {stuck} got no answer within five seconds after healing")
+        policy_check.check_confirming(self.owners, self.cluster, POLICY_S)
 
     def _finish(self) -> None:
-        for client in self.clients:
+        for client in (*self.clients, *self.owners):
             client.stopped = True
         self.cluster.loop.run_until(self.cluster.loop.time + 1.0)
         self._become_whole()
@@ -145,6 +154,7 @@ class Run:
         checks.check_digests(self.cluster)
         checks.check_acknowledged(self.cluster, self.oracle)
         self._check_evidence()
+        policy_check.check_evidence(self.owners)
 
     def _become_whole(self) -> None:
         """Every group gets back to its wanted members: lost disks are refilled, moved shards have arrived."""
@@ -229,6 +239,7 @@ def main(argv: list[str] | None = None) -> int:
             totals.update(commits=result.commits, leader_changes=result.leader_changes, snapshots=result.snapshots)
             totals.update(answered=result.answered, unknown=result.unknown, faults=result.faults)
             totals.update(durable_acks=result.durable, power_losses=result.power_losses)
+            totals.update(policy_changes=result.policy_changes, judged_under_policies=result.judged)
             totals.update(majorities_lost=result.majorities_lost, runs_with_majority_lost=result.majorities_lost > 0)
             if result.violation:
                 failed += 1
