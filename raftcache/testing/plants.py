@@ -16,6 +16,8 @@ from raftcache.consensus.journal import Journal
 from raftcache.consensus.replication import Replication
 from raftcache.consensus.snapshots import SnapshotInbox
 from raftcache.consensus.syncing import Syncing
+from raftcache.shard.executor import Executor
+from raftcache.shard.following import PolicyFollower
 from raftcache.shard.pipeline import Pipeline
 from raftcache.shard.replica import ShardReplica
 from raftcache.testing.cluster import DATA, SimCluster
@@ -180,6 +182,23 @@ def _suspects_vote() -> list[Patch]:
     return [(Election, "suspect", property(lambda self: False))]
 
 
+def _policy_at_view() -> list[Patch]:
+    """A leader executes under the policies that its node knows, whatever its log says."""
+    stock = PolicyFollower.start
+
+    def start(self: PolicyFollower, group: Any) -> None:
+        executor: Any = self._execute
+        executor.__self__.known = self._known
+        stock(self, group)
+
+    return [(PolicyFollower, "start", start), (Executor, "namespaces", lambda self: self.known())]
+
+
+def _confirm_at_once() -> list[Patch]:
+    """A policy point is confirmed when it is committed, though an older leader may still serve."""
+    return [(Group, "alone_from_s", property(lambda self: 0.0))]
+
+
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ack-at-once": _ack_at_once,
     "no-undo": _no_undo,
@@ -203,10 +222,17 @@ POWER_PLANTS: dict[str, Callable[[], list[Patch]]] = {
 """Bugs that only a loss of power brings to light."""
 
 
+POLICY_PLANTS: dict[str, Callable[[], list[Patch]]] = {
+    "policy-at-view": _policy_at_view,
+    "confirm-at-once": _confirm_at_once,
+}
+"""Bugs for which the dice would need many seeds: scripts bring them about (`tests/node/test_policies.py`)."""
+
+
 @contextmanager
 def planted(name: str) -> Iterator[None]:
     """Within it the named bug is in the code. Raises KeyError."""
-    patches = (PLANTS | POWER_PLANTS)[name]()
+    patches = (PLANTS | POWER_PLANTS | POLICY_PLANTS)[name]()
     before = [(owner, attribute, owner.__dict__[attribute]) for owner, attribute, _ in patches]
     for owner, attribute, replacement in patches:
         setattr(owner, attribute, replacement)

@@ -1,11 +1,11 @@
 """Clients that change policies while everything breaks, and hold the cluster to what it answered.
 
 Each owner has one namespace, which it creates, tightens, loosens, deletes and creates again through the same calls as a
-front end, at a node chosen anew each time; all the while it writes and reads there, at other nodes. It changes one thing
-at a time, so it knows between which replies which policy must have been obeyed:
+front end, at a node chosen anew each time; all the while it writes and reads there, at other nodes. It changes one
+thing at a time, so it knows between which replies which policy must have been obeyed:
 
-- *After the reply to a change*, a write that begins before the next change is answered at the policy's level or a higher
-  one, and one over the policy's size limit is refused.
+- *After the reply to a change*, a write that begins before the next change is answered at the policy's level or a
+  higher one, and one over the policy's size limit is refused.
 - *After the reply to a creation or a deletion*, a read never shows a value whose write was answered in an earlier
   life of the namespace, for which it stood under another id.
 

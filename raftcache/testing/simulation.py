@@ -21,7 +21,7 @@ from raftcache.testing.checks import Oracle, Violation
 from raftcache.testing.cluster import ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.faults import Nemesis
 from raftcache.testing.network import NetworkSettings
-from raftcache.testing.plants import PLANTS, POWER_PLANTS, planted
+from raftcache.testing.plants import PLANTS, POLICY_PLANTS, POWER_PLANTS, planted
 from raftcache.testing.workload import Client
 
 CLIENTS = 6
@@ -121,8 +121,10 @@ class Run:
 
     def _run(self) -> None:
         self.cluster.create()
-        for client in (*self.clients, *self.owners):
+        for client in self.clients:
             client.start()
+        for owner in self.owners:
+            owner.start()
         self.nemesis.start()
         while self.cluster.loop.time < self.nemesis.until:
             self.cluster.loop.run_until(min(self.cluster.loop.time + 5.0, self.nemesis.until))
@@ -143,8 +145,10 @@ class Run:
         policy_check.check_confirming(self.owners, self.cluster, POLICY_S)
 
     def _finish(self) -> None:
-        for client in (*self.clients, *self.owners):
+        for client in self.clients:
             client.stopped = True
+        for owner in self.owners:
+            owner.stopped = True
         self.cluster.loop.run_until(self.cluster.loop.time + 1.0)
         self._become_whole()
         self._settle()
@@ -214,7 +218,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="virtual seconds a run (default 60)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
     parser.add_argument("--power", action="store_true", help="machines lose power and disks fail, too")
-    plants = sorted(PLANTS | POWER_PLANTS)
+    plants = sorted(PLANTS | POWER_PLANTS | POLICY_PLANTS)
     parser.add_argument("--plant", choices=plants, help="put a bug into the code, to see it caught")
     return parser.parse_args(argv)
 
