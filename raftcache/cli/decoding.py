@@ -20,7 +20,8 @@ from raftcache.commands.types import JSON
 from raftcache.consensus.journal import MEMBERSHIP, NO_OP, REGULAR, unpack_members
 from raftcache.metadata.commands import decode_metadata_command
 from raftcache.metadata.state import METADATA_GROUP
-from raftcache.store.effects import LEADER_STARTED, PUT, REMOVE, REPLY, Effect, decode_batch
+from raftcache.shard.policies import point_of
+from raftcache.store.effects import LEADER_STARTED, POLICY_POINT, PUT, REMOVE, REPLY, Effect, decode_batch
 from raftcache.store.replies import decode_record
 from raftcache.wal.api import Entry
 
@@ -83,6 +84,10 @@ def _effect(effect: Effect) -> dict[str, Any]:
         _, id_, record, expires_ms, namespace_id = effect
         sizes = {"record_bytes": len(record), "expires_ms": expires_ms, "namespace_id": namespace_id}
         return {"effect": "reply", "record": text(id_), "key": text(decode_record(record).key), **sizes}
+    if code == POLICY_POINT:
+        point = point_of(effect)
+        changed = [_readable(namespace) for namespace in point.changed]
+        return {"effect": "policy_point", "epoch": point.epoch, "changed": changed, "removed": list(point.removed)}
     if code == LEADER_STARTED:
         return {"effect": "leader_started", "node": effect[1]}
     return {"effect": f"code {code}", "fields": len(effect) - 1}

@@ -81,6 +81,19 @@ class Namespaces:
         self._by_prefix = {ns.name.encode(): ns for ns in namespaces if ns.name != DEFAULT}
         self.default = self.by_name.get(DEFAULT, Namespace(DEFAULT, 0))
 
+    def at(self, name: str) -> Namespace:
+        """The namespace that keys with the prefix `name` belong to."""
+        return self.by_name.get(name, self.default)
+
+    def overlaid(self, policies: dict[str, Namespace]) -> Namespaces:
+        """The same namespaces, but keys with one of these prefixes resolve to what is given (`default`: all others)."""
+        other = Namespaces(self.epoch, ())
+        other.by_name = self.by_name
+        prefixes = {name.encode(): ns for name, ns in policies.items() if name != DEFAULT}
+        other._by_prefix = self._by_prefix | prefixes
+        other.default = policies.get(DEFAULT, self.default)
+        return other
+
     def resolve(self, key: bytes) -> Namespace:
         """The namespace that `key` belongs to."""
         prefix, colon, _ = key.partition(b":")

@@ -87,6 +87,7 @@ class Group:
         self._clock_before: Any = None
         self._outbox: list[tuple[str, Message]] = []
         self._leading_term: int | None = None
+        self._elected_at = 0.0
         self._gained = self._send_soon = False
         self._barriers: deque[tuple[int, Callable[[bool], None]]] = deque()
         self.vitals, self.transfer = Vitals(self), Transfer(self)
@@ -201,6 +202,14 @@ class Group:
         if self.host.observer is not None:
             self.host.observer.leased(self.group_id, self.member.node, self._leading_term)
         return True
+
+    @property
+    def alone_from_s(self) -> float:
+        """At the leader: from when on, by the runtime's clock, no earlier leader can be serving any more.
+
+        An earlier one counts its fallback time from what a quorum answered before it elected this leader.
+        """
+        return self._elected_at + self.settings.fallback_elsewhere
 
     def is_majority(self, members: set[MemberId]) -> bool:
         """Whether `members`, all of them in force, are more than half."""
@@ -480,6 +489,7 @@ class Group:
         lost, before anything else is applied, and later when it is gained."""
         if new == LEADER:
             self._gained = True
+            self._elected_at = self.runtime.now()
             self.vitals.leadership_gained()
             self.syncing.leadership_gained()
             self.elections_won += 1

@@ -52,6 +52,7 @@ ReceiptsDone = Callable[[list[Receipt | Failure]], None]
 LostDone = Callable[[LostReport], None]
 PolicyDone = Callable[[PolicyWritten | RaftcacheError], None]
 DeleteDone = Callable[[RaftcacheError | None], None]
+RefreshDone = Callable[[RaftcacheError | None], None]
 ReplaceDone = Callable[[ShardReplaced | RaftcacheError], None]
 SnapshotsDone = Callable[[list[dict[str, Any]]], None]
 
@@ -81,8 +82,13 @@ class Backend(Protocol):
     def namespaces(self) -> Namespaces:
         """The namespaces of the newest epoch known here."""
 
+    def refresh_namespaces(self, deadline: float, done: RefreshDone) -> None:
+        """Call `done(None)` once `namespaces` has every namespace whose creation was acknowledged before this call,
+        wherever that was; `done` gets the error where that cannot be found out."""
+
     def put_namespace(self, name: str, document: dict[str, Any], deadline: float, done: PolicyDone) -> None:
-        """Create `name`, or give it another policy. `document` is whole and validated."""
+        """Create `name`, or give it another policy; `document` is whole and validated. Once `done` gets no error, a
+        request that is made anywhere obeys it. `OutcomeUnknown`: it is made, and not every shard has said so."""
 
     def delete_namespace(self, name: str, deadline: float, done: DeleteDone) -> None:
         """Delete `name` and drop its keys. `done` gets None, or the error: `UnknownNamespace`, `BadRequest`…"""

@@ -15,6 +15,7 @@ from raftcache.frontends.backend import (
     PolicyDone,
     PolicyWritten,
     ReceiptsDone,
+    RefreshDone,
     ReplaceDone,
     ShardReplaced,
     SnapshotsDone,
@@ -25,14 +26,13 @@ from raftcache.metadata.policy import parse_policy, policy_document
 from raftcache.metadata.replacing import plan_replacement
 from raftcache.metadata.submitting import MetadataSubmitter
 from raftcache.metadata.view import MetadataView
+from raftcache.node.following import Confirmations, still_unconfirmed, when_seen
 from raftcache.node.losses import gather_lost_writes
+from raftcache.node.refreshing import NamespaceRefresh
 from raftcache.node.snapshots import Call, take_on_nodes
 from raftcache.routing.dispatcher import Dispatcher
 
 T = TypeVar("T")
-
-FOLLOW_POLL_S = 0.01
-"""How often a change of policy looks whether this node's own view has come up to it."""
 
 
 class ViewBackend:
@@ -44,6 +44,8 @@ class ViewBackend:
         """`call` makes one RPC to a node."""
         self.view, self.dispatcher = view, dispatcher
         self._runtime, self._metadata, self._call = runtime, metadata, call
+        self._confirmations = Confirmations(runtime, view, call)
+        self._refresh = NamespaceRefresh(runtime, view, metadata)
 
     @property
     def runtime(self) -> Runtime:
@@ -74,7 +76,7 @@ class ViewBackend:
         return policy_document(namespace) if namespace is not None else None
 
     def put_namespace(self, name: str, document: dict[str, Any], deadline: float, done: PolicyDone) -> None:
-        """Create a namespace or change its policy; answered once this process follows it."""
+        """Create a namespace or change its policy; answered once every shard follows it."""
         try:
             namespace = parse_policy(name, document, self.view.state.replication_factor)
         except RaftcacheError as error:
@@ -85,14 +87,19 @@ class ViewBackend:
             assert result.namespace is not None
             return PolicyWritten(result.created, policy_document(result.namespace))
 
-        self._change(PutNamespace(namespace), deadline, done, written)
+        self._change(PutNamespace(namespace), deadline, done, written, self._when_all_follow)
 
     def delete_namespace(self, name: str, deadline: float, done: DeleteDone) -> None:
-        """Delete a namespace and with it its keys; answered once this process follows that."""
-        if name not in self.view.namespaces.by_name:
+        """Delete a namespace and with it its keys; answered once every shard follows that. Whether there is one, the
+        metadata leader says: this process may not have heard of it yet."""
+        if self.view.epoch == 0:
             done(missing_namespace(self.view.namespaces, name))
             return
-        self._change(DeleteNamespace(name), deadline, done, lambda _result: None)
+        self._change(DeleteNamespace(name), deadline, done, lambda _result: None, self._when_all_follow)
+
+    def refresh_namespaces(self, deadline: float, done: RefreshDone) -> None:
+        """See `NamespaceRefresh.ask`."""
+        self._refresh.ask(deadline, done)
 
     def replace_shard(self, shard_id: str, source: str | None, deadline: float, done: ReplaceDone) -> None:
         """Put a new shard in a lost one's place; answered once this process routes to it."""
@@ -102,7 +109,7 @@ class ViewBackend:
             done(error)
             return
         replaced = ShardReplaced(command.shard.id, shard_id, source)
-        self._change(command, deadline, done, lambda _result: replaced)
+        self._change(command, deadline, done, lambda _result: replaced, self._when_followed)
 
     def take_snapshots(self, nodes: Sequence[str], shards: Sequence[str], deadline: float, done: SnapshotsDone) -> None:
         """Have nodes take snapshots, each by an RPC."""
@@ -115,22 +122,28 @@ class ViewBackend:
         deadline: float,
         done: Callable[[T | RaftcacheError], None],
         answer: Callable[[Applied], T],
+        follow: Callable[[int, float, Callable[[RaftcacheError | None], None]], None],
     ) -> None:
-        """Submit a command; `done` gets its error, or `answer` of its result once this process follows it."""
+        """Submit a command; `done` gets its error, or `answer` of its result once `follow` says that its epoch is
+        followed, or the error that came of that."""
 
         def applied(result: Result) -> None:
             if isinstance(result, RaftcacheError):
                 done(result)
                 return
             answered = answer(result)
-            self._when_followed(result.epoch, deadline, lambda: done(answered))
+            follow(result.epoch, deadline, lambda error: done(answered if error is None else error))
 
         self._metadata.submit(command, deadline, applied)
 
-    def _when_followed(self, epoch: int, deadline: float, then: Callable[[], None]) -> None:
+    def _when_followed(self, epoch: int, deadline: float, then: Callable[[RaftcacheError | None], None]) -> None:
         """The change is committed; wait until requests through this process obey it, at most to the deadline."""
-        if self.view.epoch >= epoch or self._runtime.now() >= deadline:
-            then()
-        else:
-            self.view.refresh()
-            self._runtime.call_later(FOLLOW_POLL_S, lambda: self._when_followed(epoch, deadline, then))
+        when_seen(self._runtime, self.view, epoch, deadline, lambda _seen: then(None))
+
+    def _when_all_follow(self, epoch: int, deadline: float, then: Callable[[RaftcacheError | None], None]) -> None:
+        """The change of policy is committed; wait until every shard says that it follows."""
+
+        def seen(in_time: bool) -> None:
+            self._confirmations.wait(epoch, deadline, then) if in_time else then(still_unconfirmed(epoch, ()))
+
+        when_seen(self._runtime, self.view, epoch, deadline, seen)

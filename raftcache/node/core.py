@@ -145,6 +145,8 @@ class NodeCore:
     def _reconcile(self) -> None:
         if self._running:
             self._shards.reconcile()
+            for replica in self.shards.values():
+                replica.policies_changed()
 
     def shard(self, shard_id: str) -> ShardReplica | None:
         """This node's replica of a shard."""

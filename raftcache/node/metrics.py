@@ -54,6 +54,9 @@ SHARD_GAUGES = (
     ("raftcache_waiting_commands", "Commands that wait for a commit.", lambda r: r.pipeline.waiting),
     ("raftcache_waiting_receipts", "Questions for receipts that are held back.", lambda r: r.desk.waiting),
     ("raftcache_parked_replica_reads", "Reads that wait for their minVersion.", lambda r: r.replica_reads.parked),
+    ("raftcache_policy_epoch", "The epoch whose policies the shard follows.", lambda r: r.policies.applied.epoch),
+    ("raftcache_policy_points_pending", "Policy points not yet committed.", lambda r: r.policies.pending),
+    ("raftcache_policy_waiters", "Changes of policy that wait to be confirmed.", lambda r: r.policy_waiters),
 )
 SHARD_COUNTERS = (
     ("raftcache_keyspace_hits", "Reads that found their key.", lambda r: r.stats.hits),

@@ -6,6 +6,7 @@
 | `receipts` | `[shard id, [version, ...], wait ms]` | a `ReceiptList` of `commands.types`, or `not_leader` |
 | `lost_writes` | JSON `{"namespace": name or null}` | JSON, `losses.LostRows` |
 | `watch` | `metadata.watch.WatchRequest` | `WatchAnswer` |
+| `policy` | `[shard id, epoch]` | empty, once the shard follows the policies of that epoch, see `following` |
 | `metadata` | a metadata command | `Applied` |
 | `init_cluster` | JSON: cluster_id, nodes, shards, replicas, namespaces | JSON `{"epoch"}` |
 | `cluster` | empty | JSON, the body of `GET /v1/cluster`, with `ready` and `reason` |
@@ -38,6 +39,7 @@ from raftcache.metadata.submitting import serve_metadata
 from raftcache.metadata.watch import WatchHub
 from raftcache.net.rpc_server import RpcCall
 from raftcache.node.core import NodeCore
+from raftcache.node.following import serve_policy
 from raftcache.node.losses import LostWritesBody, lost_rows
 from raftcache.node.snapshots import SnapshotBody, take_snapshots
 from raftcache.node.status import cluster_document, readiness
@@ -103,6 +105,7 @@ class NodeMethods:
             "receipts": self._receipts,
             "lost_writes": self._lost_writes,
             "watch": self._watch,
+            "policy": self._policy,
             "metadata": self._metadata,
             "init_cluster": self._init_cluster,
             "cluster": self._cluster,
@@ -148,6 +151,9 @@ class NodeMethods:
 
     def _watch(self, call: RpcCall) -> None:
         self._hub.serve(call.body, call.deadline, lambda answer: _answer(call, answer))
+
+    def _policy(self, call: RpcCall) -> None:
+        serve_policy(self._core, call.body, call.deadline, lambda answer: _answer(call, answer))
 
     def _metadata(self, call: RpcCall) -> None:
         serve_metadata(self._core.metadata, call.body, lambda answer: _answer(call, answer))

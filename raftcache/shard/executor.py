@@ -32,12 +32,13 @@ from collections.abc import Callable, Collection
 from typing import TypeAlias
 
 from raftcache.commands.policy import Namespace, Namespaces, OnExceeded
-from raftcache.commands.types import AckLevel, Counted, Failure, Get, ReadLevel, Value, Version, Written
+from raftcache.commands.types import AckLevel, Counted, Failure, Get, Many, ReadLevel, Reply, Value, Version, Written
 from raftcache.errors import MemoryFull, NoDisk, WrongShard
 from raftcache.shard.held import Hold
 from raftcache.shard.pipeline import PendingBatch, Pipeline
+from raftcache.shard.policies import Point, Policies, effect_of
 from raftcache.shard.stats import ShardStats
-from raftcache.store.effects import EFFECT_OVERHEAD_BYTES, PUT, REMOVE, REPLY
+from raftcache.store.effects import EFFECT_OVERHEAD_BYTES, PUT, REMOVE, REPLY, effect_bytes
 from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
@@ -66,7 +67,7 @@ class Executor:
         budget: MemoryBudget,
         pipeline: Pipeline,
         stats: ShardStats,
-        namespaces: Callable[[], Namespaces],
+        policies: Policies,
         owns: Callable[[bytes], bool],
         now_ms: Callable[[], int],
         on_disk: Callable[[], bool],
@@ -77,7 +78,7 @@ class Executor:
         self.budget = budget
         self.pipeline = pipeline
         self.stats = stats
-        self.namespaces = namespaces
+        self.policies = policies
         self.owns = owns
         self.now_ms = now_ms
         self.on_disk = on_disk
@@ -93,6 +94,10 @@ class Executor:
     def start(self, term: int, seq: int) -> None:
         """Begin a leadership whose newest effect is `(term, seq)`."""
         self.term, self.seq = term, seq
+
+    def namespaces(self) -> Namespaces:
+        """The namespaces in force for what is executed now."""
+        return self.policies.in_force
 
     def resolve(self, key: bytes) -> Namespace:
         """The namespace of a key of this shard. Raises WrongShard."""
@@ -155,6 +160,20 @@ class Executor:
         old = self.replies.remove(id_)
         assert old is not None, "a reply record to forget that is not there"
         self.pipeline.record_reply((REPLY, id_), (id_, old), len(id_) + EFFECT_OVERHEAD_BYTES)
+
+    def follow(self, point: Point, durable: Callable[[], None]) -> None:
+        """Let the shard follow other policies: one effect. What is executed from here on obeys them. `durable` is
+        called when a quorum has synced it; never, where this leadership ends before."""
+        self.seq += 1
+        effect = effect_of(point)
+        self.pipeline.record_point(effect, effect_bytes(effect))
+        self.policies.append(point, self.seq)
+
+        def answered(reply: Reply) -> None:
+            if not isinstance(reply, Failure):
+                durable()
+
+        self.pipeline.wait(answered, Many(()), durable=True)
 
     def newest(self) -> Version:
         """The version of the newest effect executed: what a reply that wrote nothing carries."""

@@ -24,6 +24,10 @@ class ShardGroup(Protocol):
         needs no other proof then."""
 
     @property
+    def alone_from_s(self) -> float:
+        """At the leader: from when on, by `Runtime.now`, no earlier leader can be serving any more."""
+
+    @property
     def on_disk(self) -> bool:
         """Whether a quorum can keep anything over a loss of power."""
 

@@ -225,6 +225,12 @@ class Pipeline:
         if not self._scheduled:
             self._schedule()
 
+    def record_point(self, effect: Effect, effect_bytes: int) -> None:
+        """Add a policy point, as the first effect of a batch. It changes no key, so there is nothing to undo here."""
+        if self._open.effects:
+            self._seal()
+        self._add(self._open, effect, effect_bytes, effect_bytes)
+
     def acknowledged(self, namespace_id: int, key: bytes, seq: int, size_bytes: int) -> None:
         """The effect just recorded is a write that is answered before its batch commits."""
         at_s = self._runtime.now()

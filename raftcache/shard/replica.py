@@ -9,6 +9,9 @@ it serves, and on a deposed one, whose own batches may commit under its successo
 
 **Reads that any replica may answer** (`replica_reads`) are the one thing that is executed without leading.
 
+**Policies** come with the log (`policies`); a leader brings in what its node knows (`following`), the first of it
+before it serves.
+
 **Losing leadership** by whatever cause first undoes everything speculative and then answers who waits; from there
 on the replica is a follower with exactly the committed state. What was held and never executed is answered as well.
 """
@@ -38,6 +41,7 @@ from raftcache.commands.types import (
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
 from raftcache.shard.executor import DURABLE, PRIMARY, Answer, Executor, WaitsFor
+from raftcache.shard.following import Confirmed, PolicyFollower
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.handlers import HANDLERS
 from raftcache.shard.held import HeldCommands, Hold
@@ -45,6 +49,7 @@ from raftcache.shard.history import History
 from raftcache.shard.losses import Losses, loss_bound
 from raftcache.shard.multi import Gather
 from raftcache.shard.pipeline import Keyed, PendingBatch, Pipeline, ReplyTo, deliver, release_waiters
+from raftcache.shard.policies import Policies, has_point
 from raftcache.shard.receipts import ReceiptDesk
 from raftcache.shard.replica_reads import ReplicaReads
 from raftcache.shard.stats import ShardStats
@@ -63,10 +68,10 @@ logger = logging.getLogger(__name__)
 class ShardReplica:
     """Implements `consensus.api.StateMachine`. `attach` its group before that starts.
 
-    `namespaces` gives the policies as this node knows them, `owns` tells whether a key's slot is the shard's, and
-    `on_serving(term)` is called whenever this replica begins to serve as the leader. `place` tells which shard of how
-    many this one is, for its share of the loss windows; as long as nobody knows, its share of any bound is nothing.
-    `losses` is the node's report of what its leaders acknowledged and lost.
+    `namespaces` gives the policies as this node knows them, which a leader brings into the log, `owns` tells whether a
+    key's slot is the shard's, and `on_serving(term)` is called whenever this replica begins to serve as the leader.
+    `place` tells which shard of how many this one is, for its share of the loss windows; as long as nobody knows, its
+    share of any bound is nothing. `losses` is the node's report of what its leaders acknowledged and lost.
     """
 
     def __init__(
@@ -91,8 +96,8 @@ class ShardReplica:
         self.keyspace = Keyspace(budget, self._trash.add)
         self.replies = Replies(budget, self._trash.add)
         self._budget = budget
-        self._namespaces = namespaces
         self._on_serving = on_serving
+        self.policies = Policies()
         self._starting_term = self._started_index = 0
         self._group: ShardGroup | None = None
         self._leads_now: Callable[[], bool] = lambda: False
@@ -106,15 +111,16 @@ class ShardReplica:
             budget,
             self.pipeline,
             self.stats,
-            namespaces,
+            self.policies,
             owns,
             now_ms,
             self._on_disk,
         )
+        self._follower = PolicyFollower(runtime, self.policies, namespaces, self._executor.follow)
         self._sweeper = Sweeper(runtime, self._executor)
         self.held = HeldCommands(
             runtime, budget, self.stats, self.pipeline.windows, self._execute, self._answer,
-            lambda: self._leads_now(), self._not_leader,
+            lambda: self._leads_now(), lambda: failure_of(self._not_leader()),
         )  # fmt: skip
         self._executor.blocked = self.held.blocked
         self._place = place
@@ -151,7 +157,24 @@ class ShardReplica:
         if self.serving and self._leads_now():
             self.desk.ask(asked, reply)
         else:
-            deliver(reply, self.desk.lost_only(asked) or self._not_leader())
+            deliver(reply, self.desk.lost_only(asked) or failure_of(self._not_leader()))
+
+    def policies_changed(self) -> None:
+        """This node knows newer namespaces; a leader brings them into the log."""
+        self._follower.look()
+
+    @property
+    def policy_waiters(self) -> int:
+        """Changes of policy that wait for this leader to confirm them."""
+        return self._follower.waiting
+
+    def confirm_policies(self, epoch: int, deadline: float, reply: Confirmed) -> None:
+        """Call `reply` once, when every write from then on obeys the policies of the metadata's `epoch` or newer ones;
+        with NotLeader or Overloaded where this replica cannot tell. Who waits beyond `deadline` may be forgotten."""
+        if self.serving:
+            self._follower.confirm(epoch, deadline, reply)
+        else:
+            reply(self._not_leader())
 
     def apply(self, index: int, term: int, payload: bytes) -> None:
         """Take in what was committed at `index`: its effects, or, if they are this leadership's own, that it was."""
@@ -161,6 +184,7 @@ class ShardReplica:
         batch = decode_batch(payload)
         self.history.advance(batch, term)
         apply_batch(self, batch)
+        self.policies.apply(batch)
         self._count(batch)
         self._losses.closed(self.shard_id, self.history)
         self.replica_reads.follow(self.history.time_ms)
@@ -194,15 +218,17 @@ class ShardReplica:
         self.serving = False
         self._sweeper.stop()
         self.replica_reads.follow(self._time.now_ms())
-        batches = self.pipeline.abandon()
-        self._losses.undone(self.shard_id, term, batches, self._namespaces())
-        self.pipeline.dismiss(batches, self._not_leader())
+        namespaces = self.policies.in_force
+        batches, error = self.pipeline.abandon(), self._not_leader()
+        self._follower.stop(error)
+        self._losses.undone(self.shard_id, term, batches, namespaces)
+        self.pipeline.dismiss(batches, failure_of(error))
         self.held.dismiss()
-        self.desk.leave(self._not_leader())
+        self.desk.leave(failure_of(error))
 
     def snapshot_blocks(self) -> Iterator[bytes]:
         """The committed state as of the last `apply`: the cut is made now, the blocks as they are pulled."""
-        return snapshot.SnapshotBlocks(self.shard_id, self.history, *self._cuts())
+        return snapshot.SnapshotBlocks(self.shard_id, self.history, *self._cuts(), self.policies.applied)
 
     def prepare_restore(self, blocks: Iterable[bytes]) -> snapshot.Prepared:
         """Build a state from snapshot blocks, off the loop. Raises ValueError."""
@@ -219,6 +245,7 @@ class ShardReplica:
         self.keyspace.adopt(prepared.keyspace)
         self.replies.adopt(prepared.replies)
         self.history = prepared.history
+        self.policies.install(prepared.namespaces)
         self._losses.closed(self.shard_id, self.history)
         self.replica_reads.follow(self.history.time_ms)
 
@@ -226,7 +253,7 @@ class ShardReplica:
         """A fingerprint of the committed state, equal on replicas that applied the same. Slow: for tests."""
         keys, replies = self._cuts()
         try:
-            return snapshot.digest(self.history, keys.rows(), replies.rows())
+            return snapshot.digest(self.history, keys.rows(), replies.rows(), self.policies.applied)
         finally:
             keys.close()
             replies.close()
@@ -294,7 +321,7 @@ class ShardReplica:
         items = command.items if type(command) is MultiGet else (command,)
         if len(items) > MULTI_KEY_LIMIT or not any(type(item) is Get and item.replica for item in items):
             self.stats.rejected[NotLeader.code] += 1
-            deliver(reply, self._not_leader())
+            deliver(reply, failure_of(self._not_leader()))
         elif type(command) is Get:
             self._read_replica(command, reply)
         else:
@@ -303,7 +330,7 @@ class ShardReplica:
                 if item.replica:
                     self._read_replica(item, gather.slot(place))
                 else:
-                    gather.fill(place, self._not_leader())
+                    gather.fill(place, failure_of(self._not_leader()))
             gather.all_executed()
 
     def _read_replica(self, command: Get, reply: Callable[[Reply], None]) -> None:
@@ -317,6 +344,9 @@ class ShardReplica:
         batch = Batch(term, pending.first_seq, pending.time_ms, pending.effects)
         self.history.advance(batch, term)
         self._count(batch)
+        if has_point(batch):
+            self.policies.committed()
+            self._follower.look()
         release_waiters(pending)
         self.held.room_made()
         self.desk.committed(self.history.seq, index)
@@ -332,8 +362,9 @@ class ShardReplica:
         self.pipeline.start(group, term, self.history.seq + 1)
         self._executor.start(term, self.history.seq)
         self.desk.serve(group)
-        bound = loss_bound(self._namespaces(), self._place())
+        bound = loss_bound(self.policies.applied, self._place())
         self._losses.bounds.changed(self.shard_id, max(self.history.closed, default=0), bound)
+        self._follower.start(group)
         self.serving = True
         self._sweeper.start()
         self._on_serving(term)
@@ -345,9 +376,8 @@ class ShardReplica:
             self.leadership_lost(term)
             self._require_group().step_down(reason)
 
-    def _not_leader(self) -> Failure:
-        error = NotLeader(f"this replica does not lead shard {self.shard_id}", **self._leader_hint())
-        return Failure(error.code, error.message, error.details)
+    def _not_leader(self) -> NotLeader:
+        return NotLeader(f"this replica does not lead shard {self.shard_id}", **self._leader_hint())
 
     def _leader_hint(self) -> dict[str, str | int | None]:
         """Who leads, as far as is known: never this replica, which is asked because it does not."""
@@ -360,7 +390,7 @@ class ShardReplica:
 
     def _refused(self, error: RaftcacheError) -> Failure:
         self.stats.rejected[error.code] += 1
-        return Failure(error.code, error.message, error.details)
+        return failure_of(error)
 
     def _on_disk(self) -> bool:
         return self._require_group().on_disk
@@ -368,6 +398,11 @@ class ShardReplica:
     def _require_group(self) -> ShardGroup:
         assert self._group is not None, "attach a group first"
         return self._group
+
+
+def failure_of(error: RaftcacheError) -> Failure:
+    """An error in place of a reply."""
+    return Failure(error.code, error.message, error.details)
 
 
 def _items(command: Any) -> tuple[Any, ...]:

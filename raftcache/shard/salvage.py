@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from raftcache.shard import snapshot
 from raftcache.shard.history import History
+from raftcache.shard.policies import Policies
 from raftcache.store.effects import apply_batch, decode_batch
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
@@ -17,17 +18,22 @@ def salvage(
 ) -> snapshot.SnapshotBlocks:
     """The survivor's snapshot with every later batch `(term, payload)` applied, as blocks of shard `new_id`.
 
-    Keys and reply records keep their versions' terms and sequence numbers, expiries and namespaces. Raises ValueError
-    where the snapshot or a batch cannot be read, or they do not fit together.
+    Keys and reply records keep their versions' terms and sequence numbers, expiries and namespaces, and the policies
+    that the lost shard followed go along. Raises ValueError where the snapshot or a batch cannot be read, or they do
+    not fit together.
     """
     state = snapshot.Prepared(Keyspace(MemoryBudget()), Replies(MemoryBudget()), History())
     if blocks is not None:
         state = snapshot.prepare(lost_id, blocks)
+    policies = Policies(state.namespaces)
     for term, payload in commands:
         batch = decode_batch(payload)
         try:
             state.history.advance(batch, term)
+            policies.apply(batch)
         except AssertionError as error:
             raise ValueError(f"the log of shard {lost_id} does not fit together: {error}") from error
         apply_batch(state, batch)
-    return snapshot.SnapshotBlocks(new_id, state.history, state.keyspace.cut(), state.replies.cut())
+    return snapshot.SnapshotBlocks(
+        new_id, state.history, state.keyspace.cut(), state.replies.cut(), policies.applied
+    )

@@ -4,6 +4,7 @@ Blocks are msgpack arrays that start with their kind, in this order:
 
     HEADER   [0, format, shard_id, term, seq, time_ms, [[closed term, last committed seq], ...], keys]   once, first
     ENTRIES  [1, [[key, [value, flag, expires_ms, namespace_id, term, seq]], ...]]                       any number
+    POLICIES [4, epoch, [namespace, ...]]    as maps, under one epoch                             any number, after it
     REPLIES  [3, [[record id, [record, 0, expires_ms, namespace_id, term, seq]], ...]]                   any number
     END      [2, keys, reply records]                                                                    once, last
 
@@ -21,17 +22,20 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from raftcache.commands.policy import Namespace, Namespaces
 from raftcache.shard.history import History
+from raftcache.shard.policies import NO_NAMESPACES
 from raftcache.store.entry import Entry
 from raftcache.store.keyspace import Cut, Keyspace, Row
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
 
-HEADER, ENTRIES, END, REPLIES = 0, 1, 2, 3
+HEADER, ENTRIES, END, REPLIES, POLICIES = 0, 1, 2, 3, 4
 FORMAT = 3
 BLOCK_BYTES = 224 << 10
 KEYS_PER_STEP = 2048
 """A step that has looked at so many keys closes its block, be it empty."""
+NAMESPACES_PER_BLOCK = 512
 ROW_OVERHEAD_BYTES = 40
 DIGEST_BYTES = 16
 
@@ -39,6 +43,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_any = msgspec.msgpack.Decoder(list[Any]).decode
 _decode_header = msgspec.msgpack.Decoder(tuple[int, int, str, int, int, int, list[tuple[int, int]], int]).decode
 _decode_rows = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, Entry]]]).decode
+_decode_policies = msgspec.msgpack.Decoder(tuple[int, int, tuple[Namespace, ...]]).decode
 _decode_end = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
 
 
@@ -52,6 +57,7 @@ class Prepared(NamedTuple):
     keyspace: Keyspace
     replies: Replies
     history: History
+    namespaces: Namespaces = NO_NAMESPACES
 
 
 class Contents(NamedTuple):
@@ -65,10 +71,12 @@ class Contents(NamedTuple):
 class SnapshotBlocks(Iterator[bytes]):
     """The stream, of `keys` keys. Close it to abandon it; it closes itself at its end."""
 
-    def __init__(self, shard_id: str, history: History, cut: Cut, replies: Cut) -> None:
+    def __init__(
+        self, shard_id: str, history: History, cut: Cut, replies: Cut, namespaces: Namespaces = NO_NAMESPACES
+    ) -> None:
         self.keys = cut.count
         self._cut, self._replies = cut, replies
-        self._blocks = _blocks(header_block(shard_id, history, cut.count), cut, replies)
+        self._blocks = _blocks(header_block(shard_id, history, cut.count), namespaces, cut, replies)
 
     def __next__(self) -> bytes:
         try:
@@ -85,7 +93,7 @@ class SnapshotBlocks(Iterator[bytes]):
 
 
 def header_block(shard_id: str, history: History, keys: int) -> bytes:
-    """The side tables, and how many keys follow."""
+    """The table of terms, and how many keys follow."""
     closed = list(history.closed.items())
     return _encode([HEADER, FORMAT, shard_id, history.term, history.seq, history.time_ms, closed, keys])
 
@@ -115,6 +123,8 @@ def count_rows(shard_id: str, blocks: Iterable[bytes]) -> Contents:
             if _kind(block) == END:
                 written = _decode_end(block)[1:]
                 break
+            if _kind(block) == POLICIES:
+                continue
             kind, rows = _decode_rows(block)
             found[kind] += len(rows)
         counted = (found[ENTRIES], found[REPLIES])
@@ -130,9 +140,12 @@ def count_rows(shard_id: str, blocks: Iterable[bytes]) -> Contents:
     return Contents(history, keys, counted[1])
 
 
-def digest(history: History, rows: Iterable[Row], replies: Iterable[Row]) -> str:
+def digest(
+    history: History, rows: Iterable[Row], replies: Iterable[Row], namespaces: Namespaces = NO_NAMESPACES
+) -> str:
     """A fingerprint of a state that does not depend on the order of its rows: equal states, equal digests."""
     total = _fingerprint((history.term, history.seq, history.time_ms, sorted(history.closed.items())))
+    total += _fingerprint((namespaces.epoch, _sorted(namespaces)))
     for row in rows:
         total += _fingerprint(row)
     for row in replies:
@@ -144,8 +157,19 @@ def _fingerprint(part: Any) -> int:
     return int.from_bytes(blake2b(_encode(part), digest_size=DIGEST_BYTES).digest())
 
 
-def _blocks(header: bytes, cut: Cut, replies: Cut) -> Generator[bytes, None, None]:
+def _sorted(namespaces: Namespaces) -> list[Namespace]:
+    return [namespace for _, namespace in sorted(namespaces.by_name.items())]
+
+
+def _policy_blocks(namespaces: Namespaces) -> Iterator[bytes]:
+    rows = _sorted(namespaces)
+    for start in range(0, len(rows), NAMESPACES_PER_BLOCK):
+        yield _encode((POLICIES, namespaces.epoch, rows[start : start + NAMESPACES_PER_BLOCK]))
+
+
+def _blocks(header: bytes, namespaces: Namespaces, cut: Cut, replies: Cut) -> Generator[bytes, None, None]:
     yield header
+    yield from _policy_blocks(namespaces)
     keys = yield from _rows(ENTRIES, cut)
     records = yield from _rows(REPLIES, replies)
     yield _encode((END, keys, records))
@@ -176,6 +200,7 @@ def _prepare(
     shard_id: str, keyspace: Keyspace, replies: Replies, blocks: Iterator[bytes], progress: Progress
 ) -> Prepared:
     history, keys = _parse_header(shard_id, next(blocks, b""))
+    epoch, namespaces = 0, list[Namespace]()
     progress(0, keys)
     for block in blocks:
         kind = _kind(block)
@@ -184,6 +209,9 @@ def _prepare(
             progress(len(keyspace), keys)
         elif kind == REPLIES:
             replies.load(_decode_rows(block)[1])
+        elif kind == POLICIES:
+            _, epoch, some = _decode_policies(block)
+            namespaces += some
         elif kind == END:
             _, count, records = _decode_end(block)
             _check_end(shard_id, count, keys, keyspace, blocks)
@@ -191,7 +219,7 @@ def _prepare(
                 raise ValueError(
                     f"damaged snapshot of shard {shard_id}: {len(replies)} reply records where {records} were written"
                 )
-            return Prepared(keyspace, replies, history)
+            return Prepared(keyspace, replies, history, Namespaces(epoch, tuple(namespaces)))
         else:
             raise ValueError(f"damaged snapshot of shard {shard_id}: block of kind {kind!r}")
     raise ValueError(f"damaged snapshot of shard {shard_id}: it ends after {len(keyspace)} keys, without an end block")

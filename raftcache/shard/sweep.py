@@ -3,11 +3,11 @@
 All are effects like any other. Each tick does a bounded amount of work, and the
 pipeline admits it only up to half of its bounds, so that reclaiming never takes the place of a client's write.
 
-**Entries of another namespace.** After the namespaces changed, and after an election (the leader before may not have
-come to the end), all keys are walked in steps, and an entry whose namespace id is not the one its key resolves to is
-removed; so is a reply record whose namespace is gone. The walk begins RECLAIM_DELAY_S later, and begins anew if they
-change again. The delay is for a node whose view is old: it takes what was written under a newer namespace for a
-stranger's. That is a wrong miss for as long as its view is old; removing the entry would make it a lost write.
+**Entries of another namespace.** After the shard's namespaces changed, and after an election (the leader before may
+not have come to the end), all keys are walked in steps, and an entry whose namespace id is not the one its key resolves
+to is removed; so is a reply record whose namespace is gone. That begins when the policy point is committed, begins anew
+after the next one, and rests while one may still be undone: with it, what looks like a stranger's entry would be the
+key's own again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ BUSY_INTERVAL_S = 0.01
 """The pause after a tick that found as much as it may handle."""
 EXPIRED_PER_TICK = 500
 WALKED_PER_TICK = 2000
-RECLAIM_DELAY_S = 30.0
 
 
 class Sweeper:
@@ -34,7 +33,6 @@ class Sweeper:
         self._seen: frozenset[tuple[str, int]] = frozenset()
         self._known_ids: frozenset[int] = frozenset()
         self._seen_epoch = -1
-        self._walk_at_s: float | None = None
         self._walk: list[bytes] = []
         self._walks_replies = False
         self._pages_left = 0
@@ -48,7 +46,7 @@ class Sweeper:
         """End."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer, self._walk, self._walk_at_s, self._pages_left = None, [], None, 0
+        self._timer, self._walk, self._pages_left = None, [], 0
 
     def _tick(self) -> None:
         busy = self._sweep_expired() >= EXPIRED_PER_TICK
@@ -86,20 +84,19 @@ class Sweeper:
         return removed
 
     def _watch_namespaces(self) -> None:
-        namespaces = self._executor.namespaces()
+        namespaces = self._executor.policies.applied
         if namespaces.epoch == self._seen_epoch:
             return
         self._seen_epoch = namespaces.epoch
         ids = frozenset((ns.name, ns.id) for ns in [*namespaces.by_name.values(), namespaces.default])
         if ids != self._seen:
-            self._seen, self._walk, self._pages_left = ids, [], 0
+            self._seen, self._walk, self._pages_left = ids, [], 2 * PAGES
             self._known_ids = frozenset(id_ for _, id_ in ids)
-            self._walk_at_s = self._runtime.now() + RECLAIM_DELAY_S
 
     def _walk_some(self) -> bool:
         """One step of the walk; returns whether there is more to do."""
-        if self._walk_at_s is not None and self._runtime.now() >= self._walk_at_s:
-            self._walk_at_s, self._pages_left = None, 2 * PAGES
+        if self._executor.policies.pending:
+            return False
         for _ in range(WALKED_PER_TICK):
             if not self._walk and not self._next_page():
                 return False
@@ -126,6 +123,6 @@ class Sweeper:
                 ex.forget_reply(key)
             return
         entry = ex.keyspace.get(key)
-        if entry is not None and entry.namespace_id != ex.namespaces().resolve(key).id:
+        if entry is not None and entry.namespace_id != ex.policies.applied.resolve(key).id:
             ex.drop(key)
             ex.stats.reclaimed += 1

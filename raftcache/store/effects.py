@@ -6,7 +6,10 @@ A batch is one log entry, msgpack `[term, first_seq, time_ms, [effect, ...]]`; i
     PUT             [1, key, value, flag, expires_ms (0 = never), namespace_id]
     REMOVE          [2, key]
     REPLY           [3, record id, record, expires_ms, namespace_id], or [3, record id] to forget it: see `replies`
+    POLICY_POINT    [7, epoch, [namespace, ...] (created or changed, as maps), [name, ...] (removed)]
     LEADER_STARTED  [8, node_id]
+
+A policy point is the first effect of its batch, so nobody looks for one among a batch's writes.
 
 Replicas decide nothing: an effect means the same whenever and wherever it is applied. The list of codes is closed
 per version of the program. An effect that this version does not know is refused *before* it is proposed, since in
@@ -24,7 +27,7 @@ from raftcache.store.entry import Entry
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.replies import Replies
 
-PUT, REMOVE, REPLY, LEADER_STARTED = 1, 2, 3, 8
+PUT, REMOVE, REPLY, POLICY_POINT, LEADER_STARTED = 1, 2, 3, 7, 8
 
 Effect: TypeAlias = Sequence[Any]
 """An array `[code, ...]` as above: a tuple where it is made, a list where it was decoded."""
@@ -85,6 +88,11 @@ def require_known(effects: Sequence[Effect]) -> None:
         raise UnknownEffect(f"effect codes {sorted(unknown)} are not known to this version: {sorted(_APPLY)}")
 
 
+def effect_bytes(effect: Effect) -> int:
+    """What an effect takes in its batch."""
+    return len(_encode(effect))
+
+
 def apply_batch(tables: Tables, batch: Batch) -> None:
     """Apply a committed batch to a replica's tables."""
     term = batch.term
@@ -109,6 +117,10 @@ def _reply(tables: Tables, effect: Effect, term: int, seq: int) -> None:
     tables.replies.put(id_, Entry(record, 0, expires_ms, namespace_id, term, seq))
 
 
+def _policy_point(tables: Tables, effect: Effect, term: int, seq: int) -> None:
+    """Changes no key: `shard.policies` keeps the namespaces."""
+
+
 def _leader_started(tables: Tables, effect: Effect, term: int, seq: int) -> None:
     """Changes no key: the history of terms is what it is for."""
 
@@ -117,5 +129,6 @@ _APPLY: dict[int, Callable[[Tables, Effect, int, int], None]] = {
     PUT: _put,
     REMOVE: _remove,
     REPLY: _reply,
+    POLICY_POINT: _policy_point,
     LEADER_STARTED: _leader_started,
 }

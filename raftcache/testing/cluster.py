@@ -19,9 +19,12 @@ from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, Unavaila
 from raftcache.metadata.commands import MetadataCommand
 from raftcache.metadata.remote_watch import RemoteWatch
 from raftcache.metadata.state import METADATA_GROUP, Addresses, Node
+from raftcache.metadata.submitting import MetadataSubmitter, serve_metadata
 from raftcache.metadata.watch import WatchHub
 from raftcache.net.api import Peer
+from raftcache.node.backend import ViewBackend
 from raftcache.node.core import CoreSettings, Identity, NodeCore
+from raftcache.node.following import serve_policy
 from raftcache.node.storage import storage_in
 from raftcache.routing.bootstrap import metadata_members, plan_cluster
 from raftcache.routing.dispatcher import Dispatcher
@@ -111,7 +114,10 @@ class SimProcess:
         )
 
         self.hub = WatchHub(self.core.view, self.runtime)
-        self.watch = RemoteWatch(self.core.view, self.runtime, self._call(cluster), lambda: cluster.metadata_ids)
+        call = self._call(cluster)
+        self.watch = RemoteWatch(self.core.view, self.runtime, call, lambda: cluster.metadata_ids)
+        metadata = MetadataSubmitter(self.runtime, call, lambda: cluster.metadata_ids)
+        self.backend = ViewBackend(self.runtime, self.core.view, self.dispatcher, metadata, call)
 
     def start(self, cluster: SimCluster) -> None:
         """Start the node. It also follows the metadata from outside: its own replica may be empty, or it has none."""
@@ -126,6 +132,16 @@ class SimProcess:
     def _answers(self, command: Command, reply: Reply) -> None:
         for saw in self._cluster.on_reply:
             saw(self, command, reply)
+
+    def serve(self, method: str, body: bytes, deadline: float, reply: Callable[..., None]) -> None:
+        """What a node answers over RPC, as far as processes here ask it."""
+        if method == "watch":
+            self.hub.serve(body, deadline, reply)
+        elif method == "policy":
+            serve_policy(self.core, body, deadline, reply)
+        else:
+            assert method == "metadata", method
+            serve_metadata(self.core.metadata, body, reply)
 
     def _remote(self, cluster: SimCluster) -> Callable[..., None]:
         """The dispatcher's `Remote`."""
@@ -152,11 +168,11 @@ class SimProcess:
         return execute
 
     def _call(self, cluster: SimCluster) -> Callable[..., None]:
-        """The watch's `Call`: only the method `watch` is ever called."""
+        """The `Call` of the watch and of what goes to the metadata's and the shards' leaders."""
 
-        def call(target: str, _method: str, body: bytes, deadline: float, done: Callable[..., None]) -> None:
+        def call(target: str, method: str, body: bytes, deadline: float, done: Callable[..., None]) -> None:
             def serve(there: SimProcess, reply: Callable[..., None]) -> None:
-                there.hub.serve(body, there.runtime.now() + deadline - self.runtime.now(), reply)
+                there.serve(method, body, there.runtime.now() + deadline - self.runtime.now(), reply)
 
             SimCall(cluster, self, target, deadline, done, lambda error: error).send(serve)
 

@@ -22,6 +22,7 @@ from raftcache.consensus.staleness import Staleness
 from raftcache.consensus.syncing import Syncing
 from raftcache.shard import receipts
 from raftcache.shard.executor import Executor
+from raftcache.shard.following import PolicyFollower
 from raftcache.shard.losses import Losses
 from raftcache.shard.pipeline import Pipeline
 from raftcache.shard.replica import ShardReplica
@@ -281,6 +282,23 @@ def _record_in_next_batch() -> list[Patch]:
     return [(Executor, "keep_reply", keep_reply)]
 
 
+def _policy_at_view() -> list[Patch]:
+    """A leader executes under the policies that its node knows, whatever its log says."""
+    stock = PolicyFollower.start
+
+    def start(self: PolicyFollower, group: Any) -> None:
+        executor: Any = self._execute
+        executor.__self__.known = self._known
+        stock(self, group)
+
+    return [(PolicyFollower, "start", start), (Executor, "namespaces", lambda self: self.known())]
+
+
+def _confirm_at_once() -> list[Patch]:
+    """A policy point is confirmed when it is committed, though an older leader may still serve."""
+    return [(Group, "alone_from_s", property(lambda self: 0.0))]
+
+
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ack-at-once": _ack_at_once,
     "no-undo": _no_undo,
@@ -318,7 +336,14 @@ LEASE_PLANTS: dict[str, Callable[[], list[Patch]]] = {
 }
 """Bugs that only faults bring to light that are aimed at leases."""
 
-ALL_PLANTS = PLANTS | POWER_PLANTS | LEASE_PLANTS
+
+POLICY_PLANTS: dict[str, Callable[[], list[Patch]]] = {
+    "policy-at-view": _policy_at_view,
+    "confirm-at-once": _confirm_at_once,
+}
+"""Bugs for which the dice would need many seeds: scripts bring them about (`tests/node/test_policies.py`)."""
+
+ALL_PLANTS = PLANTS | POWER_PLANTS | LEASE_PLANTS | POLICY_PLANTS
 
 
 @contextmanager

@@ -71,9 +71,9 @@ class RetryingClient:
         self._send(number)
         if self.random.random() < 0.3:
             self._send(number)
-        if self.answers and self.random.random() < 0.2:
+        if number > 1 and self.random.random() < 0.2:
             self._send(self.random.randrange(1, number))
-        if self.answers and self.random.random() < 0.05:
+        if number > 1 and self.random.random() < 0.05:
             self._send(self.random.randrange(1, number), ANOTHER_BODY)
         self.cluster.loop.call_later(self.random.uniform(*RETRY_AFTER_S), lambda: self._look(number))
 

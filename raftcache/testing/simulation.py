@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from raftcache.config import Fsync
-from raftcache.testing import checks
+from raftcache.testing import checks, policy_check
 from raftcache.testing.checks import Oracle, Violation
 from raftcache.testing.cluster import STANDARD_SPACES, ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.faults import Nemesis
@@ -43,6 +43,9 @@ WHOLE_S = 20.0
 
 SPACES = (*STANDARD_SPACES, *WINDOWED)
 
+POLICY_S = 12.0
+"""How long a change of policy may take to be confirmed after that."""
+
 MIN_COMMITS = 200
 MIN_LEADER_CHANGES = 3
 
@@ -68,6 +71,8 @@ class RunResult:
     lost_writes: int
     retried: int
     trace: str
+    policy_changes: int = 0
+    judged: int = 0
     violation: str = ""
     shown: int = 0
     replica_reads: int = 0
@@ -102,6 +107,7 @@ class Run:
         self.receipts = ReceiptsCheck(self.cluster, self.oracle)
         self.read_levels = ReadLevels(self.cluster, self.oracle)
         self.retrying = [RetryingClient(number, self.cluster, durable=power) for number in range(RETRYING_CLIENTS)]
+        self.owners = [policy_check.Owner(number, self.cluster) for number in range(policy_check.OWNERS)]
         self.nemesis = Nemesis(self.cluster, seconds - QUIET_S, self._power_lost if power else None)
         if lease:
             self.nemesis.add(LeaseFaults(self.cluster, self.nemesis).table)
@@ -132,6 +138,8 @@ class Run:
             lost_writes=self.receipts.lost,
             retried=sum(client.retried for client in self.retrying),
             trace=self.cluster.loop.trace_hash(),
+            policy_changes=sum(owner.confirmed for owner in self.owners),
+            judged=sum(owner.judged_reads + owner.judged_writes for owner in self.owners),
             violation=violation,
             shown=self.read_levels.shown,
             replica_reads=self.read_levels.replica_reads,
@@ -164,6 +172,8 @@ class Run:
         self.read_levels.start()
         for retrying in self.retrying:
             retrying.start()
+        for owner in self.owners:
+            owner.start()
         self.nemesis.start()
         while self.cluster.loop.time < self.nemesis.until:
             self.cluster.loop.run_until(min(self.cluster.loop.time + 5.0, self.nemesis.until))
@@ -181,6 +191,7 @@ class Run:
         stuck = [client.number for client, had in zip(self.clients, before, strict=True) if client.answered == had]
         if stuck:
             raise Violation(f"clients {stuck} got no answer within five seconds after healing")
+        policy_check.check_confirming(self.owners, self.cluster, POLICY_S)
 
     def _finish(self) -> None:
         for client in self.clients:
@@ -191,6 +202,8 @@ class Run:
         self.read_levels.stop()
         for retrying in self.retrying:
             retrying.drain()
+        for owner in self.owners:
+            owner.stopped = True
         self.cluster.loop.run_until(self.cluster.loop.time + 1.0)
         self._become_whole()
         self._settle()
@@ -205,6 +218,7 @@ class Run:
         for retrying in self.retrying:
             retrying.check()
         self._check_evidence()
+        policy_check.check_evidence(self.owners)
 
     def _become_whole(self) -> None:
         """Every group gets back to its wanted members: lost disks are refilled, moved shards have arrived."""
@@ -301,6 +315,7 @@ def main(argv: list[str] | None = None) -> int:
             totals.update({f"lost_in_{name}": count for name, count in result.lost.items()})
             totals.update(shown=result.shown, replica_reads=result.replica_reads, lost_unread=result.lost_unread)
             totals.update(leases_used=result.leases_used)
+            totals.update(policy_changes=result.policy_changes, judged_under_policies=result.judged)
             totals.update(majorities_lost=result.majorities_lost, runs_with_majority_lost=result.majorities_lost > 0)
             if result.violation:
                 failed += 1

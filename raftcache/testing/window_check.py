@@ -104,7 +104,9 @@ class WindowWatch:
             for (name, term), writes in sorted(lost.items()):
                 self.lost[name] += len(writes)
                 where = f"shard {shard_id}, term {term}, namespace {name}"
-                _hold(where, writes, core.view.namespaces.by_name[name].loss_window, core.view.place_of(shard_id))
+                namespace = core.view.namespaces.by_name.get(name)
+                if namespace is not None:  # Else its owner has deleted it meanwhile.
+                    _hold(where, writes, namespace.loss_window, core.view.place_of(shard_id))
 
 
 def _value_bytes(command: Any, answer: Reply) -> int:

@@ -14,6 +14,7 @@ import pytest
 from raftcache.cli.decoding import describe, summary
 from raftcache.cli.main import main
 from raftcache.clock import boot_id
+from raftcache.commands.policy import Namespace
 from raftcache.commands.types import JSON
 from raftcache.consensus.api import MemberId
 from raftcache.consensus.journal import MEMBERSHIP, NO_OP, pack_members
@@ -23,6 +24,7 @@ from raftcache.metadata.replica import SNAPSHOT_HEADER
 from raftcache.metadata.state import EMPTY, Addresses, encode_state
 from raftcache.node.storage import NodeStorage, storage_in
 from raftcache.shard.history import History
+from raftcache.shard.policies import Point, effect_of
 from raftcache.shard.snapshot import SnapshotBlocks
 from raftcache.store.effects import LEADER_STARTED, PUT, REMOVE, REPLY, Batch, encode_batch
 from raftcache.store.entry import Entry as Stored
@@ -441,3 +443,13 @@ def test_a_node_on_damaged_replica_numbers_does_not_start_and_says_the_way_out(d
     assert code == 1
     assert f"{data_dir}/groups/replicas: the checksum of the replica numbers does not match" in err
     assert "empty its whole data directory" in err
+
+
+def test_a_policy_point_is_shown_with_what_it_changes() -> None:
+    point = Point(9, (Namespace("x", 4),), ("old",))
+    data = b"\0" + encode_batch(Batch(2, 1, 1_000, [effect_of(point)]))
+    document = describe(SHARD, Entry(data, 7, 2))
+    (shown,) = document["batch"]["effects"]
+    assert shown["effect"] == "policy_point" and shown["epoch"] == 9 and shown["removed"] == ["old"]
+    assert shown["changed"][0]["name"] == "x" and shown["changed"][0]["id"] == 4
+    assert "policy_point 9" in summary(document)

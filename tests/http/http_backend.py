@@ -110,6 +110,9 @@ class FakeBackend:
         self.lost: list[LostRow] = []
         self.lost_beyond = 0
         self.unreachable: list[str] = []
+        self.refreshed = 0
+        self.refresh_error: RaftcacheError | None = None
+        self.unheard_of: list[str] = []
         self.replaced: list[tuple[str, str | None]] = []
         self._know(Namespace("default", 1))
         self._know(Namespace("safe", 2, ack=AckLevel.QUORUM))
@@ -153,6 +156,12 @@ class FakeBackend:
 
     def namespaces(self) -> Namespaces:
         return self._namespaces
+
+    def refresh_namespaces(self, deadline: float, done: Callable[[RaftcacheError | None], None]) -> None:
+        self.refreshed += 1
+        for name in self.unheard_of:
+            self._know(Namespace(name, len(self.policies) + 1))
+        done(self.refresh_error)
 
     def put_namespace(self, name: str, document: dict[str, Any], deadline: float, done: PolicyDone) -> None:
         if self.failing is not None:

@@ -8,7 +8,7 @@ import pytest
 from http_caller import Caller
 
 from raftcache.commands.types import VALUE_LIMIT_BYTES
-from raftcache.errors import OutcomeUnknown
+from raftcache.errors import NoLeader, OutcomeUnknown
 
 DEFAULTS = {
     "ack": "primary",
@@ -102,3 +102,25 @@ def test_a_change_whose_outcome_is_unknown(caller: Caller) -> None:
     caller.backend.failing = OutcomeUnknown("the controller finishes it")
     answer = caller.call("PUT", "/v1/namespaces/users", {})
     assert (answer.status, answer.error["code"]) == (504, "outcome_unknown")
+
+
+def test_a_namespace_created_elsewhere_is_asked_for_before_it_is_unknown(caller: Caller) -> None:
+    caller.backend.unheard_of = ["new"]
+    assert caller.call("PUT", "/v1/cache/new/k", {"value": 1}).status == 201
+    assert caller.backend.refreshed == 1
+    assert caller.call("GET", "/v1/cache/new/k").json["value"] == 1 and caller.backend.refreshed == 1
+    for path in ("/v1/cache/other/k", "/v1/namespaces/other"):
+        assert caller.call("GET", path).status == 404
+    assert caller.backend.refreshed == 3
+
+
+def test_a_body_is_still_there_for_a_namespace_that_turns_out_to_exist(caller: Caller) -> None:
+    caller.backend.unheard_of = ["new"]
+    answer = caller.call("POST", "/v1/cache/incr", {"namespace": "new", "key": "n", "delta": 3})
+    assert answer.status == 200 and answer.json["value"] == 3 and caller.backend.refreshed == 1
+
+
+def test_a_namespace_is_not_called_unknown_where_nobody_can_be_asked(caller: Caller) -> None:
+    caller.backend.refresh_error = NoLeader("nobody")
+    assert caller.call("GET", "/v1/cache/other/k").status == 503
+    assert caller.call("GET", "/v1/cache/bad%20name/k").status == 400

@@ -108,6 +108,7 @@ class FakeGroup:
     slow_disk: bool = False
     durable_index: int = 0
     staleness: int | None = 0
+    alone_from_s: float = 0.0
     wished: set[int] = field(default_factory=set)
     wanted: list[int] = field(default_factory=list)
 
@@ -197,11 +198,13 @@ class Bench:
         replica: type[ShardReplica] = ShardReplica,
         policies: Namespaces = POLICIES,
         node_id: str = "n0",
+        founded: bool = True,
     ) -> None:
+        """`founded`: it follows the policies already, by a snapshot that everybody started from."""
         self.runtime = VirtualRuntime()
         self.group = FakeGroup(self.runtime)
         self.budget = MemoryBudget(limit_bytes)
-        self.policies = policies
+        self.policies = self.first_policies = policies
         self.foreign_keys: set[bytes] = set()
         self.served: list[int] = []
         self.place = (0, 1)
@@ -215,6 +218,8 @@ class Bench:
             self.served.append,
             lambda: self.place,
         )
+        if founded:
+            self.replica.policies.install(policies)
         machine: StateMachine = self.replica
         self.group.machine = machine
         self.replica.attach(self.group)
@@ -230,6 +235,12 @@ class Bench:
         replies: list[Reply] = []
         self.replica.submit(command, replies.append, deadline_s)
         return replies
+
+    def follow(self, policies: Namespaces) -> Bench:
+        """The node hears of other policies; the point that follows is not yet proposed."""
+        self.policies = policies
+        self.replica.policies_changed()
+        return self
 
     def settle(self) -> None:
         """Propose and commit until nothing is left."""
@@ -250,7 +261,8 @@ class Bench:
 
 def follower_of(bench: Bench) -> Bench:
     """A replica that applied exactly what `bench`'s group has committed."""
-    other = Bench(policies=bench.policies, node_id="n1")
+    other = Bench(policies=bench.first_policies, node_id="n1")
+    other.policies = bench.policies
     other.group.log = list(bench.group.log)
     other.group.commit(bench.group.applied)
     return other

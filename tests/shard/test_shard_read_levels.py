@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from shard_harness import Bench
 
+from raftcache.commands.policy import Namespaces
 from raftcache.commands.types import (
     AckLevel,
     Command,
@@ -136,15 +137,14 @@ def test_an_entry_of_another_namespace_is_a_miss_that_waits() -> None:
     """The miss shows that the write under the other namespace took the key's place."""
     bench = Bench().lead()
     bench.ask(Set(KEY, b"1"))
-    by_name = bench.policies.by_name
-    renamed = [ns if ns.name != "shown" else replace(ns, id=77) for ns in by_name.values()]
-    old, bench.policies = bench.policies, type(bench.policies)(2, tuple(renamed))
+    old = tuple(bench.policies.by_name.values())
+    bench.follow(Namespaces(2, tuple(ns if ns.name != "shown" else replace(ns, id=77) for ns in old)))
     speculative(bench, Set(KEY, b"other"))
-    bench.policies = old
+    bench.follow(Namespaces(3, old))
     replies = bench.send(Get(KEY))
     assert replies == []
     bench.settle()
-    assert replies == [Value(None, 0, version(3), None, COMMITTED)]
+    assert replies == [Value(None, 0, version(4), None, COMMITTED)]
 
 
 UNCHANGED = [

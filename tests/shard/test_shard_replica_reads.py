@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from shard_harness import POLICIES, Bench, follower_of
 
+from raftcache.commands.policy import Namespaces
 from raftcache.commands.types import (
     Delete,
     Failure,
@@ -88,9 +89,9 @@ def test_an_unwanted_replica_read_is_a_bad_request_there_too() -> None:
 def test_an_entry_of_another_namespace_is_a_miss() -> None:
     leader, follower = pair()
     leader.ask(Set(b"shown:k", b"1"))
+    leader.follow(Namespaces(2, tuple(ns for ns in POLICIES.by_name.values() if ns.name != "shown"))).settle()
     catch_up(leader, follower)
-    follower.policies = type(POLICIES)(2, tuple(ns for ns in POLICIES.by_name.values() if ns.name != "shown"))
-    assert follower.send(read(b"shown:k")) == [Value(None, 0, version(3), None, REPLICA, 40)]
+    assert follower.send(read(b"shown:k")) == [Value(None, 0, version(4), None, REPLICA, 40)]
 
 
 def test_a_followers_time_is_the_newest_batchs_and_what_passed_since() -> None:

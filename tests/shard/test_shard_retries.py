@@ -30,8 +30,7 @@ from raftcache.shard import pipeline as pipeline_module
 from raftcache.shard import retries
 from raftcache.shard.retries import fingerprint
 from raftcache.shard.salvage import salvage
-from raftcache.shard.snapshot import REPLIES, prepare
-from raftcache.shard.sweep import RECLAIM_DELAY_S
+from raftcache.shard.snapshot import POLICIES, REPLIES, prepare
 from raftcache.store.effects import REPLY, decode_batch
 from raftcache.store.replies import REPLY_TTL_MS
 
@@ -247,7 +246,7 @@ def test_a_replay_obeys_a_policy_that_was_tightened_meanwhile() -> None:
     bench = Bench().lead()
     command = Set(b"k", b"v", if_absent=True, idempotency=b"i")
     assert bench.send(command)[0].ack == PRIMARY
-    bench.policies = Namespaces(2, (Namespace("default", 1, read_level=ReadLevel.LINEARIZABLE),))
+    bench.follow(Namespaces(2, (Namespace("default", 1, read_level=ReadLevel.LINEARIZABLE),)))
     again = bench.send(command)
     assert again == []
     bench.settle()
@@ -384,9 +383,9 @@ def test_records_of_a_namespace_that_is_gone_are_reclaimed() -> None:
     bench = Bench().lead()
     bench.ask(incr())
     bench.ask(incr(b"n"))
-    bench.policies = Namespaces(2, (Namespace("default", 1), Namespace("safe", 9, ack=QUORUM)))
+    bench.follow(Namespaces(2, (Namespace("default", 1), Namespace("safe", 9, ack=QUORUM)))).settle()
     assert bench.ask(incr()).value == 1
-    bench.runtime.advance(RECLAIM_DELAY_S + 1)
+    bench.runtime.advance(1)
     bench.settle()
     assert [bench.replica.replies.count(id_) for id_ in (1, 2, 9)] == [1, 0, 1]
     assert follower_of(bench).replica.digest() == bench.replica.digest()
@@ -405,8 +404,8 @@ def test_records_are_charged_and_refused_where_memory_is_full() -> None:
 # -- snapshots -----------------------------------------------------------------------------------
 
 
-def with_records() -> Bench:
-    bench = Bench().lead()
+def with_records(founded: bool = True) -> Bench:
+    bench = Bench(founded=founded).lead()
     for number in range(40):
         bench.send(incr(idempotency=b"i%d" % number))
     bench.ask(incr(b"n"))
@@ -417,7 +416,7 @@ def test_snapshots_carry_the_committed_records() -> None:
     bench = with_records()
     bench.send(incr(idempotency=b"speculative"))
     blocks = list(bench.replica.snapshot_blocks())
-    assert [msgspec.msgpack.decode(block)[0] for block in blocks] == [0, 1, REPLIES, 2]
+    assert [msgspec.msgpack.decode(block)[0] for block in blocks] == [0, POLICIES, 1, REPLIES, 2]
     other = Bench(node_id="n1")
     other.replica.install(other.replica.prepare_restore(blocks), 1, 1)
     assert other.replica.digest() == bench.replica.digest()
@@ -432,8 +431,8 @@ def test_snapshots_carry_the_committed_records() -> None:
 
 
 def test_a_snapshot_that_lacks_records_is_refused() -> None:
-    header, entries, replies, end = with_records().replica.snapshot_blocks()
-    for blocks in ([header, entries, end], [header, entries, replies, replies, end]):
+    header, policies, entries, replies, end = with_records().replica.snapshot_blocks()
+    for blocks in ([header, policies, entries, end], [header, policies, entries, replies, replies, end]):
         with pytest.raises(ValueError, match="damaged snapshot of shard 7c1f"):
             Bench().replica.prepare_restore(blocks)
 
@@ -451,9 +450,9 @@ def test_an_abandoned_snapshot_lets_go_of_the_records() -> None:
 
 @pytest.mark.parametrize("cut", [0, 1, 2])
 def test_a_salvaged_shard_knows_what_was_answered(cut: int) -> None:
-    bench = with_records()
+    bench = with_records(founded=False)
     bench.ask(incr(idempotency=b"late"))
-    early = Bench(node_id="n1")
+    early = Bench(node_id="n1", founded=False)
     early.group.log = list(bench.group.log)
     early.group.commit(cut)
     blocks = list(early.replica.snapshot_blocks()) if cut else None

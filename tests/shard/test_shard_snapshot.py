@@ -7,7 +7,7 @@ import pytest
 from shard_harness import Bench
 
 from raftcache.commands.types import Delete, Set
-from raftcache.shard.snapshot import BLOCK_BYTES, END, ENTRIES, FORMAT, HEADER, KEYS_PER_STEP, SnapshotBlocks
+from raftcache.shard.snapshot import BLOCK_BYTES, END, ENTRIES, FORMAT, HEADER, KEYS_PER_STEP, POLICIES, SnapshotBlocks
 
 
 def loaded() -> Bench:
@@ -54,7 +54,7 @@ def test_blocks_come_in_order_and_are_bounded() -> None:
     bench.settle()
     blocks = list(bench.replica.snapshot_blocks())
     kinds = [msgspec.msgpack.decode(block)[0] for block in blocks]
-    assert kinds == [HEADER] + [ENTRIES] * (len(blocks) - 2) + [END]
+    assert kinds == [HEADER, POLICIES] + [ENTRIES] * (len(blocks) - 3) + [END]
     assert len([block for block in blocks if len(block) > BLOCK_BYTES + 4096]) == 1
     assert len(blocks) > 10
 

@@ -197,10 +197,12 @@ def test_a_policy_takes_effect_with_the_next_write() -> None:
     bench = leader(LossWindow(writes=5), REJECT)
     for _ in range(3):
         bench.send(Set(b"k", b"1"))
-    bench.policies = spaces(LossWindow(writes=3), REJECT, epoch=2)
+    bench.follow(spaces(LossWindow(writes=3), REJECT, epoch=2))
     assert failure(bench.send(Set(b"k", b"1"))).details["limit"] == 3
-    bench.policies = spaces(LossWindow(writes=4), REJECT, epoch=3)
-    assert level(bench.send(Set(b"k", b"1"))) == P
+    bench.follow(spaces(LossWindow(writes=4), REJECT, epoch=3))
+    assert failure(bench.send(Set(b"k", b"1"))).details["limit"] == 3, "looser only once that is committed"
+    bench.settle()
+    assert [level(bench.send(Set(b"k", b"1"))) for _ in range(4)] == [P] * 4
     bench.place = (0, 2)
     assert failure(bench.send(Set(b"k", b"1"))).details["limit"] == 2
 
@@ -376,12 +378,14 @@ def test_a_held_item_holds_the_answer_of_its_command_and_nothing_else() -> None:
     assert bench.ask(Get(b"a")).value == b"2"
 
 
-def test_a_wider_window_lets_the_held_go_on_at_the_next_tick() -> None:
+def test_a_wider_window_lets_the_held_go_on_once_it_is_committed() -> None:
     bench = leader(LossWindow(writes=1), WAIT)
     bench.send(Set(b"k", b"0"))
     held = bench.send(Set(b"k", b"1"))
-    bench.policies = spaces(LossWindow(writes=2), WAIT, epoch=2)
+    bench.follow(spaces(LossWindow(writes=2), WAIT, epoch=2))
     bench.runtime.advance(0.03)
+    assert held == []
+    bench.settle()
     assert level(held) == P
 
 
@@ -389,7 +393,7 @@ def test_a_held_write_obeys_the_policy_of_the_moment_in_which_it_is_executed() -
     bench = leader(LossWindow(writes=1), WAIT)
     bench.send(Set(b"k", b"0"))
     held = bench.send(Set(b"k", b"1"))
-    bench.policies = spaces(LossWindow(writes=1), REJECT, epoch=2)
+    bench.follow(spaces(LossWindow(writes=1), REJECT, epoch=2))
     bench.runtime.advance(0.03)
     assert failure(held).code == "loss_window_full"
     assert bench.replica.held.count == 0
@@ -400,7 +404,7 @@ def test_a_held_write_whose_namespace_was_made_anew_goes_on_there() -> None:
     bench.send(Set(b"k", b"0"))
     held = bench.send(Set(b"k", b"1"))
     anew = Namespace("default", 9, loss_window=LossWindow(writes=1), on_exceeded=WAIT)
-    bench.policies = Namespaces(2, (anew,))
+    bench.follow(Namespaces(2, (anew,)))
     assert level(bench.send(Set(b"k", b"2"))) == P
     second = bench.send(Set(b"k", b"3"))
     bench.settle()

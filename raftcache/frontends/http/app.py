@@ -24,7 +24,7 @@ from raftcache.frontends.http import (
     shards,
     snapshots,
 )
-from raftcache.frontends.http.context import FrontEnd, HttpSettings, too_large
+from raftcache.frontends.http.context import FrontEnd, HttpSettings, NotHeardOf, too_large
 from raftcache.frontends.http.errors import JSON_TYPE, error_response, http_error_response
 from raftcache.frontends.http.intake import query
 from raftcache.frontends.http.metrics import RouteMetrics
@@ -96,7 +96,7 @@ def _guard(front: FrontEnd, watched: Watched) -> Middleware:
         else:
             front.in_flight += 1
             try:
-                response = await _answered(request, handler, route)
+                response = await _answered(front, request, handler, route)
             finally:
                 front.in_flight -= 1
         numbers.observe(response.status, now() - started)
@@ -105,12 +105,14 @@ def _guard(front: FrontEnd, watched: Watched) -> Middleware:
     return guard
 
 
-async def _answered(request: web.Request, handler: Handler, route: Route | None) -> web.StreamResponse:
+async def _answered(
+    front: FrontEnd, request: web.Request, handler: Handler, route: Route | None
+) -> web.StreamResponse:
     """The handler's answer, or the answer that its error is."""
     try:
         if route is not None and route.bare:
             query(request, NoQuery)
-        return await handler(request)
+        return await _handled(front, request, handler)
     except RaftcacheError as error:
         return error_response(error)
     except web.HTTPException as error:
@@ -118,6 +120,16 @@ async def _answered(request: web.Request, handler: Handler, route: Route | None)
     except Exception:
         log.exception("%s %s failed", request.method, request.rel_url.raw_path)
         return error_response(InternalError("this request met a defect; the node's log says more"))
+
+
+async def _handled(front: FrontEnd, request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A handler that met a namespace not heard of starts over, once, when all that exist are known: it names its
+    namespace before it executes anything."""
+    try:
+        return await handler(request)
+    except NotHeardOf:
+        await front.refresh_namespaces(front.deadline(request))
+        return await handler(request)
 
 
 async def _expect(route: Route, request: web.Request) -> web.StreamResponse | None:

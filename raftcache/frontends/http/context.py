@@ -19,12 +19,16 @@ from raftcache.errors import (
     InvalidKey,
     InvalidName,
     Overloaded,
+    RaftcacheError,
+    UnknownNamespace,
     ValueTooLarge,
 )
 from raftcache.frontends.backend import Backend
 from raftcache.frontends.http.errors import failure_error
 from raftcache.frontends.http.intake import timeout_seconds
 from raftcache.frontends.http.metrics import BackendMetrics, HttpMetrics, registry_of
+
+_BODY = web.RequestKey("body", bytes)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,6 +39,10 @@ RECEIVING_LIMIT_BYTES = 256 << 20
 """Room for bodies that did not arrive whole with their headers; a body reserves what it may grow to."""
 BODY_TIMEOUT_SECONDS = 30.0
 """The longest that a body may take to arrive."""
+
+
+class NotHeardOf(UnknownNamespace):
+    """A namespace that this process does not know. It may be new: only after a refresh is it an error for clients."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ class FrontEnd:
         return self.runtime.now() + timeout_seconds(request)
 
     def full_key(self, namespace: str, key: bytes, field: str = "key") -> bytes:
-        """The key in the keyspace. Raises InvalidName, UnknownNamespace, NoLeader, InvalidKey."""
+        """The key in the keyspace. Raises InvalidName, NotHeardOf, NoLeader, InvalidKey."""
         self.check_namespace(namespace)
         whole = full_key(namespace, key)
         if not key or len(whole) > KEY_LIMIT_BYTES:
@@ -93,11 +101,20 @@ class FrontEnd:
             raise InvalidKey(f"{field} has {len(whole)} bytes{prefix}: it must have 1 to {KEY_LIMIT_BYTES}")
         return whole
 
+    async def refresh_namespaces(self, deadline: float) -> None:
+        """Learn of every namespace whose creation was acknowledged before. Raises NoLeader, Overloaded."""
+        answer: Answer[RaftcacheError | None] = Answer()
+        self.backend.refresh_namespaces(deadline, answer)
+        error = await answer.wait()
+        if error is not None:
+            raise error
+
     def check_namespace(self, name: str) -> None:
-        """Raises InvalidName, UnknownNamespace, NoLeader."""
+        """Raises InvalidName, NotHeardOf, NoLeader."""
         if name not in self.backend.namespaces().by_name:
             check_name(name)
-            raise missing_namespace(self.backend.namespaces(), name)
+            error = missing_namespace(self.backend.namespaces(), name)
+            raise NotHeardOf(error.message, **error.details) if isinstance(error, UnknownNamespace) else error
 
     async def ask(self, command: Command, deadline: float, kind: type[R]) -> R:
         """Execute `command`, whose answer is a `kind`. Raises the error that came instead."""
@@ -111,7 +128,13 @@ class FrontEnd:
         raise InternalError(f"{type(command).__name__} was answered by {type(reply).__name__}")
 
     async def read_body(self, request: web.Request, limit_bytes: int) -> bytes:
-        """The whole body. Raises ValueTooLarge before more than the limit is held, Overloaded, HTTPRequestTimeout."""
+        """The whole body, and the same again to a handler that starts over. Raises ValueTooLarge before more than the
+        limit is held, Overloaded, HTTPRequestTimeout."""
+        if _BODY not in request:
+            request[_BODY] = await self._receive_body(request, limit_bytes)
+        return request[_BODY]
+
+    async def _receive_body(self, request: web.Request, limit_bytes: int) -> bytes:
         size = request.content_length
         if size is not None and size > limit_bytes:
             raise too_large(f"{size} bytes", limit_bytes)

@@ -55,6 +55,8 @@ async def get(front: FrontEnd, request: web.Request) -> web.Response:
     """One policy."""
     name = path_namespace(request)
     check_name(name)
+    front.deadline(request)
+    front.check_namespace(name)
     document = front.backend.namespace_document(name)
     if document is None:
         raise missing_namespace(front.backend.namespaces(), name)
@@ -95,7 +97,6 @@ ROUTES = (
         get,
         {200: Answered("The whole policy.", Policy)},
         (*BOUNDED_ERRORS, UnknownNamespace, NoLeader),
-        timed=False,
     ),
     Route(
         "PUT",

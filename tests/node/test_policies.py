@@ -1,0 +1,217 @@
+"""Changes of policy in a whole cluster: what was answered is obeyed at every node, whoever leads and knows what."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+
+from raftcache.commands.types import AckLevel, Set, Value, Written
+from raftcache.errors import OutcomeUnknown, RaftcacheError, UnknownNamespace
+from raftcache.frontends.backend import PolicyWritten
+from raftcache.testing.cluster import SimCluster
+from raftcache.testing.plants import planted
+
+from .clusters import created, leader_of, metadata_leader, read, run, run_until, the_shard, write
+
+KEY = b"x:k"
+
+
+def start_put(cluster: SimCluster, node_id: str, ack: str, seconds: float = 5.0, name: str = "x") -> list[Any]:
+    """Begin to change a policy; the result comes into the list."""
+    results: list[Any] = []
+    process = cluster.processes[node_id]
+    deadline = process.runtime.now() + seconds
+    process.runtime.deliver(lambda: process.backend.put_namespace(name, {"ack": ack}, deadline, results.append))
+    return results
+
+
+def put(cluster: SimCluster, node_id: str, ack: str) -> Any:
+    results = start_put(cluster, node_id, ack)
+    assert run_until(cluster, lambda: bool(results), 6.0)
+    return results[0]
+
+
+def delete(cluster: SimCluster, node_id: str) -> Any:
+    results: list[Any] = []
+    process = cluster.processes[node_id]
+    deadline = process.runtime.now() + 5.0
+    process.runtime.deliver(lambda: process.backend.delete_namespace("x", deadline, results.append))
+    assert run_until(cluster, lambda: bool(results), 6.0)
+    return results[0]
+
+
+def at_once(cluster: SimCluster, node_id: str) -> Any:
+    """What a write gets within the same moment; None where it waits."""
+    replies: list[Any] = []
+    process = cluster.processes[node_id]
+    deadline = process.runtime.now() + 3.0
+    process.runtime.deliver(lambda: process.dispatcher.execute(Set(KEY, b"v"), deadline, replies.append))
+    return replies[0] if replies else None
+
+
+def parts(cluster: SimCluster) -> tuple[str, list[str]]:
+    """The shard's leader, and the other nodes."""
+    leader = leader_of(cluster, the_shard(cluster).id)
+    assert leader is not None
+    return leader, [node_id for node_id in cluster.ids if node_id != leader]
+
+
+def test_a_change_is_answered_when_every_shard_follows_it() -> None:
+    cluster = created(shards=3)
+    result = put(cluster, "n1", "quorum")
+    assert isinstance(result, PolicyWritten) and result.created
+    replicas = [replica for process in cluster.running() for replica in process.core.shards.values()]
+    epochs = [replica.policies.applied.epoch for replica in replicas if replica.serving]
+    assert len(epochs) == 3 and min(epochs) >= 2
+    for node_id in cluster.ids:
+        reply = write(cluster, node_id, KEY, b"v")
+        assert isinstance(reply, Written) and reply.ack == AckLevel.QUORUM
+
+
+def test_the_same_policy_again_is_confirmed_again() -> None:
+    cluster = created()
+    put(cluster, "n0", "quorum")
+    result = put(cluster, "n2", "quorum")
+    assert isinstance(result, PolicyWritten) and not result.created
+
+
+def test_a_deleted_namespace_takes_its_keys_along_and_a_new_one_starts_without() -> None:
+    cluster = created()
+    put(cluster, "n0", "quorum")
+    write(cluster, "n1", KEY, b"old")
+    assert delete(cluster, "n2") is None
+    assert isinstance(delete(cluster, "n1"), UnknownNamespace)
+    found = read(cluster, "n0", KEY)
+    assert isinstance(found, Value) and found.value is None
+    put(cluster, "n1", "primary")
+    found = read(cluster, "n0", KEY)
+    assert isinstance(found, Value) and found.value is None
+
+
+@pytest.mark.parametrize("plant", ["", "policy-at-view"])
+def test_a_leader_whose_node_is_behind_obeys_what_was_confirmed(plant: str) -> None:
+    with planted(plant) if plant else nullcontext():
+        cluster = created()
+        leader, others = parts(cluster)
+        put(cluster, leader, "primary")
+        run(cluster, 1.0)
+        late = others[0]
+        there = cluster.processes[late].core
+        there.metadata._subscribers.clear()
+        there.view.update_state = lambda _state: None  # type: ignore[method-assign]
+        assert isinstance(put(cluster, leader, "quorum"), PolicyWritten)
+        shard_id = the_shard(cluster).id
+        old = cluster.processes[leader]
+        old.runtime.deliver(lambda: old.core.host.groups[shard_id].transfer_leadership(late))
+        assert run_until(cluster, lambda: leader_of(cluster, shard_id) == late, 3.0)
+        reply = at_once(cluster, late)
+    assert (isinstance(reply, Written) and reply.ack == AckLevel.PRIMARY) == bool(plant)
+
+
+@pytest.mark.parametrize("plant", ["", "confirm-at-once"])
+def test_no_older_leader_serves_when_a_change_is_answered(plant: str) -> None:
+    """The leader is cut off and goes on for its fallback time; meanwhile the others elect one and follow a change."""
+    with planted(plant) if plant else nullcontext():
+        cluster = created()
+        leader, others = parts(cluster)
+        if metadata_leader(cluster) == leader:
+            there = cluster.processes[leader]
+            there.runtime.deliver(lambda: there.core.host.groups["meta"].transfer_leadership(others[0]))
+            assert run_until(cluster, lambda: cluster.processes[others[0]].core.metadata.serving, 3.0)
+        put(cluster, leader, "primary")
+        run(cluster, 1.0)
+        shard_id = the_shard(cluster).id
+        cluster.network.isolate(leader)
+
+        def successor() -> str | None:
+            return next((n for n in others if cluster.processes[n].core.shards[shard_id].serving), None)
+
+        assert at_once(cluster, leader) is not None
+        assert run_until(cluster, lambda: successor() is not None, 3.0)
+        results = start_put(cluster, successor() or "", "quorum")
+        while not results:
+            cluster.loop.run_until(cluster.loop.time + 0.01)
+        assert isinstance(results[0], PolicyWritten)
+        reply = at_once(cluster, leader)
+    assert isinstance(reply, Written) == bool(plant)
+
+
+def test_a_change_that_a_shard_cannot_confirm_is_unknown_and_takes_effect_by_itself() -> None:
+    cluster = created(nodes=5)
+    shard = the_shard(cluster)
+    put(cluster, "n0", "primary")
+    outsider = next(node_id for node_id in cluster.ids if node_id not in shard.nodes)
+    cut = [node_id for node_id in shard.nodes if node_id != metadata_leader(cluster)][:2]
+    for node_id in cut:
+        cluster.kill(node_id)
+    results = start_put(cluster, outsider, "quorum", 4.0)
+    assert run_until(cluster, lambda: bool(results), 5.0)
+    assert isinstance(results[0], OutcomeUnknown) and shard.id in results[0].message
+    for node_id in cut:
+        cluster.start(node_id)
+    assert run_until(cluster, lambda: _acks(cluster, outsider) == AckLevel.QUORUM, 8.0)
+
+
+def _acks(cluster: SimCluster, node_id: str) -> AckLevel | None:
+    reply = write(cluster, node_id, KEY, b"v")
+    return reply.ack if isinstance(reply, Written) else None
+
+
+def test_a_leader_that_dies_while_it_is_asked_is_followed_by_another_who_confirms() -> None:
+    cluster = created()
+    leader, others = parts(cluster)
+    results = start_put(cluster, others[0], "quorum", 10.0)
+    cluster.kill(leader)
+    assert run_until(cluster, lambda: bool(results), 12.0)
+    assert isinstance(results[0], PolicyWritten | RaftcacheError)
+    again = put(cluster, others[0], "quorum")
+    assert isinstance(again, PolicyWritten)
+
+
+def test_a_process_asks_once_for_all_names_that_it_does_not_know() -> None:
+    cluster = created()
+    process = cluster.processes["n1"]
+    answers: list[Any] = []
+    deadline = process.runtime.now() + 5.0
+    refresh = process.backend._refresh
+    for _ in range(200):
+        process.runtime.deliver(lambda: process.backend.refresh_namespaces(deadline, answers.append))
+    assert run_until(cluster, lambda: len(answers) == 200, 3.0)
+    assert answers == [None] * 200 and refresh.asked == 2
+
+
+def test_a_refresh_brings_what_was_created_elsewhere_and_fails_without_a_leader() -> None:
+    cluster = created()
+    put(cluster, "n0", "primary")
+    process = cluster.processes["n2"]
+    answers: list[Any] = []
+    deadline = process.runtime.now() + 5.0
+    process.runtime.deliver(lambda: process.backend.refresh_namespaces(deadline, answers.append))
+    assert run_until(cluster, lambda: bool(answers), 3.0)
+    assert answers == [None] and "x" in process.backend.namespaces().by_name
+    cluster.network.isolate("n2")
+    run(cluster, 3.0)
+    late: list[Any] = []
+    soon = process.runtime.now() + 1.0
+    process.runtime.deliver(lambda: process.backend.refresh_namespaces(soon, late.append))
+    assert run_until(cluster, lambda: bool(late), 1.2)
+    assert late[0].code == "no_leader"
+
+
+def test_a_flood_of_unknown_names_is_answered_in_ever_longer_steps() -> None:
+    cluster = created()
+    process = cluster.processes["n1"]
+    refresh, answers = process.backend._refresh, list[Any]()
+
+    def ask() -> None:
+        deadline = process.runtime.now() + 5.0
+        process.runtime.deliver(lambda: process.backend.refresh_namespaces(deadline, answers.append))
+
+    before = refresh.asked
+    for _ in range(1000):
+        ask()
+        run(cluster, 0.005)
+    assert refresh.asked - before < 60
+    assert run_until(cluster, lambda: len(answers) == 1000, 2.0)
