@@ -137,7 +137,7 @@ def test_a_new_shard_starts_from_the_survivor_with_all_that_it_held(spared: int)
     assert written.version.term > old.version.term, "terms go on above those of the old shard"
     assert c.run_until(cluster, lambda: readiness(c.core(cluster, "n0")) == (True, ""), 10)
     assert cluster.files[survivor].exists(f"{DATA}/damaged/{shard.id}.0"), "what it held is kept"
-    assert len({cluster.digest_of(node, new_id) for node in shard.nodes}) == 1
+    assert c.run_until(cluster, lambda: len({cluster.digest_of(node, new_id) for node in shard.nodes}) == 1, 5)
 
 
 def test_a_new_shard_starts_empty_where_that_is_what_was_asked() -> None:
