@@ -1,0 +1,135 @@
+"""The contract, checked on real processes: `scripts/contract`.
+
+For each ack level the leader of a shard is killed, and isolated from its peers, while clients write to it. Afterwards
+every acknowledged write is looked up three ways, which must tell the same story: the key is read, the shard is asked
+for the receipt of the version, and the nodes are asked for their lost-write reports. The outcome is a table in
+Markdown; `--write FILE` puts it into that file, between the two marks.
+
+Exit codes: 0 the contract was kept; 1 it was not, or could not be checked; 2 it was called wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from jepsen_like.accounts import Account, Case, complaints, table
+from jepsen_like.client import ReadFailed
+from jepsen_like.cluster import DriverError, RealCluster
+from jepsen_like.contract_round import ACKS, FAULTS, play
+from jepsen_like.ports import NoPorts
+from raftcache.supervisor.progress import COUNT, StepBar
+
+ROUNDS, ROUNDS_LIMIT = 3, 100
+NODES, SHARDS = 3, 4
+BEGIN, END = "<!-- contract: begin -->", "<!-- contract: end -->"
+"""The marks in a file between which the table stands."""
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line. Raises SystemExit(2)."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/contract",
+        description="Kill and isolate leaders under load, and check what each ack level promises, write by write.",
+        epilog="Exit codes: 0 the contract was kept; 1 it was not, or could not be checked; 2 it was called wrongly.",
+    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"for each row (default: {ROUNDS})")
+    parser.add_argument("--write", type=Path, metavar="FILE", help=f"put the table between {BEGIN!r} and {END!r}")
+    parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: text")
+    args = parser.parse_args(argv)
+    if not 1 <= args.rounds <= ROUNDS_LIMIT:
+        parser.error(f"--rounds must be from 1 to {ROUNDS_LIMIT}, got {args.rounds}")
+    if args.write is not None and not _has_marks(args.write):
+        parser.error(f"--write: {args.write} has no lines {BEGIN!r} and {END!r}")
+    return args
+
+
+async def check(rounds: int, done: Callable[[str], None]) -> tuple[dict[Case, list[Account]], list[str]]:
+    """Every case, so many times, on one cluster: the accounts, and what is wrong with the cluster's processes.
+
+    Raises DriverError, ReadFailed. The cluster's folder is removed.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    folder = Path(tempfile.mkdtemp(prefix="raftcache-contract-"))
+    cluster = RealCluster(folder, NODES, SHARDS)
+    accounts: dict[Case, list[Account]] = {}
+    try:
+        await asyncio.to_thread(_start, cluster)
+        for number in range(rounds):
+            for case in (Case(ack, fault) for ack in ACKS for fault in FAULTS):
+                account = await play(cluster, case, f"{case.ack}-{case.fault}-{number}")
+                accounts.setdefault(case, []).append(account)
+                counts = f"{len(account.acknowledged):,} acknowledged, {len(account.lost):,} lost"
+                done(f"{case.ack}, {case.fault}: {counts}")
+        return accounts, [f"a traceback in {line}" for line in cluster.tracebacks()]
+    finally:
+        await asyncio.shield(asyncio.to_thread(cluster.stop))
+        cluster.release()
+        shutil.rmtree(folder)
+
+
+def _start(cluster: RealCluster) -> None:
+    cluster.start()
+    cluster.wait_ready()
+
+
+def _has_marks(path: Path) -> bool:
+    text = path.read_text()
+    return 0 <= text.find(BEGIN) < text.find(END)
+
+
+def write_table(path: Path, rows: str) -> None:
+    """Put the table between the marks."""
+    text = path.read_text()
+    head, rest = text.split(BEGIN, 1)
+    path.write_text(f"{head}{BEGIN}\n{rows}\n{END}{rest.split(END, 1)[1]}")
+
+
+def show(args: argparse.Namespace, accounts: dict[Case, list[Account]], wrong: list[str]) -> None:
+    """The table or JSON on standard output, what is wrong on standard error."""
+    rows = table(accounts)
+    if args.write is not None:
+        write_table(args.write, rows)
+    if args.output == "json":
+        cases = [
+            {"ack": case.ack, "fault": case.fault, "rounds": [each.figures() for each in rounds]}
+            for case, rounds in accounts.items()
+        ]
+        document = {"passed": not wrong, "complaints": wrong, "cases": cases}
+        sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+    else:
+        print(rows)
+    for line in wrong:
+        print(f"contract: {line}", file=sys.stderr)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Check; returns the exit code."""
+    args = parse(argv)
+    try:
+        with StepBar(args.rounds * len(ACKS) * len(FAULTS), COUNT) as bar:
+            accounts, wrong = asyncio.run(check(args.rounds, bar.advance))
+    except (DriverError, NoPorts, ReadFailed) as error:
+        print(f"contract: {error}", file=sys.stderr)
+        return 1
+    except asyncio.CancelledError:
+        print("contract: interrupted; its cluster is stopped", file=sys.stderr)
+        return 130
+    wrong += [line for case, rounds in accounts.items() for line in complaints(case, rounds)]
+    show(args, accounts, wrong)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
