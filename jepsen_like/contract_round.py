@@ -28,7 +28,7 @@ own node and is acknowledged there even while that is cut off."""
 BEFORE_S, ISOLATED_S, AFTER_S = 1.5, 3.0, 1.0
 ASKED_AT_ONCE = 500
 RECEIPT_WAIT_MS = 2_000
-UPPER_BOUND = "raftcache_lost_writes_upper_bound_total"
+UPPER_BOUND = "raftcache_lost_writes_upper_bound"
 
 
 class Writer:
@@ -79,7 +79,7 @@ async def play(cluster: RealCluster, case: Case, namespace: str) -> Account:
     )
     account.there = await _there(addresses, name, keys)
     account.receipts = await asyncio.to_thread(_receipts, api, name, keys)
-    account.reported = await asyncio.to_thread(_reported, api, name)
+    account.reported, account.reported_count = await asyncio.to_thread(_reported, api, name)
     account.upper_bound = await asyncio.to_thread(_upper_bound, addresses, name)
     return account
 
@@ -148,18 +148,20 @@ def _receipts(api: Api, namespace: str, keys: dict[str, str]) -> dict[str, str]:
     versions = list(keys)
     for first in range(0, len(versions), ASKED_AT_ONCE):
         asked = versions[first : first + ASKED_AT_ONCE]
-        items = [{"namespace": namespace, "key": keys[version], "version": version} for version in asked]
-        answer = _send(api, "POST", "/v1/receipts/batch", {"receipts": items, "waitMs": RECEIPT_WAIT_MS})
+        items = [{"key": keys[version], "version": version} for version in asked]
+        body = {"namespace": namespace, "items": items, "waitMs": RECEIPT_WAIT_MS}
+        answer = _send(api, "POST", "/v1/receipts/batch", body)
         states |= {version: each.get("state", "") for version, each in zip(asked, answer["results"], strict=True)}
     return states
 
 
-def _reported(api: Api, namespace: str) -> set[str]:
-    """The versions in the lost-write reports of all nodes. Raises ReadFailed where there is no room for all of them."""
+def _reported(api: Api, namespace: str) -> tuple[set[str], int]:
+    """The newest versions in the lost-write reports of all nodes, and how many there are in all. Raises ReadFailed
+    where a node does not answer."""
     answer = _send(api, "GET", f"/v1/lost-writes?namespace={namespace}", None)
-    if answer["truncated"]:
-        raise ReadFailed(f"the lost-write report of {namespace} is cut short at {len(answer['lost'])}")
-    return {each["version"] for each in answer["lost"]}
+    if answer["unreachable"]:
+        raise ReadFailed(f"no lost-write report of {', '.join(answer['unreachable'])}")
+    return {each["version"] for each in answer["lost"]}, answer["total"]
 
 
 def _send(api: Api, method: str, path: str, document: Any) -> Any:
