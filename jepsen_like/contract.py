@@ -59,8 +59,8 @@ async def check(rounds: int, done: Callable[[str], None]) -> tuple[dict[Case, li
     """
     task = asyncio.current_task()
     assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(each, task.cancel)
     folder = Path(tempfile.mkdtemp(prefix="raftcache-contract-"))
     cluster = RealCluster(folder, NODES, SHARDS)
     accounts: dict[Case, list[Account]] = {}
