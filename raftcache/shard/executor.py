@@ -11,7 +11,7 @@ key. The result of a command is an answer and the level that it waits for, `prim
   policies that it was looked up under, or nothing where both are committed (`observed`); at `linearizable` that, too,
   while this replica holds its group's lease, and else the batch in which it was executed (`proved`);
 * a write at `primary` for which its namespace's loss window has no room waits for its batch, is held before it is
-  executed, or is refused (`fit`, `window`, `held`);
+  executed, or is refused (`fit`, `window`, `held`), and behind one that is held others are, too (`in_turn`);
 * all other replies leave at once, never behind those that wait.
 
 A reply states the level truly reached, which is why one that waited says `quorum` whatever was asked.
@@ -246,16 +246,22 @@ class Executor:
         """What a write's reply that reveals state waits for: that what it reveals is committed, at least."""
         return QUORUM if ack == PRIMARY and namespace.reads_at > LATEST else ack
 
+    def in_turn(self, namespace: Namespace, key: bytes, value_bytes: int = 0) -> None:
+        """Let a write command go on where none of its namespace is held before it. Raises Hold.
+
+        To be asked before its key is looked up: what stands there now may not be what it is to find in its turn.
+        """
+        if self.blocked and namespace.id in self.blocked:
+            raise Hold(namespace.id, namespace.name, len(key) + value_bytes + EFFECT_OVERHEAD_BYTES, None)
+
     def fit(self, ack: AckLevel, namespace: Namespace, key: bytes, value_bytes: int) -> AckLevel:
         """What a write that would wait for `ack` waits for, its namespace's loss window considered.
 
         The last thing to be asked before a write is executed: nothing of it may have been. Raises Hold, LossWindowFull.
         """
-        size_bytes = len(key) + value_bytes + EFFECT_OVERHEAD_BYTES
-        if self.blocked and namespace.id in self.blocked:
-            raise Hold(namespace.id, namespace.name, size_bytes, None)
         if ack > PRIMARY:
             return ack
+        size_bytes = len(key) + value_bytes + EFFECT_OVERHEAD_BYTES
         exceeded = self.pipeline.windows.check(namespace, size_bytes)
         if exceeded is None:
             return ack

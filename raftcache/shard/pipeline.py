@@ -339,7 +339,7 @@ class Pipeline:
                     deliver(reply_to, not_leader)
                 else:
                     self._stats.outcomes_unknown += 1
-                    deliver(reply_to, _outcome_unknown(version))
+                    deliver(reply_to, outcome_unknown(version))
 
     def _undo(self, batch: PendingBatch) -> None:
         restore = self._keyspace.restore
@@ -435,8 +435,9 @@ def _written_version(answer: Reply) -> Version | None:
     return answer.version if isinstance(answer, Written) and answer.written else None
 
 
-def _outcome_unknown(version: Version | None) -> Failure:
-    """`version` None: a keyed write that wrote nothing, whose reply record may yet commit."""
+def outcome_unknown(version: Version | None) -> Failure:
+    """What a write gets whose leader is none any more. `version` None: a keyed write that wrote nothing, whose reply
+    record may yet commit, or the repeat of another."""
     what = "the reply" if version is None else str(version)
     details = {} if version is None else {"version": str(version)}
     error = OutcomeUnknown(f"leadership was lost before {what} reached the level asked for; it may still", **details)

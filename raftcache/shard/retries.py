@@ -61,6 +61,14 @@ def once(execute: Execute) -> Execute:
     return run
 
 
+def is_repeat(ex: Executor, command: Any) -> bool:
+    """Whether a write was executed under the command's idempotency key, so that the command will not be."""
+    if command.idempotency is None:
+        return False
+    namespace = ex.namespaces().resolve(command.key)
+    return _standing(ex, record_id(namespace.id, command.idempotency)) is not None
+
+
 def fingerprint(command: Any) -> bytes:
     """What two commands have in common exactly if they ask for the same. The level does not count; nor does a field
     that is not set, so that a field added in another version changes nothing."""
