@@ -83,14 +83,14 @@ def check_set(command: t.Set, namespace: Namespace) -> AckLevel:
     if command.if_absent and command.if_version is not None:
         raise BadRequest(f"if_absent, if_version: both were given (true, {command.if_version}); at most one may be")
     _check_ttl(command.ttl_ms)
-    return _ack_level(command.ack, namespace)
+    return ack_level(command.ack, namespace)
 
 
 def check_delete(command: t.Delete, namespace: Namespace) -> AckLevel:
     """The ack level in force. Raises InvalidKey, LevelTooLow, BadRequest."""
     _check_key(command.key)
     _check_idempotency(command.idempotency)
-    return _ack_level(command.ack, namespace)
+    return ack_level(command.ack, namespace)
 
 
 def check_incr(command: t.Incr, namespace: Namespace) -> AckLevel:
@@ -100,7 +100,7 @@ def check_incr(command: t.Incr, namespace: Namespace) -> AckLevel:
     _check_ttl(command.ttl_ms)
     if not t.INT64_MIN <= command.delta <= t.INT64_MAX:
         raise BadRequest(f"delta: {command.delta} is not within {t.INT64_MIN} to {t.INT64_MAX}")
-    return _ack_level(command.ack, namespace)
+    return ack_level(command.ack, namespace)
 
 
 def check_expire(command: t.Expire, namespace: Namespace) -> AckLevel:
@@ -108,14 +108,14 @@ def check_expire(command: t.Expire, namespace: Namespace) -> AckLevel:
     _check_key(command.key)
     _check_idempotency(command.idempotency)
     _check_ttl(command.ttl_ms)
-    return _ack_level(command.ack, namespace)
+    return ack_level(command.ack, namespace)
 
 
 def check_persist(command: t.Persist, namespace: Namespace) -> AckLevel:
     """The ack level in force. Raises InvalidKey, LevelTooLow, BadRequest."""
     _check_key(command.key)
     _check_idempotency(command.idempotency)
-    return _ack_level(command.ack, namespace)
+    return ack_level(command.ack, namespace)
 
 
 def check_many(command: t.Multi) -> None:
@@ -156,7 +156,8 @@ def _check_idempotency(key: bytes | None) -> None:
         )
 
 
-def _ack_level(asked: AckLevel | None, namespace: Namespace) -> AckLevel:
+def ack_level(asked: AckLevel | None, namespace: Namespace) -> AckLevel:
+    """The ack level in force for a write that asks for `asked`. Raises LevelTooLow."""
     level = namespace.ack if asked is None else asked
     if level < namespace.ack:
         raise _too_low("durability", level, "acknowledges", namespace.ack, namespace)

@@ -26,7 +26,7 @@ def window_metrics(shards: Mapping[str, ShardReplica]) -> Iterable[Metric]:
         gauge = GaugeMetricFamily(name, text, labels=("shard", "namespace"))
         for shard_id, replica in shards.items():
             windows = replica.pipeline.windows
-            for namespace, usage in windows.in_use():
+            for namespace, usage in windows.in_use().items():
                 gauge.add_metric((shard_id, namespace), value(usage, windows.now()))
         yield gauge
     for name, text, held in _HELD:

@@ -23,6 +23,7 @@ def incr(ex: Executor, command: Incr) -> Answer:
     ack = ex.granted(check_incr(command, namespace))
     ex.pipeline.admit()
     ex.require_memory(key, len(str(INT64_MIN)))
+    ex.in_turn(namespace, key)
     entry = ex.lookup(key, namespace)
     try:
         value = _add(entry, command.delta)

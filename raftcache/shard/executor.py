@@ -7,11 +7,11 @@ key. The result of a command is an answer and the level that it waits for, `prim
 * a write asked for at `quorum` waits for its batch to be committed, one at `durable` for it to be synced as well;
 * a reply that reveals state waits too where the namespace's reads may not show what can still be lost: a condition
   that held or failed, a counter's value, an absence, a time to live. One that wrote waits for its own batch. One that
-  wrote nothing is a read, and needs what a read needs: at `committed` the newest batch that changed its key, or nothing
-  where that is committed (`observed`); at `linearizable` that, too, while this replica holds its group's lease, and
-  else the batch in which it was executed (`proved`);
+  wrote nothing is a read, and needs what a read needs: at `committed` the newest batch that changed its key, or the
+  policies that it was looked up under, or nothing where both are committed (`observed`); at `linearizable` that, too,
+  while this replica holds its group's lease, and else the batch in which it was executed (`proved`);
 * a write at `primary` for which its namespace's loss window has no room waits for its batch, is held before it is
-  executed, or is refused (`fit`, `window`, `held`);
+  executed, or is refused (`fit`, `window`, `held`), and behind one that is held others are, too (`in_turn`);
 * all other replies leave at once, never behind those that wait.
 
 A reply states the level truly reached, which is why one that waited says `quorum` whatever was asked.
@@ -35,7 +35,7 @@ from raftcache.commands.policy import Namespace, Namespaces, OnExceeded
 from raftcache.commands.types import AckLevel, Counted, Failure, Get, Many, ReadLevel, Reply, Value, Version, Written
 from raftcache.errors import MemoryFull, NoDisk, WrongShard
 from raftcache.shard.held import Hold
-from raftcache.shard.pipeline import PendingBatch, Pipeline
+from raftcache.shard.pipeline import PendingBatch, Pipeline, later
 from raftcache.shard.policies import Point, Policies, effect_of
 from raftcache.shard.stats import ShardStats
 from raftcache.store.effects import EFFECT_OVERHEAD_BYTES, PUT, REMOVE, REPLY, effect_bytes
@@ -180,11 +180,19 @@ class Executor:
         return Version(self.shard_id, self.term, self.seq)
 
     def observed(self, key: bytes) -> tuple[WaitsFor, Version]:
-        """What a reply that wrote nothing and must not show what can be lost waits for, and the version it carries."""
-        batch = self.pipeline.newest_change(key)
+        """What a reply that wrote nothing and must not show what can be lost waits for, and the version it carries.
+
+        It shows the newest change of the key, and the policies under which the key was looked up: a policy point that
+        is not committed may drop the key's entry, or bring it back where it is undone.
+        """
+        batch = later(self.pipeline.newest_change(key), self._newest_point())
         if batch is None:
             return PRIMARY, Version(self.shard_id, self.term, self.pipeline.settled_seq)
         return batch, Version(self.shard_id, self.term, batch.last_seq)
+
+    def _newest_point(self) -> PendingBatch | None:
+        """The batch of the newest policy point that is not committed."""
+        return self.pipeline.batch_of(self.policies.pending_seq) if self.policies.pending else None
 
     def proved(self, key: bytes) -> tuple[WaitsFor, Version]:
         """The same where this replica has to prove, besides, that it leads still: by its lease, of this very moment, or
@@ -238,16 +246,22 @@ class Executor:
         """What a write's reply that reveals state waits for: that what it reveals is committed, at least."""
         return QUORUM if ack == PRIMARY and namespace.reads_at > LATEST else ack
 
+    def in_turn(self, namespace: Namespace, key: bytes, value_bytes: int = 0) -> None:
+        """Let a write command go on where none of its namespace is held before it. Raises Hold.
+
+        To be asked before its key is looked up: what stands there now may not be what it is to find in its turn.
+        """
+        if self.blocked and namespace.id in self.blocked:
+            raise Hold(namespace.id, namespace.name, len(key) + value_bytes + EFFECT_OVERHEAD_BYTES, None)
+
     def fit(self, ack: AckLevel, namespace: Namespace, key: bytes, value_bytes: int) -> AckLevel:
         """What a write that would wait for `ack` waits for, its namespace's loss window considered.
 
         The last thing to be asked before a write is executed: nothing of it may have been. Raises Hold, LossWindowFull.
         """
-        size_bytes = len(key) + value_bytes + EFFECT_OVERHEAD_BYTES
-        if self.blocked and namespace.id in self.blocked:
-            raise Hold(namespace.id, namespace.name, size_bytes, None)
         if ack > PRIMARY:
             return ack
+        size_bytes = len(key) + value_bytes + EFFECT_OVERHEAD_BYTES
         exceeded = self.pipeline.windows.check(namespace, size_bytes)
         if exceeded is None:
             return ack

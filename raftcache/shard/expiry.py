@@ -14,6 +14,7 @@ def expire(ex: Executor, command: Expire) -> Answer:
     namespace = ex.resolve(command.key)
     ack = ex.granted(check_expire(command, namespace))
     ex.pipeline.admit()
+    ex.in_turn(namespace, command.key)
     entry = ex.lookup(command.key, namespace)
     if entry is None:
         return ex.unchanged(command.key, ack, namespace, None)
@@ -25,6 +26,7 @@ def persist(ex: Executor, command: Persist) -> Answer:
     namespace = ex.resolve(command.key)
     ack = ex.granted(check_persist(command, namespace))
     ex.pipeline.admit()
+    ex.in_turn(namespace, command.key)
     entry = ex.lookup(command.key, namespace)
     if entry is None or not entry.expires_ms:
         return ex.unchanged(command.key, ack, namespace, entry)

@@ -7,12 +7,18 @@
 A held command has had no effect, so every way out of here is definite. It is given up shortly before its deadline,
 for the answer to arrive in time, and never executed after that: a process that was stopped meanwhile gives up first.
 
-**Order.** As long as a namespace has held commands, whatever else would change a key of it is held behind them, at any
-level: else the writes of a client that does not wait for its answers would change places. One that asks for `quorum`
-loses nothing by that, since it cannot commit before what fills the window. Other namespaces, and reads, are not held.
+**Repeats.** Of two commands with the same idempotency key both may be held. Once the first is executed, nobody may be
+told that nothing was done under that key: the other one, when its time is over, gets the first one's reply, which needs
+no room; and where leadership is lost, `outcome_unknown`.
 
-**When.** Room comes with commits (`room_made`), and the commands run in a turn of their own, a bounded number a turn.
-A timer gives up what is due, and tries the first of each queue, for a changed policy makes room too.
+**Order.** As long as a namespace has held commands, every other write command for it is held behind them, at any level,
+before its key is even looked up: else the writes of a client that does not wait for its answers would change places.
+One that asks for `quorum` loses nothing by that, since it cannot commit before what fills the window. Other namespaces,
+reads, and repeats of what was executed are not held.
+
+**When.** Room comes with commits (`room_made`), and the commands run in a turn of their own, a bounded number a turn;
+the namespace at which the turn ends is the last one in the next. A timer gives up what is due, and tries the first of
+each queue, for a changed policy makes room too.
 """
 
 from __future__ import annotations
@@ -25,7 +31,7 @@ from raftcache.clock import Handle, Runtime
 from raftcache.commands.policy import OnExceeded
 from raftcache.commands.types import AckLevel, Failure, Reply
 from raftcache.errors import Overloaded, RaftcacheError
-from raftcache.shard.pipeline import PendingBatch, ReplyTo, deliver
+from raftcache.shard.pipeline import PendingBatch, ReplyTo, deliver, outcome_unknown
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.window import GAVE_UP, Exceeded, LossWindows
 from raftcache.store.memory import MemoryBudget
@@ -70,14 +76,16 @@ class HeldCommands:
         windows: LossWindows,
         execute: Callable[[Any], tuple[Reply, AckLevel | PendingBatch]],
         answer: Callable[[ReplyTo, Reply, AckLevel | PendingBatch], None],
+        is_repeat: Callable[[Any], bool],
         leads_now: Callable[[], bool],
         not_leader: Callable[[], Failure],
     ) -> None:
-        """`execute` runs a command or raises Hold, `answer` answers it when what it returned has come."""
+        """`execute` runs a command or raises Hold, `answer` answers it when what it returned has come, and `is_repeat`
+        tells whether a command was executed under its idempotency key by now."""
         self.blocked: set[int] = set()
         self.count = self.size_bytes = 0
         self._runtime, self._budget, self._stats, self._windows = runtime, budget, stats, windows
-        self._execute, self._answer = execute, answer
+        self._execute, self._answer, self._is_repeat = execute, answer, is_repeat
         self._leads_now, self._not_leader = leads_now, not_leader
         self._queues: dict[int, deque[Held]] = {}
         self._timer: Handle | None = None
@@ -106,13 +114,21 @@ class HeldCommands:
             self._scheduled = True
             self._runtime.call_soon(self._go_on)
 
-    def dismiss(self) -> None:
-        """The leadership is over: nothing of this was executed."""
+    def drain(self) -> list[tuple[ReplyTo, bool]]:
+        """The leadership is over: take everything out. To be called before the reply records are undone, which tell of
+        each whether it is a repeat. `dismiss` answers them."""
         queues, self._queues = self._queues, {}
         self.blocked.clear()
-        for held in [held for queue in queues.values() for held in queue]:
+        drained = [held for queue in queues.values() for held in queue]
+        for held in drained:
             self._account(-1, -held.size_bytes)
-            deliver(held.reply_to, self._not_leader())
+        return [(held.reply_to, self._is_repeat(held.command)) for held in drained]
+
+    def dismiss(self, drained: list[tuple[ReplyTo, bool]]) -> None:
+        """Answer what was held when the leadership ended: nothing of it was executed."""
+        for reply_to, is_repeat in drained:
+            self._stats.outcomes_unknown += is_repeat
+            deliver(reply_to, outcome_unknown(None) if is_repeat else self._not_leader())
 
     def _tick(self) -> None:
         self._timer = None
@@ -122,14 +138,21 @@ class HeldCommands:
 
     def _go_on(self) -> None:
         self._scheduled = False
-        self._give_up(self._runtime.now())
         if self._queues and not self._leads_now():
-            self.dismiss()
+            self.dismiss(self.drain())
+        self._give_up(self._runtime.now())
         left = RESUMED_PER_TURN
         for namespace_id in list(self._queues):
             left = self._resume_some(namespace_id, left)
-        if not left:
-            self.room_made()
+            if not left:
+                self._put_last(namespace_id)
+                return self.room_made()
+
+    def _put_last(self, namespace_id: int) -> None:
+        """A namespace that always has room and commands would else keep all others waiting."""
+        queue = self._queues.pop(namespace_id, None)
+        if queue is not None:
+            self._queues[namespace_id] = queue
 
     def _give_up(self, now_s: float) -> None:
         """Answer those whose time is over."""
@@ -143,6 +166,9 @@ class HeldCommands:
                 self._forget_if_empty(namespace_id)
         for held in due:
             self._account(-1, -held.size_bytes)
+            if self._is_repeat(held.command):
+                self._answer(held.reply_to, *self._execute(held.command))
+                continue
             self._windows.note(held.namespace, held.exceeded.bound, GAVE_UP)
             error = held.exceeded.error(held.namespace, "it was held for room until its time was over")
             deliver(held.reply_to, self._refused(error))

@@ -339,7 +339,7 @@ class Pipeline:
                     deliver(reply_to, not_leader)
                 else:
                     self._stats.outcomes_unknown += 1
-                    deliver(reply_to, _outcome_unknown(version))
+                    deliver(reply_to, outcome_unknown(version))
 
     def _undo(self, batch: PendingBatch) -> None:
         restore = self._keyspace.restore
@@ -407,6 +407,13 @@ class Pipeline:
             self._on_broken(term, f"a batch of term {term} could not be proposed: {error!r}")
 
 
+def later(one: PendingBatch | None, other: PendingBatch | None) -> PendingBatch | None:
+    """Which of two batches of a leadership commits later; None stands for one that is committed."""
+    if one is None or other is None:
+        return one or other
+    return one if one.first_seq >= other.first_seq else other
+
+
 def release_waiters(batch: PendingBatch) -> None:
     """Answer all who waited for a batch that is now committed."""
     for reply_to, answer in batch.waiters:
@@ -428,8 +435,9 @@ def _written_version(answer: Reply) -> Version | None:
     return answer.version if isinstance(answer, Written) and answer.written else None
 
 
-def _outcome_unknown(version: Version | None) -> Failure:
-    """`version` None: a keyed write that wrote nothing, whose reply record may yet commit."""
+def outcome_unknown(version: Version | None) -> Failure:
+    """What a write gets whose leader is none any more. `version` None: a keyed write that wrote nothing, whose reply
+    record may yet commit, or the repeat of another."""
     what = "the reply" if version is None else str(version)
     details = {} if version is None else {"version": str(version)}
     error = OutcomeUnknown(f"leadership was lost before {what} reached the level asked for; it may still", **details)

@@ -36,6 +36,8 @@ from raftcache.shard.stats import ShardStats
 
 MAX_RECEIPT_WAITERS = 10_000
 """Questions held back at one shard."""
+MAX_HELD_VERSIONS = 1 << 15
+"""What they ask about together: one question may name a thousand versions, and one commit may answer all questions."""
 MAX_DURABLE_MARKS = 1_024
 """Batches not known to be durable whose index is kept. Beyond that the newest mark moves along, which only makes the
 versions of the batches that it then stands for durable later."""
@@ -44,7 +46,7 @@ NEVER = 1 << 62
 
 
 class Waiting:
-    """A question held back."""
+    """A question held back. One that is `done` may stand in the heap for long, and keeps nothing alive there."""
 
     __slots__ = ("asked", "done", "reply_to", "timer")
 
@@ -74,7 +76,7 @@ class ReceiptDesk:
         self._marks: deque[tuple[int, int]] = deque()
         self._heap: list[tuple[int, int, Waiting]] = []
         self._number = 0
-        self.waiting = 0
+        self.waiting = self.held_versions = 0
 
     def serve(self, group: ShardGroup) -> None:
         """A leadership begins: everything committed is synced on a quorum, if there are disks."""
@@ -108,9 +110,9 @@ class ReceiptDesk:
         if not awaited or asked.wait_ms <= 0:
             deliver(reply_to, answer)
         elif self.waiting >= MAX_RECEIPT_WAITERS:
-            self._stats.overloaded["receipt waiters"] += 1
-            limit = f"receipts waiting at this shard: {self.waiting} reach the limit of {MAX_RECEIPT_WAITERS}"
-            deliver(reply_to, _failure(Overloaded(f"{limit}; ask without waiting, or later")))
+            deliver(reply_to, self._overloaded("receipt waiters", self.waiting, MAX_RECEIPT_WAITERS))
+        elif self.held_versions + len(asked.versions) > MAX_HELD_VERSIONS:
+            deliver(reply_to, self._overloaded("receipt versions", self.held_versions, MAX_HELD_VERSIONS))
         else:
             self._hold(Waiting(asked, reply_to), awaited)
 
@@ -164,6 +166,7 @@ class ReceiptDesk:
             heapq.heapify(self._heap)
         heapq.heappush(self._heap, (until, self._number, waiting))
         self.waiting += 1
+        self.held_versions += len(waiting.asked.versions)
         waiting.timer = self._runtime.call_later(waiting.asked.wait_ms / 1000, lambda: self._answer(waiting))
 
     def _answer(self, waiting: Waiting) -> None:
@@ -175,9 +178,24 @@ class ReceiptDesk:
             return
         waiting.done = True
         self.waiting -= 1
+        self.held_versions -= len(waiting.asked.versions)
         if waiting.timer is not None:
             waiting.timer.cancel()
-        deliver(waiting.reply_to, answer)
+        reply_to = waiting.reply_to
+        waiting.asked, waiting.reply_to, waiting.timer = _NOTHING, _nobody, None
+        deliver(reply_to, answer)
+
+    def _overloaded(self, what: str, value: int, limit: int) -> Failure:
+        self._stats.overloaded[what] += 1
+        said = f"{what} held back at this shard: {value} come to the limit of {limit}"
+        return _failure(Overloaded(f"{said}; ask without waiting, or later"))
+
+
+_NOTHING = Receipts(())
+
+
+def _nobody(_answer: Reply) -> None:
+    """Whoever has had an answer gets no other."""
 
 
 def fate_of(history: History, version: Version) -> Fate:

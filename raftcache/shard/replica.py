@@ -52,6 +52,7 @@ from raftcache.shard.pipeline import Keyed, PendingBatch, Pipeline, ReplyTo, del
 from raftcache.shard.policies import Policies, has_point
 from raftcache.shard.receipts import ReceiptDesk
 from raftcache.shard.replica_reads import ReplicaReads
+from raftcache.shard.retries import is_repeat
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.sweep import Sweeper
 from raftcache.shard.timebase import ShardTime
@@ -120,6 +121,7 @@ class ShardReplica:
         self._sweeper = Sweeper(runtime, self._executor)
         self.held = HeldCommands(
             runtime, budget, self.stats, self.pipeline.windows, self._execute, self._answer,
+            lambda command: is_repeat(self._executor, command),
             lambda: self._leads_now(), lambda: failure_of(self._not_leader()),
         )  # fmt: skip
         self._executor.blocked = self.held.blocked
@@ -219,11 +221,12 @@ class ShardReplica:
         self._sweeper.stop()
         self.replica_reads.follow(self._time.now_ms())
         namespaces = self.policies.in_force
+        held = self.held.drain()
         batches, error = self.pipeline.abandon(), self._not_leader()
         self._follower.stop(error)
         self._losses.undone(self.shard_id, term, batches, namespaces)
         self.pipeline.dismiss(batches, failure_of(error))
-        self.held.dismiss()
+        self.held.dismiss(held)
         self.desk.leave(failure_of(error))
 
     def snapshot_blocks(self) -> Iterator[bytes]:

@@ -9,7 +9,8 @@ that *raises* was refused before it did anything; it leaves no record and may be
 **A replay** answers the first reply, at the level asked for now. Where the record is committed it has reached `quorum`,
 and leaves at once. Where it is speculative, the replay is answered with `primary` only if the first reply was too, and
 the namespace's reads may show it: a replay never adds to what was acknowledged and can be lost. Otherwise it waits in
-the open batch, which commits, and is synced, after the record's.
+the open batch, which commits, and is synced, after the record's. Another body under the same key is refused, which
+reveals the record, and waits for it just so.
 
 **When leadership is lost** a waiting keyed write is `outcome_unknown` in any case: its record, or that of the write
 that it repeats, may commit. A definite error would promise that nothing was done under this key.
@@ -23,7 +24,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from raftcache.commands.table import SHOWN_BYTES, TABLE
+from raftcache.commands.policy import Namespace
+from raftcache.commands.table import SHOWN_BYTES, TABLE, ack_level
 from raftcache.commands.types import AckLevel, Counted, Failure, Written, decode_reply, encode_reply
 from raftcache.errors import IdempotencyMismatch, RepliesFull
 from raftcache.shard.executor import DURABLE, PRIMARY, QUORUM, Answer, Executor
@@ -59,6 +61,14 @@ def once(execute: Execute) -> Execute:
     return run
 
 
+def is_repeat(ex: Executor, command: Any) -> bool:
+    """Whether a write was executed under the command's idempotency key, so that the command will not be."""
+    if command.idempotency is None:
+        return False
+    namespace = ex.namespaces().resolve(command.key)
+    return _standing(ex, record_id(namespace.id, command.idempotency)) is not None
+
+
 def fingerprint(command: Any) -> bytes:
     """What two commands have in common exactly if they ask for the same. The level does not count; nor does a field
     that is not set, so that a field added in another version changes nothing."""
@@ -70,25 +80,42 @@ def fingerprint(command: Any) -> bytes:
 def _keyed(ex: Executor, command: Any, execute: Execute) -> Answer:
     """Answer from the record, or execute and keep one. Raises IdempotencyMismatch, RepliesFull, MemoryFull."""
     namespace = ex.resolve(command.key)
+    id_ = record_id(namespace.id, command.idempotency)
+    row = _standing(ex, id_)
+    if row is not None:
+        return _repeat(ex, command, namespace, row)
     check = TABLE[type(command)].check
     assert check is not None, "a multi-key command is not keyed"
     ack = ex.granted(AckLevel(check(command, namespace)))
-    id_ = record_id(namespace.id, command.idempotency)
-    row = ex.replies.get(id_)
-    print_ = fingerprint(command)
-    if row is not None and row.expires_ms > ex.now_ms():
-        record = decode_record(row.value)
-        if record.fingerprint != print_:
-            shown = command.idempotency[:SHOWN_BYTES]
-            raise IdempotencyMismatch(f"idempotency key {shown!r} was used for another write: take a new key")
-        return _replay(ex, row, record, ex.revealing(ack, namespace))
-    if row is None:
+    if ex.replies.get(id_) is None:
         _require_room(ex, namespace.id, namespace.name)
     ex.require_memory(command.key, _room_bytes(command))
     answer, _ = execute(ex, command)
-    value = encode_record(Record(command.key, print_, encode_reply(answer)))
+    value = encode_record(Record(command.key, fingerprint(command), encode_reply(answer)))
     ex.keep_reply(id_, value, ex.now_ms() + REPLY_TTL_MS, namespace)
     return answer, answer.ack if isinstance(answer, Written | Counted) else ex.revealing(ack, namespace)
+
+
+def _standing(ex: Executor, id_: bytes) -> Entry | None:
+    """The row of a record whose time is not over."""
+    row = ex.replies.get(id_)
+    return None if row is None or row.expires_ms <= ex.now_ms() else row
+
+
+def _repeat(ex: Executor, command: Any, namespace: Namespace, row: Entry) -> Answer:
+    """Answer a command under whose key there is a record. Of what it asks for only the level is held against today's
+    policy: the write itself was executed under that of its time, and must not be refused as if it had not been."""
+    ack = ex.revealing(ex.granted(ack_level(command.ack, namespace)), namespace)
+    record = decode_record(row.value)
+    if record.fingerprint == fingerprint(command):
+        return _replay(ex, row, record, ack)
+    shown = command.idempotency[:SHOWN_BYTES]
+    error = IdempotencyMismatch(f"idempotency key {shown!r} was used for another write: take a new key")
+    if ack == PRIMARY or (ack == QUORUM and ex.pipeline.is_committed(row.term, row.seq)):
+        raise error
+    ex.pipeline.admit()
+    ex.stats.rejected[error.code] += 1
+    return Failure(error.code, error.message, error.details), ack
 
 
 def _replay(ex: Executor, row: Entry, record: Record, ack: AckLevel) -> Answer:

@@ -38,12 +38,13 @@ def _value(ex: Executor, entry: Entry | None, level: ReadLevel, version: Version
 
 
 def set_(ex: Executor, command: Set) -> Answer:
-    """Write a key, if its condition holds. Raises MemoryFull, Overloaded, and what `fit` raises."""
+    """Write a key, if its condition holds. Raises MemoryFull, Overloaded, and what `in_turn` and `fit` raise."""
     key, value = command.key, command.value
     namespace = ex.resolve(key)
     ack = ex.granted(check_set(command, namespace))
     ex.pipeline.admit()
     ex.require_memory(key, len(value))
+    ex.in_turn(namespace, key, len(value))
     conditional = command.if_absent or command.if_version is not None
     if conditional:
         entry = ex.lookup(key, namespace)
@@ -62,6 +63,7 @@ def delete(ex: Executor, command: Delete) -> Answer:
     namespace = ex.resolve(key)
     ack = ex.granted(check_delete(command, namespace))
     ex.pipeline.admit()
+    ex.in_turn(namespace, key)
     entry = ex.lookup(key, namespace)
     if entry is None or (command.if_version is not None and command.if_version != ex.version_of(entry)):
         return ex.unchanged(key, ack, namespace, entry)

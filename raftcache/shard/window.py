@@ -20,7 +20,7 @@ the oldest write, and what a commit costs does not depend on the number of write
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import inf
 from typing import NamedTuple
 
@@ -165,9 +165,10 @@ class LossWindows:
             row = ("", bound, done)
         self.exceeded[row] += 1
 
-    def in_use(self) -> Iterator[tuple[str, Usage]]:
-        """Each namespace that something was acknowledged in, by name."""
-        return ((usage.namespace.name, usage) for usage in self._usages.values() if usage.namespace is not None)
+    def in_use(self) -> dict[str, Usage]:
+        """Each namespace that something was acknowledged in, by name. Of two that had a name one after the other, the
+        newer one, which was used later: nothing is written in the older one any more."""
+        return {usage.namespace.name: usage for usage in self._usages.values() if usage.namespace is not None}
 
     def now(self) -> float:
         """The clock that ages are on."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from raftcache.commands.types import Reply, Set
-from raftcache.metadata.commands import PutNamespace
+from raftcache.metadata.commands import DeleteNamespace, PutNamespace
 from raftcache.metadata.policy import parse_policy
 from raftcache.node.window_metrics import window_metrics
 from raftcache.store.effects import EFFECT_OVERHEAD_BYTES
@@ -46,6 +46,26 @@ def test_the_metrics_of_loss_windows() -> None:
     assert samples["raftcache_window_exceeded_total", shard.id, "small", "writes", "wait"] == 1
     assert samples["raftcache_held_commands", shard.id] == 1
     assert samples["raftcache_held_bytes", shard.id] == 8 + EFFECT_OVERHEAD_BYTES
+
+
+def test_a_namespace_that_was_deleted_and_created_anew_has_one_row() -> None:
+    cluster = c.created()
+    process = _leader(cluster)
+    shard = c.the_shard(cluster)
+
+    def change(command: PutNamespace | DeleteNamespace, there: bool) -> None:
+        cluster.submit_metadata(command)
+        assert c.run_until(cluster, lambda: ("again" in process.core.view.namespaces.by_name) == there, 5)
+
+    for number in (2, 1):
+        change(PutNamespace(parse_policy("again", {}, 3)), True)
+        for _ in range(number):
+            process.core.shards[shard.id].submit(Set(b"again:k", b"x"), lambda _reply: None)
+        if number == 2:
+            change(DeleteNamespace("again"), False)
+    samples = [each for metric in window_metrics(process.core.shards) for each in metric.samples]
+    rows = [each.value for each in samples if each.labels.get("namespace") == "again"]
+    assert rows == [1, len(b"again:k") + 1 + EFFECT_OVERHEAD_BYTES, 0]
 
 
 def test_a_held_write_is_answered_at_its_deadline_by_another_node_too() -> None:

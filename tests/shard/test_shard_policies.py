@@ -11,7 +11,19 @@ from msgspec.structs import replace
 from shard_harness import POLICIES, Bench, follower_of
 
 from raftcache.commands.policy import DEFAULT, LossWindow, Namespace, Namespaces, OnExceeded
-from raftcache.commands.types import AckLevel, Failure, Get, ReadLevel, Set, Value, Written
+from raftcache.commands.types import (
+    AckLevel,
+    Command,
+    Delete,
+    Expire,
+    Failure,
+    Get,
+    Persist,
+    ReadLevel,
+    Set,
+    Value,
+    Written,
+)
 from raftcache.errors import NotLeader, RaftcacheError
 from raftcache.shard import following
 from raftcache.shard.policies import (
@@ -256,6 +268,27 @@ def test_keys_come_back_where_a_deletion_is_undone() -> None:
     bench.policies = bench.first_policies
     bench.lead()
     assert bench.ask(Get(b"x:1")).value == b"kept"
+
+
+@pytest.mark.parametrize("level", [ReadLevel.COMMITTED, ReadLevel.LINEARIZABLE])
+@pytest.mark.parametrize(
+    "command", [Get(b"x:k"), Get(b"x:k", replica=True), Delete(b"x:k"), Persist(b"x:k"), Expire(b"x:k", 50)], ids=str
+)
+def test_an_absence_by_a_creation_that_can_be_lost_is_not_shown(level: ReadLevel, command: Command) -> None:
+    bench = bench_with(Namespace(DEFAULT, 1, read_level=level))
+    bench.group.lease = True
+    bench.ask(Set(b"x:k", b"v"))
+    bench.follow(spaces(2, Namespace(DEFAULT, 1, read_level=level), Namespace("x", 2, read_level=level)))
+    hidden = bench.send(command)
+    assert hidden == []
+    bench.group.lose()
+    bench.group.truncate(bench.group.applied)
+    assert isinstance(hidden[0], Failure) and hidden[0].code == "not_leader"
+    bench.lead()
+    hidden = bench.send(command)
+    bench.settle()
+    assert [getattr(reply, "value", None) for reply in hidden] == [None]
+    assert bench.send(Get(b"x:k"))[0].value is None, "once the point is committed nothing waits"  # type: ignore[union-attr]
 
 
 def test_nobody_reads_the_keys_of_an_earlier_namespace_of_that_name() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from shard_harness import Bench, follower_of
 
@@ -16,6 +19,16 @@ PENDING, COMMITTED, LOST = Fate.PENDING, Fate.COMMITTED, Fate.LOST
 
 def at(term: int, seq: int) -> Version:
     return Version("7c1f", term, seq)
+
+
+class Collector:
+    """Who asks, and what it is told."""
+
+    def __init__(self, replies: list[Reply]) -> None:
+        self.replies = replies
+
+    def __call__(self, reply: Reply) -> None:
+        self.replies.append(reply)
 
 
 def write(bench: Bench, key: bytes = b"k") -> Version:
@@ -244,6 +257,35 @@ def test_waiters_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(refused, Failure) and refused.code == "overloaded"
     assert told(bench.replica, version) == [(PENDING, False)], "who does not wait is answered"
     assert bench.replica.stats.overloaded == {"receipt waiters": 1} and held == [[], []]
+
+
+def test_what_waiters_ask_about_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receipts_module, "MAX_HELD_VERSIONS", 5)
+    bench = Bench().lead()
+    version = write(bench)
+    held = [ask(bench.replica, *[version] * 2, wait_ms=10) for _ in range(2)]
+    [refused] = ask(bench.replica, version, version, wait_ms=10)
+    assert (
+        isinstance(refused, Failure) and refused.code == "overloaded" and "4 come to the limit of 5" in refused.message
+    )
+    assert ask(bench.replica, version, wait_ms=10) == [] and held == [[], []]
+    bench.runtime.advance(0.02)
+    assert bench.replica.desk.held_versions == bench.replica.desk.waiting == 0
+    assert ask(bench.replica, *[version] * 5, wait_ms=10) == []
+
+
+def test_a_wait_that_is_over_keeps_nothing_of_its_question_alive() -> None:
+    """It is in the heap until its version is settled, which one of a later term is not under this leader."""
+    bench = Bench().lead()
+    replies: list[Reply] = []
+    told_to = Collector(replies)
+    alive = weakref.ref(told_to)
+    bench.replica.receipts(Receipts((at(9, 1),), 1), told_to)
+    del told_to
+    bench.runtime.advance(0.002)
+    gc.collect()
+    assert len(replies) == 1 == len(bench.replica.desk._heap)
+    assert alive() is None
 
 
 def test_waits_that_are_over_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:

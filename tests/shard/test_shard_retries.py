@@ -119,6 +119,34 @@ def test_the_level_is_no_part_of_the_body() -> None:
     assert bench.ask(incr(b"n", ack=QUORUM)) == Counted(1, Version("7c1f", 1, 2), None, QUORUM)
 
 
+@pytest.mark.parametrize("key", [b"shown:k", b"strict:k", b"safe:k"])
+def test_a_refusal_that_shows_a_record_which_can_be_lost_waits_for_it(key: bytes) -> None:
+    bench = Bench().lead()
+    bench.send(Set(key, b"1", idempotency=b"i"))
+    refused = bench.send(Set(key, b"2", idempotency=b"i"))
+    assert refused == []
+    bench.group.lose()
+    assert refused[0].code == "outcome_unknown"  # type: ignore[union-attr]
+    bench.group.truncate(bench.group.applied)
+    bench.lead()
+    assert bench.ask(Set(key, b"2", idempotency=b"i")).written, "the record is lost, and with it the refusal"
+    (refused_at_once,) = bench.send(Set(key, b"3", idempotency=b"i"))
+    assert refused_at_once.code == "idempotency_mismatch"  # type: ignore[union-attr]
+    assert bench.replica.stats.rejected["idempotency_mismatch"] == 2
+
+
+def test_a_replay_is_not_refused_by_a_limit_that_came_after_its_write() -> None:
+    bench = Bench().lead()
+    command = Set(b"k", b"x" * 100, idempotency=b"i")
+    first = bench.ask(command)
+    bench.follow(Namespaces(2, (Namespace("default", 1, ack=QUORUM, max_item_bytes=50),)))
+    bench.settle()
+    assert bench.ask(command) == msgspec.structs.replace(first, ack=QUORUM)
+    assert bench.ask(Set(b"k", b"x" * 100, idempotency=b"j")).code == "value_too_large"
+    less = bench.ask(msgspec.structs.replace(command, ack=PRIMARY))
+    assert less.code == "level_too_low", "what is asked for now is held against the policy of now"
+
+
 def test_keys_belong_to_their_namespace() -> None:
     bench = Bench().lead()
     assert bench.ask(incr(b"safe:n")).value == bench.ask(incr(b"strict:n")).value == bench.ask(incr(b"n")).value == 1

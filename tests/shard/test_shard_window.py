@@ -11,6 +11,7 @@ from shard_harness import Bench
 from raftcache.commands.policy import LossWindow, Namespace, Namespaces, OnExceeded
 from raftcache.commands.types import (
     AckLevel,
+    Command,
     Counted,
     Delete,
     Expire,
@@ -19,6 +20,7 @@ from raftcache.commands.types import (
     Incr,
     Many,
     MultiSet,
+    Persist,
     Reply,
     Set,
     Value,
@@ -280,6 +282,93 @@ def test_all_later_writes_of_the_namespace_queue_behind_and_others_do_not() -> N
     bench.settle()
     assert [level(each) for each in (small, large, quorum)] == [P, Q, Q]
     assert bench.ask(Get(b"k")).value == b"9"
+
+
+@pytest.mark.parametrize(
+    ("command", "left"),
+    [
+        (Delete(b"k"), None),
+        (Incr(b"k", 6), b"7"),
+        (Expire(b"k", 1), None),
+        (Set(b"k", b"9", if_absent=True), b"1"),
+        (Delete(b"k", ack=Q), None),
+    ],
+    ids=str,
+)
+def test_a_command_that_would_find_nothing_to_do_waits_its_turn_as_well(command: Command, left: bytes | None) -> None:
+    """It would find something once those before it are executed."""
+    bench = leader(LossWindow(writes=1), WAIT)
+    bench.send(Set(b"other-key", b"0"))
+    first = bench.send(Set(b"k", b"1"))
+    second = bench.send(command)
+    assert first == second == []
+    bench.settle()
+    bench.runtime.advance(0.1)
+    bench.settle()
+    assert level(first) == P and len(second) == 1
+    assert bench.ask(Get(b"k")).value == left
+
+
+def test_a_persist_waits_its_turn() -> None:
+    bench = leader(LossWindow(writes=1), WAIT)
+    bench.send(Set(b"k", b"0"))
+    bench.send(Set(b"k", b"1", ttl_ms=5000))
+    persisted = bench.send(Persist(b"k"))
+    bench.settle()
+    assert persisted[0].written  # type: ignore[union-attr]
+
+
+def test_a_busy_namespace_does_not_keep_the_held_of_another_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its clients send on as soon as they are answered, and it always has room."""
+    monkeypatch.setattr(held_module, "RESUMED_PER_TURN", 3)
+    bench = Bench(policies=spaces(LossWindow(writes=20), WAIT)).lead()
+
+    def again(_reply: Reply) -> None:
+        bench.runtime.call_soon(lambda: bench.replica.submit(Set(b"k", b"1"), again))
+
+    for _ in range(20):
+        bench.send(Set(b"k", b"0"))
+        bench.send(Set(b"other:k", b"0"))
+    for _ in range(9):
+        bench.replica.submit(Set(b"k", b"1"), again)
+    held = bench.send(Set(b"other:k", b"1"))
+    for _ in range(10):
+        bench.runtime.turn()
+        bench.group.commit()
+    assert level(held) == P
+    assert bench.replica.held.count >= 3, "the busy one was busy all the time"
+
+
+def keyed(key: bytes, idempotency: bytes) -> Set:
+    return Set(key, b"1", idempotency=idempotency)
+
+
+def one_executed_and_its_repeat_held() -> tuple[Bench, list[Reply]]:
+    """Two with the same idempotency key are held, with another one between them; the first is executed."""
+    bench = leader(LossWindow(writes=1), WAIT)
+    bench.send(Set(b"k", b"0"))
+    deadline_s = bench.runtime.now_s + 1.0
+    first, _, repeat = (bench.send(keyed(*each), deadline_s) for each in ((b"a", b"i"), (b"b", b"j"), (b"a", b"i")))
+    bench.runtime.turn()
+    bench.group.commit()
+    bench.runtime.turn()
+    assert level(first) == P and repeat == []
+    return bench, repeat
+
+
+def test_a_held_repeat_of_what_was_executed_is_not_given_up_as_if_nothing_had_been() -> None:
+    bench, repeat = one_executed_and_its_repeat_held()
+    bench.runtime.advance(1.0)
+    assert level(repeat) == P
+    assert bench.replica.held.count == 0
+
+
+def test_a_held_repeat_of_what_was_executed_is_of_unknown_outcome_where_leadership_is_lost() -> None:
+    bench, repeat = one_executed_and_its_repeat_held()
+    never = bench.send(keyed(b"c", b"never"))
+    bench.group.lose()
+    assert failure(repeat).code == "outcome_unknown"
+    assert failure(never).code == "not_leader"
 
 
 def test_a_held_write_is_given_up_before_its_deadline_and_never_executed() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
 from raftcache.commands.policy import LossWindow
 from raftcache.commands.types import AckLevel, Counted, Failure, Incr, Many, MultiSet, Set, Version, Written
 from raftcache.store.effects import EFFECT_OVERHEAD_BYTES
 from raftcache.testing.checks import Violation
+from raftcache.testing.cluster import SimProcess
 from raftcache.testing.window_check import Ack, WindowWatch, _hold
 
 PRIMARY, QUORUM = AckLevel.PRIMARY, AckLevel.QUORUM
@@ -15,6 +19,11 @@ PRIMARY, QUORUM = AckLevel.PRIMARY, AckLevel.QUORUM
 
 def ack(seq: int, at_s: float | None = 0.0, size_bytes: int = 10) -> Ack:
     return Ack("small", 1, seq, size_bytes, at_s, 0.0)
+
+
+def process_at(now_s: float) -> SimProcess:
+    """A process of which only the clock is asked for."""
+    return cast(SimProcess, SimpleNamespace(runtime=SimpleNamespace(now=lambda: now_s)))
 
 
 def test_a_loss_within_the_share_is_fine() -> None:
@@ -39,13 +48,13 @@ def test_a_loss_over_the_share_is_a_violation(lost: list[Ack], words: str) -> No
 def test_only_what_was_written_and_answered_at_primary_is_noted() -> None:
     watch = WindowWatch(lambda: 7.0)
     version = Version("7c1f", 3, 9)
-    watch.answered(Set(b"small:k", b"12"), Written(True, version, None, PRIMARY), 1.5)
-    watch.answered(Incr(b"small:n"), Counted(100, version, None, PRIMARY), 2.5)
-    watch.answered(Set(b"small:k", b"12"), Written(True, version, None, QUORUM), 1.0)
-    watch.answered(Set(b"small:k", b"12"), Written(False, version, None, PRIMARY), 1.0)
-    watch.answered(Set(b"small:k", b"12"), Failure("not_leader", ""), 1.0)
+    watch.answered(process_at(1.5), Set(b"small:k", b"12"), Written(True, version, None, PRIMARY))
+    watch.answered(process_at(2.5), Incr(b"small:n"), Counted(100, version, None, PRIMARY))
+    watch.answered(process_at(1.0), Set(b"small:k", b"12"), Written(True, version, None, QUORUM))
+    watch.answered(process_at(1.0), Set(b"small:k", b"12"), Written(False, version, None, PRIMARY))
+    watch.answered(process_at(1.0), Set(b"small:k", b"12"), Failure("not_leader", ""))
     both = MultiSet((Set(b"k", b"1"), Set(b"small:k", b"1")))
-    watch.answered(both, Many((Written(True, version, None, PRIMARY), Failure("overloaded", ""))), 3.0)
+    watch.answered(process_at(3.0), both, Many((Written(True, version, None, PRIMARY), Failure("overloaded", ""))))
     assert watch.acks["7c1f"] == [
         Ack("small", 3, 9, 9 + EFFECT_OVERHEAD_BYTES, 1.5, 7.0),
         Ack("small", 3, 9, 10 + EFFECT_OVERHEAD_BYTES, 2.5, 7.0),
