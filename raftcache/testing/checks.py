@@ -29,8 +29,8 @@ from raftcache.metadata.state import METADATA_GROUP
 from raftcache.store.effects import decode_batch
 from raftcache.testing.cluster import SimCluster
 
-DIGEST_EVERY = 50
-"""A replica's state is compared with the others' before every fiftieth entry."""
+DIGEST_EVERY = 200
+"""A replica's state is compared with the others' before every two hundredth entry."""
 
 
 class Violation(BaseException):
