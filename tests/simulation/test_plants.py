@@ -23,5 +23,5 @@ def test_a_planted_bug_is_caught(plant: str) -> None:
 
 
 def test_a_run_that_proves_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(simulation, "EVIDENCE_S", 14.0)
-    assert "proves nothing" in run_seed(1, 14.0).violation
+    monkeypatch.setattr(simulation, "EVIDENCE_S", 10.0)
+    assert "proves nothing" in run_seed(1, 10.0).violation

@@ -15,8 +15,8 @@ def test_every_promise_holds(part: int) -> None:
     results = [run_seed(seed, SECONDS) for seed in range(part, SEEDS, PARTS)]
     broken = {result.seed: result.violation for result in results if result.violation}
     assert not broken
-    assert sum(result.commits for result in results) > 1_000, "a part that proves nothing"
-    assert sum(result.leader_changes for result in results) > 10, "a part that proves nothing"
+    assert sum(result.commits for result in results) > 500, "a part that proves nothing"
+    assert sum(result.leader_changes for result in results) > 5, "a part that proves nothing"
     assert all(sum(counts) for counts in zip(*((r.policy_changes, r.judged) for r in results), strict=True))
 
 

@@ -11,7 +11,8 @@ import secrets
 import sys
 import time
 from bisect import bisect_right
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 import msgspec
 import uvloop
@@ -115,19 +116,34 @@ def _reply(answer: bytes | RaftcacheError) -> Any:
     return decode_reply(answer)
 
 
+class Sender(Protocol):
+    """Something with one request in flight."""
+
+    running: bool
+
+    def send(self) -> None:
+        """Send the next one."""
+
+
+async def measure(spec: RaftcacheLoad, meter: Meter, clients: Sequence[Sender]) -> Outcome:
+    """Let them send, warm up, and be measured."""
+    for client in clients:
+        client.send()
+    await asyncio.sleep(spec.load.warm_up_s)
+    meter.open()
+    await asyncio.sleep(spec.load.seconds)
+    outcome = meter.close()
+    for client in clients:
+        client.running = False
+    return outcome
+
+
 async def run(spec: RaftcacheLoad) -> Outcome:
     """Write for as long as `spec` says. Raises RuntimeError where a write is not there afterwards."""
     cluster, meter = Cluster(spec), Meter(spec.load.pids)
     clients = [Client(number, spec, cluster, meter) for number in range(spec.load.clients)]
     try:
-        for client in clients:
-            client.send()
-        await asyncio.sleep(spec.load.warm_up_s)
-        meter.open()
-        await asyncio.sleep(spec.load.seconds)
-        outcome = meter.close()
-        for client in clients:
-            client.running = False
+        outcome = await measure(spec, meter, clients)
         await _check(cluster, spec)
         return outcome
     finally:
@@ -145,7 +161,7 @@ async def _check(cluster: Cluster, spec: RaftcacheLoad) -> None:
             raise RuntimeError(f"{key!r} was acknowledged, and reading it answers {reply!r:.200}")
 
 
-def main() -> None:
+def main(run: Callable[[RaftcacheLoad], Coroutine[Any, Any, Outcome]]) -> None:
     """Run one load and print its outcome."""
     spec = msgspec.json.decode(sys.argv[1], type=RaftcacheLoad)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -154,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(run)

@@ -6,18 +6,14 @@ Each client first writes its keys at `quorum`, and then reads them over and over
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import Iterator
-
-import msgspec
-import uvloop
 
 from raftcache.commands.types import AckLevel, Command, Failure, Get, ReadLevel, Set, Value, Written, decode_reply
 from raftcache.errors import NotLeader, RaftcacheError
 from raftcache.node.rpc_methods import encode_execute
 from writes.measure import Meter
-from writes.raftcache_load import DEADLINE_S, PAUSE_S, Cluster
+from writes.raftcache_load import DEADLINE_S, PAUSE_S, Cluster, main, measure
 from writes.spec import KEYS_PER_CLIENT, Outcome, RaftcacheLoad, keys, value
 
 
@@ -79,26 +75,10 @@ async def run(spec: RaftcacheLoad) -> Outcome:
     readers = [Reader(number, spec, cluster, meter) for number in range(spec.load.clients)]
     try:
         await asyncio.gather(*(reader.fill() for reader in readers))
-        for reader in readers:
-            reader.send()
-        await asyncio.sleep(spec.load.warm_up_s)
-        meter.open()
-        await asyncio.sleep(spec.load.seconds)
-        outcome = meter.close()
-        for reader in readers:
-            reader.running = False
-        return outcome
+        return await measure(spec, meter, readers)
     finally:
         await cluster.close()
 
 
-def main() -> None:
-    """Run one load and print its outcome."""
-    spec = msgspec.json.decode(sys.argv[1], type=RaftcacheLoad)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcome = runner.run(run(spec))
-    sys.stdout.buffer.write(msgspec.json.encode(outcome))
-
-
 if __name__ == "__main__":
-    main()
+    main(run)
