@@ -181,10 +181,18 @@ class Executor:
 
     def observed(self, key: bytes) -> tuple[WaitsFor, Version]:
         """What a reply that wrote nothing and must not show what can be lost waits for, and the version it carries."""
-        batch = self.pipeline.newest_change(key)
+        batch = self._newest_shown(key)
         if batch is None:
             return PRIMARY, Version(self.shard_id, self.term, self.pipeline.settled_seq)
         return batch, Version(self.shard_id, self.term, batch.last_seq)
+
+    def _newest_shown(self, key: bytes) -> PendingBatch | None:
+        """The newest batch that a look at `key` shows something of: a change of the key, or the policy point by which
+        it belongs to another namespace. None where all is committed."""
+        changed, seq = self.pipeline.newest_change(key), self.policies.revealed_by(key)
+        if not seq or (changed is not None and changed.last_seq >= seq):
+            return changed
+        return self.pipeline.batch_of(seq)
 
     def proved(self, key: bytes) -> tuple[WaitsFor, Version]:
         """The same where this replica has to prove, besides, that it leads still: by its lease, of this very moment, or

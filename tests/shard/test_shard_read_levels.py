@@ -134,7 +134,7 @@ def test_a_time_to_live_is_shown_when_it_is_committed() -> None:
 
 
 def test_an_entry_of_another_namespace_is_a_miss_that_waits() -> None:
-    """The miss shows that the write under the other namespace took the key's place."""
+    """The miss shows that the write under the other namespace took the key's place, and that this is gone again."""
     bench = Bench().lead()
     bench.ask(Set(KEY, b"1"))
     old = tuple(bench.policies.by_name.values())
@@ -144,7 +144,7 @@ def test_an_entry_of_another_namespace_is_a_miss_that_waits() -> None:
     replies = bench.send(Get(KEY))
     assert replies == []
     bench.settle()
-    assert replies == [Value(None, 0, version(4), None, COMMITTED)]
+    assert replies == [Value(None, 0, version(5), None, COMMITTED)]
 
 
 UNCHANGED = [
