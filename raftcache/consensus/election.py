@@ -6,8 +6,8 @@ paused, or cut off one way, does so again and again (hazard 14). Two rules from 
 - *Pre-vote* (section 9.6): before a replica raises its term it asks all others whether they would vote for it.
   Only when a majority would does it campaign. The question changes nobody's term.
 - *Stickiness* (section 4.2.3): a replica that heard from a leader within the minimum election timeout neither
-  grants a pre-vote nor a vote, and a leader that a quorum still answers to does the same. A leadership transfer
-  is the exception: the leader itself asked for that campaign.
+  grants a pre-vote nor a vote, not to itself either, and a leader that a quorum still answers to does the same. A
+  leadership transfer is the exception: the leader itself asked for that campaign.
 
 A replica counts its own start as having heard a leader, so a node that restarts keeps quiet for one timeout. Leases
 rest on this and on stickiness (`lease`): whoever loosens either makes linearizable reads stale.
@@ -84,9 +84,17 @@ class Election:
         if self._g.member not in self._g.members or self._g.stopped:
             return False
         term, now = self._g.engine.term(), self._g.runtime.now()
-        if term in (self._passed_term, self._transfer_term) or len(self._g.members) == 1:
-            self._passed_term = -1
-            self.campaign_at = now
+        if term != self._transfer_term and len(self._g.members) > 1:
+            self._g.engine.end_transfer()
+            if self._sticks_to_leader() or not self._passed(term, now):
+                return False
+        self._passed_term = -1
+        self.campaign_at = now
+        return True
+
+    def _passed(self, term: int, now: float) -> bool:
+        """Whether a majority would vote for this replica; where it is not known yet, ask."""
+        if term == self._passed_term:
             return True
         if now >= self._round_ends:
             self._begin_round(now)

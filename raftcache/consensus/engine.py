@@ -148,6 +148,11 @@ class Engine(SyncObj):  # type: ignore[misc]
         self._SyncObj__setCurrentTerm(term, None)
         self.step_down()
 
+    def end_transfer(self) -> None:
+        """Heartbeats put the next campaign off again. From when it is told to campaign the engine lets none do so,
+        until it campaigns or an append is of a higher term than its own: never, where it voted for that leader."""
+        self._SyncObj__transferInProgress = False
+
     def postpone_election(self) -> None:
         """Draw a new election timeout, counted from now."""
         self._SyncObj__raftElectionDeadline = seams.now() + self._SyncObj__generateRaftTimeout()

@@ -79,6 +79,10 @@ class Group:
         """Why this replica stopped for good; empty while it runs."""
         self.on_lost: Callable[[str], None] = lambda _reason: None
         """Told, on the loop, that this replica's state is not the group's any more and has to go."""
+        self.time_ms: Callable[[], int] = lambda: 0
+        """What time it is for the machine, where this replica leads; 0 where it does not say."""
+        self.on_time: Callable[[int], None] = lambda _time_ms: None
+        """Told, with each append, what the leader's machine said."""
         self.elections_won = 0
         self.gate = Gate(self, always or self.settings.fsync == "always")
         self.syncing, self.mending = Syncing(self), Mending(self)

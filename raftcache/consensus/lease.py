@@ -5,11 +5,11 @@ that was ever committed. The barrier finds one by committing something. The leas
 holds, nobody has been elected in a later term, so nobody else can have committed anything (Ongaro's thesis, section
 6.4.1, which asks for a bound on the drift of clocks; DESIGN section 6).
 
-**The promise.** A replica that hears from a leader grants no vote and no pre-vote for the minimum election timeout E,
-by its own clock (`election`). Its answer says how long that is (`silence_ms`, for nodes may be configured differently)
-and echoes when, by the leader's clock, the message was sent. It heard the message after it was sent, so its promise
-runs for E from the send time at least. From the *receipt* of the answer it need not: a leader that was paused finds
-answers of any age in its sockets.
+**The promise.** A replica that hears from a leader grants no vote and no pre-vote, to itself no more than to others,
+for the minimum election timeout E, by its own clock (`election`). Its answer says how long that is (`silence_ms`, for
+nodes may be configured differently) and echoes when, by the leader's clock, the message was sent. It heard the message
+after it was sent, so its promise runs for E from the send time at least. From the *receipt* of the answer it need not:
+a leader that was paused finds answers of any age in its sockets.
 
 **Its length.** Let a clock run between 1-d and 1+d seconds in a true second. The follower's E takes at least E/(1+d)
 true seconds, so no vote of its is given before that. A lease of D on the leader's clock takes at most D/(1-d). It ends

@@ -7,7 +7,7 @@ frame is an array of messages: all that one loop turn had for one peer.
 
 | kind | fields | |
 |---|---|---|
-| APPEND | term, commit index, prev index, prev term, generation, sent at, sync index, stamp, terms, data… | see below |
+| APPEND | term, commit, prev index, prev term, generation, sent at, sync index, stamp, time, terms, data… | see below |
 | ACK | term, next index, reset, success, generation, sent at (echoed), wall clock, stamp, silence | |
 | FILLER | term, sent at | a heartbeat to a replica that needs a snapshot |
 | REQUEST_VOTE | term, last index, last term, transfer | `transfer`: the leader itself asked for it |
@@ -23,7 +23,8 @@ frame is an array of messages: all that one loop turn had for one peer.
 
 An APPEND's `sync index` is how far its receiver is to sync its log, 0 for no such wish; its `terms` is one number where
 all entries are of one term. An ACK's `stamp` is its sender's clock, and an APPEND's is one of its receiver's that came
-back, 0 for none: see `staleness`. An ACK's `silence` is a promise in ms: see `lease`. SYNCED names `UNKNOWN_TERM` where
+back, 0 for none: see `staleness`. An APPEND's `time` is what the machine of its sender says that it is, in ms, 0 where
+that says nothing. An ACK's `silence` is a promise in ms: see `lease`. SYNCED names `UNKNOWN_TERM` where
 its sender holds the entry in memory no more, and says `on disk` false where that keeps its log in memory only.
 """
 
@@ -41,7 +42,7 @@ TIMEOUT_NOW, STALE_TERM, SNAPSHOT, SNAPSHOT_ACK, SYNCED, SNAPSHOT_REFUSED = rang
 
 Message = list[Any]
 
-FIELDS = {APPEND: 9, ACK: 9, FILLER: 2, REQUEST_VOTE: 4, VOTE: 3, PRE_VOTE: 4, PRE_VOTE_REPLY: 5,
+FIELDS = {APPEND: 10, ACK: 9, FILLER: 2, REQUEST_VOTE: 4, VOTE: 3, PRE_VOTE: 4, PRE_VOTE_REPLY: 5,
           TIMEOUT_NOW: 1, STALE_TERM: 1, SNAPSHOT: 6, SNAPSHOT_ACK: 4, SYNCED: 4,
           SNAPSHOT_REFUSED: 4}  # fmt: skip
 """How many fields follow the first four; an APPEND has these or more."""

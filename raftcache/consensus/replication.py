@@ -111,6 +111,7 @@ class Replication:
             now,
             self._g.syncing.wish(),
             self._g.staleness.echo(node.member),
+            self._g.time_ms(),
             *pack_entries(entries),
         )
 
@@ -208,6 +209,7 @@ class Replication:
         sent_at: float,
         sync_index: int,
         stamp: float,
+        time_ms: int,
         *tail: Any,
     ) -> None:
         """A leader's append; the arguments are the fields of APPEND. Raises TakenBack."""
@@ -233,6 +235,7 @@ class Replication:
             self._answering = None
         self._g.syncing.asked(node, sync_index, heartbeat=not entries)
         self._g.staleness.echoed(commit, stamp)
+        self._g.on_time(time_ms)
         self._g.election.heard_commit(term, commit)
 
     def _require_kept(self, prev_index: int, ends_there: bool) -> None:

@@ -17,10 +17,6 @@ CAUGHT_UP_ENTRIES = 64
 """A learner this close to the leader's last entry becomes a voter."""
 
 
-CLOCK_DRIFT = 0.01
-"""By what part of the time that passes the clocks of two machines may disagree on it."""
-
-
 @dataclass(frozen=True, slots=True)
 class ConsensusSettings:
     """`election_min_ms` must exceed three heartbeats; the fallback is when a leader without a quorum steps down.
@@ -79,5 +75,6 @@ class ConsensusSettings:
 
     @property
     def fallback_elsewhere(self) -> float:
-        """Seconds on this machine's clock in which another one's has certainly counted a fallback time."""
-        return self.fallback * (1 + CLOCK_DRIFT)
+        """Seconds on this machine's clock in which another one's has certainly counted a fallback time: that one's may
+        be as slow as clocks may be, and this one's as fast."""
+        return self.fallback * (1 + self.max_clock_drift) / (1 - self.max_clock_drift)

@@ -35,7 +35,7 @@ from raftcache.commands.policy import Namespace, Namespaces, OnExceeded
 from raftcache.commands.types import AckLevel, Counted, Failure, Get, Many, ReadLevel, Reply, Value, Version, Written
 from raftcache.errors import MemoryFull, NoDisk, WrongShard
 from raftcache.shard.held import Hold
-from raftcache.shard.pipeline import PendingBatch, Pipeline, later
+from raftcache.shard.pipeline import PendingBatch, Pipeline
 from raftcache.shard.policies import Point, Policies, effect_of
 from raftcache.shard.stats import ShardStats
 from raftcache.store.effects import EFFECT_OVERHEAD_BYTES, PUT, REMOVE, REPLY, effect_bytes
@@ -180,19 +180,19 @@ class Executor:
         return Version(self.shard_id, self.term, self.seq)
 
     def observed(self, key: bytes) -> tuple[WaitsFor, Version]:
-        """What a reply that wrote nothing and must not show what can be lost waits for, and the version it carries.
-
-        It shows the newest change of the key, and the policies under which the key was looked up: a policy point that
-        is not committed may drop the key's entry, or bring it back where it is undone.
-        """
-        batch = later(self.pipeline.newest_change(key), self._newest_point())
+        """What a reply that wrote nothing and must not show what can be lost waits for, and the version it carries."""
+        batch = self._newest_shown(key)
         if batch is None:
             return PRIMARY, Version(self.shard_id, self.term, self.pipeline.settled_seq)
         return batch, Version(self.shard_id, self.term, batch.last_seq)
 
-    def _newest_point(self) -> PendingBatch | None:
-        """The batch of the newest policy point that is not committed."""
-        return self.pipeline.batch_of(self.policies.pending_seq) if self.policies.pending else None
+    def _newest_shown(self, key: bytes) -> PendingBatch | None:
+        """The newest batch that a look at `key` shows something of: a change of the key, or the policy point by which
+        it belongs to another namespace. None where all is committed."""
+        changed, seq = self.pipeline.newest_change(key), self.policies.revealed_by(key)
+        if not seq or (changed is not None and changed.last_seq >= seq):
+            return changed
+        return self.pipeline.batch_of(seq)
 
     def proved(self, key: bytes) -> tuple[WaitsFor, Version]:
         """The same where this replica has to prove, besides, that it leads still: by its lease, of this very moment, or

@@ -11,7 +11,7 @@ policies or newer ones. Two things make that true. A point of that epoch, or of 
 a quorum where there are disks: all later leaders apply it before they serve, also after a loss of power. And no earlier
 leader serves any more: one that was cut off goes on until its fallback time is over, without having heard of the point.
 It counts that from what a quorum answered before it elected this leader, so it has stopped once as much time, and a
-margin for the drift of clocks, has passed since the election.
+margin for the drift of two clocks, has passed since the election.
 """
 
 from __future__ import annotations

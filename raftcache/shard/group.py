@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
 class ShardGroup(Protocol):
     """A group as its state machine sees it."""
+
+    time_ms: Callable[[], int]
+    """Given by the machine: what time it is there, where it leads; 0 where it does not say."""
+    on_time: Callable[[int], None]
+    """Given by the machine: told, at a follower, what the leader's machine said just now."""
 
     @property
     def leader(self) -> str | None:

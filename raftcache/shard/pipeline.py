@@ -407,13 +407,6 @@ class Pipeline:
             self._on_broken(term, f"a batch of term {term} could not be proposed: {error!r}")
 
 
-def later(one: PendingBatch | None, other: PendingBatch | None) -> PendingBatch | None:
-    """Which of two batches of a leadership commits later; None stands for one that is committed."""
-    if one is None or other is None:
-        return one or other
-    return one if one.first_seq >= other.first_seq else other
-
-
 def release_waiters(batch: PendingBatch) -> None:
     """Answer all who waited for a batch that is now committed."""
     for reply_to, answer in batch.waiters:

@@ -171,10 +171,13 @@ class Policies:
         """Points executed and not yet committed."""
         return len(self._pending)
 
-    @property
-    def pending_seq(self) -> int:
-        """The newest of them, as the `seq` of its effect; 0 for none. What a key resolves to reveals it."""
-        return self._pending[-1].seq if self._pending else 0
+    def revealed_by(self, key: bytes) -> int:
+        """The newest of them, as the `seq` of its effect, where they make `key` another namespace's; 0 for none.
+        Whoever looks the key up then sees what may be undone: that the older namespace's entry does not stand there."""
+        if not self._pending:
+            return 0
+        tables = (self.applied, *(pending.namespaces for pending in self._pending))
+        return self._pending[-1].seq if len({table.resolve(key).id for table in tables}) > 1 else 0
 
     def append(self, point: Point, seq: int) -> None:
         """A leader executed a point, as the effect `seq`."""

@@ -138,6 +138,7 @@ class ShardReplica:
         """Give the replica its group. Once, before anything else."""
         self._group = group
         self._leads_now, self._executor.holds_lease = group.leads_now, group.holds_lease
+        group.time_ms, group.on_time = lambda: self._time.now_ms() if self.serving else 0, self.replica_reads.heard
 
     def submit(self, command: Command, reply: ReplyTo, deadline_s: float = inf) -> None:
         """Execute a command. `reply` is called exactly once, now or later; errors are `Failure` replies.

@@ -10,9 +10,10 @@ proportion to what an isolated leader has piled up. So the read is executed like
 answered when the newest effect that it observed commits; at most keys there is none. It never writes, not even the
 removal of an expired key. The age of what it shows counts from its execution, so what it waited is added.
 
-**Time.** A follower has no clock of the shard's. Its time is that of the newest batch applied, and what passed since by
-its own clock: never ahead of the leader's by more than clocks drift, and behind by what the batch was under way. By
-that an expired key is a miss, whether or not its removal has come here.
+**Time.** A follower has no clock of the shard's. Its time is what the leader said last, with each append, and what
+passed since by its own clock: never ahead of the leader's by more than clocks drift, and behind by what the append was
+under way. By that an expired key is a miss, whether or not its removal has come here. The times of the batches would
+not do: those that a follower applies when it starts, or comes back, may be of long ago, and nothing may follow them.
 
 **`min_version`** names an effect that the state must hold. The table of terms tells whether it does; whether it never
 will, which is a definite error; or whether it may yet: then a follower lets the read wait for one heartbeat, after
@@ -67,6 +68,7 @@ class ReplicaReads:
         self._longest_ms = longest_ms
         self._leader_hint, self._resubmit = leader_hint, resubmit
         self._time = ShardTime(runtime)
+        self._time.start(0)
         self._parked: deque[_Parked] = deque()
         self._look_due = self._timer_runs = False
 
@@ -77,9 +79,14 @@ class ReplicaReads:
 
     # -- follower --------------------------------------------------------------------------------
 
+    def heard(self, time_ms: int) -> None:
+        """The leader said that it is `time_ms`; 0 where it did not."""
+        if time_ms:
+            self._time.start(time_ms)
+
     def follow(self, time_ms: int) -> None:
         """The shard's time is at least `time_ms` now: a batch of that time was applied, or a leadership ended then."""
-        self._time.start(time_ms)
+        self._time.start(max(time_ms, self._time.now_ms()))
         if self._parked and not self._look_due:
             self._look_due = True
             self._runtime.call_soon(self._look)

@@ -188,7 +188,7 @@ def test_the_log_of_a_leader_contradicts_what_is_committed_here(guarded: Make) -
     lab.group("n2").on_lost = reasons.append
     index, term = lab.last_index("n2"), lab.term("n2")
     before = lab.state("n2")
-    append = [GROUP, APPEND, 0, 0, term, index, index - 1, term - 1, 0, 0.0, 0, 0.0, term, b""]
+    append = [GROUP, APPEND, 0, 0, term, index, index - 1, term - 1, 0, 0.0, 0, 0.0, 0, term, b""]
     lab.network.queue("n0", "n2").append(frame_of(append))
     lab.deliver("n0", "n2")
     lab.run(0.05)

@@ -29,7 +29,7 @@ def test_regression_a_handlers_exception_stops_that_replica_alone(guarded: Calla
     lab = guarded()
     lab.elect("n0")
     notes, term = notes_of(lab, "n1"), lab.term("n0")
-    conflict = [GROUP, APPEND, 0, 0, term, 0, 0, 0, 0, 0.0, 0, 0.0, term + 1, b"\x00in place of an applied entry"]
+    conflict = [GROUP, APPEND, 0, 0, term, 0, 0, 0, 0, 0.0, 0, 0.0, 0, term + 1, b"\x00in place of an applied entry"]
     assert lab.group("n1").applied_index > 0
     receive(lab, "n0", "n1", conflict, ["", b"behind it"])
     assert notes == [b"behind it"]

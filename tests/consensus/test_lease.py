@@ -11,7 +11,7 @@ from hazards.fakes import LoadedDice
 from hazards.guarded import GuardedLab
 
 from raftcache.consensus.lease import ROUNDING_S, lease_s, quorum_end
-from raftcache.consensus.messages import ACK, TIMEOUT_NOW, unpack_frame
+from raftcache.consensus.messages import ACK, REQUEST_VOTE, TIMEOUT_NOW, unpack_frame
 
 Make = Callable[..., GuardedLab]
 
@@ -243,6 +243,37 @@ def test_a_transfer_forfeits_it_for_the_rest_of_the_term(guarded: Make) -> None:
     before = lab.group("n0").lease.why_not()
     assert lab.run_until(lambda: lab.leads("n1"), 0.2), "n2 votes for it in spite of n0"
     assert (watch.late, before) == ([], "forfeited")
+
+
+def test_who_promised_does_not_vote_for_itself_either(guarded: Make) -> None:
+    """n0 tells n1 to campaign, gives up, and tells n2. n1 finds both in its sockets at once, n0's word and n2's request
+    for its vote, and votes for n2. The engine goes on thinking that it is to campaign, and lets no heartbeat put that
+    off; n0 would vote for it, for it does not hear n2."""
+    lab = guarded()
+    elected(lab, "n0")
+    lab.hold("n0", "n1")
+    lab.hold("n2", "n1")
+    for target in ("n1", "n2"):
+        assert lab.group("n0").transfer_leadership(target)
+        assert lab.run_until(lambda: not lab.group("n0").transfer.active, 0.5)
+    frames = [(source, frame) for source in ("n0", "n2") for frame in lab.network.queue(source, "n1")]
+    kinds = {message[1] for _, frame in frames for message in unpack_frame(frame)}
+    assert {TIMEOUT_NOW, REQUEST_VOTE} <= kinds
+    n1 = lab.nodes["n1"]
+    for source, frame in frames:
+        lab.network.queue(source, "n1").popleft()
+        n1.links.receiver.frame_received(source, frame)
+    n1.runtime.end_turn()
+    for source in ("n0", "n2"):
+        lab.release(source, "n1")
+    lab.run(0.3)
+    assert lab.group("n2").holds_lease()
+    watch = Watch(lab)
+    lab.disconnect("n0", "n2")
+    for _ in range(100):
+        lab.run(0.02)
+        assert lab.group("n2").holds_lease()
+    assert watch.late == []
 
 
 def test_a_new_term_begins_with_a_new_chance(guarded: Make) -> None:

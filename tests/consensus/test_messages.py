@@ -29,10 +29,11 @@ def runs_of_entries(draw: st.DrawFn) -> list[Entry]:
 @settings(deadline=None, derandomize=True)
 def test_entries_come_back_as_they_were_packed(entries: list[Entry]) -> None:
     prev_index = entries[0].index - 1 if entries else 17
-    (frame,) = m.pack_frames([["7c1f", m.APPEND, 0, 0, 1, 2, prev_index, 4, 5, 6.5, 0, 7.5, *m.pack_entries(entries)]])
+    fields = [1, 2, prev_index, 4, 5, 6.5, 0, 7.5, 8]
+    (frame,) = m.pack_frames([["7c1f", m.APPEND, 0, 0, *fields, *m.pack_entries(entries)]])
     (message,) = m.unpack_frame(frame)
     assert m.well_formed(message)
-    assert m.unpack_entries(prev_index, message[12:]) == entries
+    assert m.unpack_entries(prev_index, message[13:]) == entries
 
 
 def test_one_term_is_written_once() -> None:

@@ -10,10 +10,10 @@ import pytest
 from raftcache.commands.types import AckLevel, Set, Value, Written
 from raftcache.errors import OutcomeUnknown, RaftcacheError, UnknownNamespace
 from raftcache.frontends.backend import PolicyWritten
-from raftcache.testing.cluster import SimCluster
+from raftcache.testing.cluster import ClusterSettings, SimCluster
 from raftcache.testing.plants import planted
 
-from .clusters import created, leader_of, metadata_leader, read, run, run_until, the_shard, write
+from .clusters import SEED, created, leader_of, metadata_leader, read, run, run_until, the_shard, write
 
 KEY = b"x:k"
 
@@ -136,6 +136,42 @@ def test_no_older_leader_serves_when_a_change_is_answered(plant: str) -> None:
         assert isinstance(results[0], PolicyWritten)
         reply = at_once(cluster, leader)
     assert isinstance(reply, Written) == bool(plant)
+
+
+def test_no_older_leader_serves_when_a_change_is_answered_whatever_the_clocks_do() -> None:
+    """The leader hands over and does not hear of its successor's election. Its clock is as slow as clocks may be, so it
+    goes on for long, and the successor's is as fast, so it takes little time for much."""
+    cluster = SimCluster(SEED, ClusterSettings(shards=1))
+    worst = cluster.settings.consensus.max_clock_drift
+    cluster.drifts = {"n0": -worst, "n1": worst, "n2": worst}
+    cluster.create()
+    run(cluster, 3.0)
+    shard_id = the_shard(cluster).id
+    lead(cluster, shard_id, "n0")
+    lead(cluster, "meta", "n1")
+    put(cluster, "n0", "primary")
+    groups = {node_id: cluster.processes[node_id].core.host.groups[shard_id] for node_id in cluster.ids}
+    cluster.processes["n0"].runtime.deliver(lambda: groups["n0"].transfer_leadership("n1"))
+    while not groups["n0"].transfer.asked:
+        cluster.loop.run_until(cluster.loop.time + 0.001)
+    for node_id in ("n1", "n2"):
+        cluster.network.block(node_id, "n0")
+    assert run_until(cluster, lambda: cluster.processes["n1"].core.shards[shard_id].serving, 1.0)
+    results = start_put(cluster, "n1", "quorum")
+    while not results:
+        cluster.loop.run_until(cluster.loop.time + 0.01)
+    assert isinstance(results[0], PolicyWritten)
+    assert not isinstance(at_once(cluster, "n0"), Written)
+
+
+def lead(cluster: SimCluster, group_id: str, node_id: str) -> None:
+    """Have a node lead a group."""
+    groups = {each: cluster.processes[each].core.host.groups[group_id] for each in cluster.ids}
+    for each, group in groups.items():
+        if each != node_id and group.is_leader:
+            cluster.processes[each].runtime.deliver(lambda group=group: group.transfer_leadership(node_id))  # type: ignore[misc]
+    assert run_until(cluster, groups[node_id].leads_now, 3.0)
+    run(cluster, 0.5)
 
 
 def test_a_change_that_a_shard_cannot_confirm_is_unknown_and_takes_effect_by_itself() -> None:

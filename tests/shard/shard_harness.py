@@ -109,6 +109,8 @@ class FakeGroup:
     durable_index: int = 0
     staleness: int | None = 0
     alone_from_s: float = 0.0
+    time_ms: Callable[[], int] = lambda: 0
+    on_time: Callable[[int], None] = lambda _time_ms: None
     wished: set[int] = field(default_factory=set)
     wanted: list[int] = field(default_factory=list)
 

@@ -18,10 +18,12 @@ from raftcache.commands.types import (
     Expire,
     Failure,
     Get,
+    MultiGet,
     Persist,
     ReadLevel,
     Set,
     Value,
+    Version,
     Written,
 )
 from raftcache.errors import NotLeader, RaftcacheError
@@ -289,6 +291,68 @@ def test_an_absence_by_a_creation_that_can_be_lost_is_not_shown(level: ReadLevel
     bench.settle()
     assert [getattr(reply, "value", None) for reply in hidden] == [None]
     assert bench.send(Get(b"x:k"))[0].value is None, "once the point is committed nothing waits"  # type: ignore[union-attr]
+
+
+SAFE = Namespace(DEFAULT, 1, QUORUM, allow_replica_reads=True)
+SHOWN = Namespace("x", 2, read_level=ReadLevel.COMMITTED)
+
+
+@pytest.mark.parametrize("lease", [False, True])
+@pytest.mark.parametrize(
+    ("before", "later"),
+    [
+        ((SAFE,), ((SAFE, replace(SAFE, name="x", id=7)),)),
+        ((SAFE, SHOWN), ((SAFE,),)),
+        ((SAFE, SHOWN), ((SAFE,), (SAFE, replace(SHOWN, id=9)))),
+    ],
+    ids=["created", "deleted", "deleted and created"],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        Get(b"x:1"),
+        Get(b"x:1", replica=True),
+        Delete(b"x:1"),
+        Set(b"x:1", b"v", if_version=Version("7c1f", 1, 2)),
+        MultiGet((Get(b"x:1"),)),
+    ],
+    ids=["get", "replica", "delete", "set if", "many"],
+)
+def test_an_absence_that_a_point_under_way_makes_is_shown_to_nobody_above_latest(
+    before: Any, later: Any, lease: bool, command: Any
+) -> None:
+    """The key stands again where the point is undone, so the reply would have shown what is lost."""
+    bench = bench_with(*before)
+    bench.group.lease = lease
+    bench.ask(Set(b"x:1", b"kept"))
+    for epoch, namespaces in enumerate(later, 2):
+        bench.follow(spaces(epoch, *namespaces))
+    first, second = bench.send(command), bench.send(command)
+    assert first == second == []
+    bench.settle()
+    assert len(first) == len(second) == 1 and not isinstance(first[0], Failure)
+
+
+def test_a_key_whose_namespace_stays_waits_for_no_point() -> None:
+    bench = bench_with(SAFE, SHOWN)
+    bench.ask(Set(b"x:1", b"kept"))
+    bench.follow(spaces(2, SAFE, replace(SHOWN, max_item_bytes=9)))
+    (read,) = bench.send(Get(b"x:1"))
+    assert isinstance(read, Value) and read.value == b"kept"
+
+
+def test_a_change_behind_a_point_is_what_a_read_waits_for() -> None:
+    bench = bench_with(SAFE)
+    bench.group.lease = True
+    bench.follow(spaces(2, SAFE, replace(SAFE, name="x", id=7)))
+    bench.runtime.turn()
+    bench.send(Set(b"x:1", b"v"))
+    bench.runtime.turn()
+    read = bench.send(Get(b"x:1"))
+    bench.group.commit(len(bench.group.log) - 1)
+    assert read == []
+    bench.group.commit()
+    assert isinstance(read[0], Value) and read[0].value == b"v"
 
 
 def test_nobody_reads_the_keys_of_an_earlier_namespace_of_that_name() -> None:

@@ -94,7 +94,7 @@ def test_an_entry_of_another_namespace_is_a_miss() -> None:
     assert follower.send(read(b"shown:k")) == [Value(None, 0, version(4), None, REPLICA, 40)]
 
 
-def test_a_followers_time_is_the_newest_batchs_and_what_passed_since() -> None:
+def test_a_followers_time_is_no_less_than_the_newest_batchs_and_what_passed_since() -> None:
     leader, follower = pair()
     leader.runtime.now_s += 500
     leader.ask(Set(b"k", b"1", ttl_ms=1000))
@@ -269,14 +269,34 @@ def test_many_keys_at_a_follower() -> None:
     assert code_of(follower.send(MultiGet((read(),) * 1001))) == "not_leader"
 
 
-def test_a_put_of_an_older_batch_time_takes_the_followers_clock_back() -> None:
-    """The leader of now says what time it is, also where an earlier one was ahead."""
+def test_the_leader_of_now_says_what_time_it_is_also_where_an_earlier_one_was_ahead() -> None:
     bench = Bench()
     started = (LEADER_STARTED, "n2")
     bench.group.append_foreign(1, encode_batch(Batch(1, 1, 5000, [started])))
     bench.group.append_foreign(2, encode_batch(Batch(2, 1, 5000, [started, (PUT, b"k", b"1", 0, 6000, 1)])))
     bench.group.commit(1)
     bench.runtime.now_s += 10
+    bench.group.on_time(5000)
     bench.group.commit(2)
     (reply,) = bench.send(read())
     assert isinstance(reply, Value) and reply.ttl_ms == 1000
+
+
+def test_a_batch_of_long_ago_does_not_take_the_followers_clock_back() -> None:
+    leader, follower = pair()
+    leader.ask(Set(b"k", b"1", ttl_ms=1000))
+    follower.group.on_time(leader.replica.history.time_ms + 600)
+    catch_up(leader, follower)
+    (reply,) = follower.send(read())
+    assert isinstance(reply, Value) and reply.ttl_ms == 400
+
+
+def test_a_leader_says_what_time_it_is_while_it_serves() -> None:
+    bench = Bench()
+    assert bench.group.time_ms() == 0
+    bench.lead()
+    assert bench.group.time_ms() == bench.runtime.wall_ms()
+    bench.group.lose()
+    assert bench.group.time_ms() == 0
+    bench.group.on_time(0)
+    assert bench.replica.replica_reads._time.now_ms() == bench.runtime.wall_ms()
