@@ -14,6 +14,8 @@ from typing import Any, Union
 
 import msgspec
 
+from raftcache.errors import RaftcacheError
+
 KEY_LIMIT_BYTES = 1024
 VALUE_LIMIT_BYTES = 1 << 20
 MULTI_KEY_LIMIT = 1000
@@ -224,6 +226,11 @@ class Failure(_Reply, frozen=True):
     code: str
     message: str
     details: dict[str, Any] = {}
+
+
+def failure_of(error: RaftcacheError) -> Failure:
+    """An error in place of a reply."""
+    return Failure(error.code, error.message, error.details)
 
 
 class Many(_Reply, frozen=True):

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
-from raftcache.commands.types import Command, Failure, Receipts, Reply, decode_reply
+from raftcache.commands.types import Command, Receipts, Reply, decode_reply, failure_of
 from raftcache.config import parse_address
 from raftcache.errors import OutcomeUnknown, RaftcacheError, Unauthenticated, Unavailable
 from raftcache.metadata.view import MetadataView
@@ -74,10 +74,9 @@ def _own_trouble(answer: bytes | RaftcacheError) -> bytes | RaftcacheError:
 
 def _reply_of(answer: bytes | RaftcacheError) -> Reply:
     if isinstance(answer, RaftcacheError):
-        return Failure(answer.code, answer.message, answer.details)
+        return failure_of(answer)
     try:
         reply: Reply = decode_reply(answer)
         return reply
     except msgspec.MsgspecError as error:
-        unknown = OutcomeUnknown(f"the leader's answer cannot be read: {error}")
-        return Failure(unknown.code, unknown.message, {})
+        return failure_of(OutcomeUnknown(f"the leader's answer cannot be read: {error}"))

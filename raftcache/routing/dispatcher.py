@@ -26,6 +26,7 @@ from raftcache.commands.types import (
     Receipts,
     Reply,
     Version,
+    failure_of,
 )
 from raftcache.errors import Overloaded, TooManyKeys
 from raftcache.metadata.view import MetadataView
@@ -33,7 +34,7 @@ from raftcache.routing.current import shard_map_of
 from raftcache.routing.gather import Gather
 from raftcache.routing.receipts import ReceiptGather, ReceiptsDone
 from raftcache.routing.request import Request
-from raftcache.routing.retry import RetrySettings, failure_of, pause_seconds
+from raftcache.routing.retry import RetrySettings, pause_seconds
 
 SWEEP_SECONDS = 0.05
 WAKES_PER_TURN = 500

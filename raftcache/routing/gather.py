@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from raftcache.commands.types import Failure, Many, Multi, Reply
+from raftcache.commands.types import Failure, Many, Multi, Reply, failure_of
 from raftcache.errors import InternalError
 from raftcache.routing.request import Request
-from raftcache.routing.retry import failure_of, is_repeatable, may_retry
+from raftcache.routing.retry import is_repeatable, may_retry
 
 if TYPE_CHECKING:
     from raftcache.routing.dispatcher import Dispatcher

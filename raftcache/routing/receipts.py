@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from raftcache.commands.types import Failure, Receipt, ReceiptList, Receipts, Reply, Version
+from raftcache.commands.types import Failure, Receipt, ReceiptList, Receipts, Reply, Version, failure_of
 from raftcache.errors import BadRequest, InternalError, UnknownVersion
 from raftcache.routing.request import Request
-from raftcache.routing.retry import failure_of
 
 if TYPE_CHECKING:
     from raftcache.routing.dispatcher import Dispatcher

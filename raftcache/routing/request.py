@@ -18,12 +18,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from raftcache.clock import Handle
-from raftcache.commands.types import Failure, Reply
+from raftcache.commands.types import Failure, Reply, failure_of
 from raftcache.errors import NoLeader, OutcomeUnknown, TooStale, WrongShard
 from raftcache.routing.retry import (
     any_replica_serves,
     cleared_of_doubt,
-    failure_of,
     is_read,
     is_repeatable,
     may_retry,

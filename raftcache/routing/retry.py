@@ -28,13 +28,13 @@ from raftcache.commands.types import (
     Persist,
     Receipts,
     Set,
+    failure_of,
 )
 from raftcache.errors import (
     IdempotencyMismatch,
     NotAnInteger,
     NotLeader,
     OutcomeUnknown,
-    RaftcacheError,
     TooStale,
     Unavailable,
     WrongShard,
@@ -93,8 +93,3 @@ def pause_seconds(settings: RetrySettings, rounds: int, chance: random.Random) -
     """The pause after the `rounds`-th fruitless round, from 1: between half and all of a doubling span."""
     span = min(settings.pause_max_seconds, settings.pause_min_seconds * 2.0 ** min(rounds - 1, 16))
     return span * chance.uniform(0.5, 1.0)
-
-
-def failure_of(error: RaftcacheError) -> Failure:
-    """An error in place of a reply."""
-    return Failure(error.code, error.message, error.details)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from raftcache.commands.table import SHOWN_BYTES, check_incr
-from raftcache.commands.types import INT64_MAX, INT64_MIN, JSON, Counted, Failure, Incr
+from raftcache.commands.types import INT64_MAX, INT64_MIN, JSON, Counted, Incr
 from raftcache.errors import NotAnInteger
 from raftcache.shard.executor import Answer, Executor
 from raftcache.store.entry import Entry
@@ -28,9 +28,9 @@ def incr(ex: Executor, command: Incr) -> Answer:
     try:
         value = _add(entry, command.delta)
     except NotAnInteger as error:
-        ex.stats.rejected[error.code] += 1
+        refusal = ex.stats.refusal(error)
         _, waits_for, _ = ex.showing(key, ack, namespace)
-        return Failure(error.code, error.message, error.details), waits_for
+        return refusal, waits_for
     reached = ex.revealing(ack, namespace)
     flag = JSON if entry is None else entry.flag
     expires_ms = ex.expires_ms(command.ttl_ms, namespace) if entry is None else entry.expires_ms

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 from raftcache.clock import Handle, Runtime
 from raftcache.commands.policy import OnExceeded
 from raftcache.commands.types import AckLevel, Failure, Reply
-from raftcache.errors import Overloaded, RaftcacheError
+from raftcache.errors import Overloaded
 from raftcache.shard.pipeline import PendingBatch, ReplyTo, deliver, outcome_unknown
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.window import GAVE_UP, Exceeded, LossWindows
@@ -171,7 +171,7 @@ class HeldCommands:
                 continue
             self._windows.note(held.namespace, held.exceeded.bound, GAVE_UP)
             error = held.exceeded.error(held.namespace, "it was held for room until its time was over")
-            deliver(held.reply_to, self._refused(error))
+            deliver(held.reply_to, self._stats.refusal(error))
 
     def _resume_some(self, namespace_id: int, left: int) -> int:
         """Execute from the front of a queue what there is room for; returns how many more may be in this turn."""
@@ -202,11 +202,8 @@ class HeldCommands:
 
     def _overloaded(self, what: str, limit: int, value: int) -> Failure:
         self._stats.overloaded[what] += 1
-        return self._refused(Overloaded(f"{what} of this shard: {value} reach the limit of {limit}; try again later"))
-
-    def _refused(self, error: RaftcacheError) -> Failure:
-        self._stats.rejected[error.code] += 1
-        return Failure(error.code, error.message, error.details)
+        said = f"{what} of this shard: {value} reach the limit of {limit}; try again later"
+        return self._stats.refusal(Overloaded(said))
 
     def _account(self, commands: int, size_bytes: int) -> None:
         self.count += commands

@@ -40,7 +40,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 from raftcache.clock import Runtime
-from raftcache.commands.types import Counted, Failure, Reply, Version, Written
+from raftcache.commands.types import Counted, Failure, Reply, Version, Written, failure_of
 from raftcache.errors import OutcomeUnknown, Overloaded, RaftcacheError
 from raftcache.shard.acked import AckedWrite
 from raftcache.shard.group import ShardGroup
@@ -434,4 +434,4 @@ def outcome_unknown(version: Version | None) -> Failure:
     what = "the reply" if version is None else str(version)
     details = {} if version is None else {"version": str(version)}
     error = OutcomeUnknown(f"leadership was lost before {what} reached the level asked for; it may still", **details)
-    return Failure(error.code, error.message, error.details)
+    return failure_of(error)

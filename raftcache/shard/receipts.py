@@ -27,8 +27,8 @@ from collections import deque
 from collections.abc import Callable
 
 from raftcache.clock import Handle, Runtime
-from raftcache.commands.types import Failure, Fate, Receipt, ReceiptList, Receipts, Reply, Version
-from raftcache.errors import Overloaded, RaftcacheError, UnknownVersion
+from raftcache.commands.types import Failure, Fate, Receipt, ReceiptList, Receipts, Reply, Version, failure_of
+from raftcache.errors import Overloaded, UnknownVersion
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.history import History
 from raftcache.shard.pipeline import ReplyTo, deliver
@@ -138,9 +138,9 @@ class ReceiptDesk:
 
     def _receipt(self, history: History, newest_seq: int, version: Version) -> Receipt | Failure:
         if version.shard != self._shard_id:
-            return _failure(UnknownVersion(f"version {version} is not of shard {self._shard_id}"))
+            return failure_of(UnknownVersion(f"version {version} is not of shard {self._shard_id}"))
         if not _could_be(version) or (version.term == history.term and version.seq > newest_seq):
-            return _failure(UnknownVersion(f"version {version} was never given out"))
+            return failure_of(UnknownVersion(f"version {version} was never given out"))
         fate = fate_of(history, version)
         return Receipt(version, fate, fate == Fate.COMMITTED and self._is_durable(history, version))
 
@@ -188,7 +188,7 @@ class ReceiptDesk:
     def _overloaded(self, what: str, value: int, limit: int) -> Failure:
         self._stats.overloaded[what] += 1
         said = f"{what} held back at this shard: {value} come to the limit of {limit}"
-        return _failure(Overloaded(f"{said}; ask without waiting, or later"))
+        return failure_of(Overloaded(f"{said}; ask without waiting, or later"))
 
 
 _NOTHING = Receipts(())
@@ -215,7 +215,3 @@ def _unsynced_seq(item: Receipt | Failure, term: int) -> int:
     if isinstance(item, Failure) or item.version.term != term or item.durable or item.fate != Fate.COMMITTED:
         return 0
     return item.version.seq
-
-
-def _failure(error: RaftcacheError) -> Failure:
-    return Failure(error.code, error.message, error.details)

@@ -29,7 +29,6 @@ from raftcache.commands.table import check_many
 from raftcache.commands.types import (
     MULTI_KEY_LIMIT,
     Command,
-    Failure,
     Get,
     Multi,
     MultiDelete,
@@ -37,6 +36,7 @@ from raftcache.commands.types import (
     MultiSet,
     Receipts,
     Reply,
+    failure_of,
 )
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
@@ -293,12 +293,12 @@ class ShardReplica:
         try:
             return HANDLERS[type(command)](self._executor, command)
         except RaftcacheError as error:
-            return self._refused(error), PRIMARY
+            return self.stats.refusal(error), PRIMARY
         except Hold:
             raise
         except Exception:
             logger.exception("shard %s: executing a %s failed", self.shard_id, type(command).__name__)
-            return self._refused(InternalError("the command could not be executed; the log says why")), PRIMARY
+            return self.stats.refusal(InternalError("the command could not be executed; the log says why")), PRIMARY
 
     def _answer(self, reply: ReplyTo, answer: Reply, waits_for: WaitsFor) -> None:
         """Hand an answer out, when what it waits for has come."""
@@ -313,7 +313,7 @@ class ShardReplica:
         try:
             items = _items(command)
         except RaftcacheError as error:
-            deliver(reply, self._refused(error))
+            deliver(reply, self.stats.refusal(error))
             return
         gather = Gather(len(items), reply)
         for place, item in enumerate(items):
@@ -324,8 +324,7 @@ class ShardReplica:
         """A replica read is answered all the same; nothing else is."""
         items = command.items if type(command) is MultiGet else (command,)
         if len(items) > MULTI_KEY_LIMIT or not any(type(item) is Get and item.replica for item in items):
-            self.stats.rejected[NotLeader.code] += 1
-            deliver(reply, failure_of(self._not_leader()))
+            deliver(reply, self.stats.refusal(self._not_leader()))
         elif type(command) is Get:
             self._read_replica(command, reply)
         else:
@@ -392,21 +391,12 @@ class ShardReplica:
     def _staleness_ms(self) -> int | None:
         return None if self._group is None else self._group.staleness_ms()
 
-    def _refused(self, error: RaftcacheError) -> Failure:
-        self.stats.rejected[error.code] += 1
-        return failure_of(error)
-
     def _on_disk(self) -> bool:
         return self._require_group().on_disk
 
     def _require_group(self) -> ShardGroup:
         assert self._group is not None, "attach a group first"
         return self._group
-
-
-def failure_of(error: RaftcacheError) -> Failure:
-    """An error in place of a reply."""
-    return Failure(error.code, error.message, error.details)
 
 
 def _items(command: Any) -> tuple[Any, ...]:

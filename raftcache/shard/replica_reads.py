@@ -101,13 +101,13 @@ class ReplicaReads:
             else:
                 self._park(command, reply_to)
         except RaftcacheError as error:
-            deliver(reply_to, self._refusal(error))
+            deliver(reply_to, self._stats.refusal(error))
 
     def stop(self) -> None:
         """This replica answers no more."""
         parked, self._parked = self._parked, deque()
         for _, command, reply_to in parked:
-            deliver(reply_to, self._refusal(self._behind(command)))
+            deliver(reply_to, self._stats.refusal(self._behind(command)))
 
     def _read(self, command: Get, namespace: Namespace) -> Value:
         """Raises TooStale."""
@@ -163,7 +163,7 @@ class ReplicaReads:
         now = self._runtime.now()
         while self._parked and self._parked[0].until_s <= now:
             _, command, reply_to = self._parked.popleft()
-            deliver(reply_to, self._refusal(self._behind(command)))
+            deliver(reply_to, self._stats.refusal(self._behind(command)))
         self._look_later()
 
     def _look(self) -> None:
@@ -233,7 +233,7 @@ class ReplicaReads:
     def _aged(self, command: Get, answer: Value, waited_ms: int) -> Value | Failure:
         staleness_ms, limit_ms = (answer.staleness_ms or 0) + waited_ms, command.max_staleness_ms
         if limit_ms is not None and staleness_ms > limit_ms:
-            return self._refusal(self._too_stale(_too_old(staleness_ms, limit_ms)))
+            return self._stats.refusal(self._too_stale(_too_old(staleness_ms, limit_ms)))
         return Value(answer.value, answer.flag, answer.version, answer.ttl_ms, answer.level, staleness_ms)
 
     # -- both ------------------------------------------------------------------------------------
@@ -259,10 +259,6 @@ class ReplicaReads:
 
     def _too_stale(self, message: str) -> TooStale:
         return TooStale(message, **self._leader_hint())
-
-    def _refusal(self, error: RaftcacheError) -> Failure:
-        self._stats.rejected[error.code] += 1
-        return Failure(error.code, error.message, error.details)
 
 
 def _later(one: WaitsFor, other: PendingBatch | None) -> WaitsFor:

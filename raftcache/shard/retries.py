@@ -114,8 +114,7 @@ def _repeat(ex: Executor, command: Any, namespace: Namespace, row: Entry) -> Ans
     if ack == PRIMARY or (ack == QUORUM and ex.pipeline.is_committed(row.term, row.seq)):
         raise error
     ex.pipeline.admit()
-    ex.stats.rejected[error.code] += 1
-    return Failure(error.code, error.message, error.details), ack
+    return ex.stats.refusal(error), ack
 
 
 def _replay(ex: Executor, row: Entry, record: Record, ack: AckLevel) -> Answer:

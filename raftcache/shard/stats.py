@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from raftcache.commands.types import Failure, failure_of
+from raftcache.errors import RaftcacheError
+
 
 @dataclass(slots=True)
 class ShardStats:
@@ -29,3 +32,8 @@ class ShardStats:
     rejected: Counter[str] = field(default_factory=Counter)
     overloaded: Counter[str] = field(default_factory=Counter)
     proofs: Counter[str] = field(default_factory=Counter)
+
+    def refusal(self, error: RaftcacheError) -> Failure:
+        """Count a command that is refused with `error`; returns its answer."""
+        self.rejected[error.code] += 1
+        return failure_of(error)

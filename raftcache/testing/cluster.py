@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from raftcache.commands.policy import Namespace
-from raftcache.commands.types import AckLevel, Command, Failure, ReadLevel, Receipts, Reply
+from raftcache.commands.types import AckLevel, Command, ReadLevel, Receipts, Reply, failure_of
 from raftcache.consensus import ConsensusSettings, Group, MemberId
 from raftcache.consensus.host import Observer
 from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, Unavailable
@@ -157,13 +157,13 @@ class SimProcess:
             def serve(there: SimProcess, reply: Callable[[Reply], None]) -> None:
                 replica = there.shard(shard_id)
                 if replica is None:
-                    reply(_failure(NotLeader(f"{there.node_id} does not hold {shard_id}")))
+                    reply(failure_of(NotLeader(f"{there.node_id} does not hold {shard_id}")))
                 elif isinstance(command, Receipts):
                     replica.receipts(command, reply)
                 else:
                     replica.submit(command, reply, there.runtime.now() + deadline - self.runtime.now())
 
-            SimCall(cluster, self, target, deadline, done, _failure).send(serve)
+            SimCall(cluster, self, target, deadline, done, failure_of).send(serve)
 
         return execute
 
@@ -229,10 +229,6 @@ class SimCall:
 
     def _expire(self) -> None:
         self._answer(self._face(OutcomeUnknown(f"no answer from {self._target} within the deadline")))
-
-
-def _failure(error: RaftcacheError) -> Failure:
-    return Failure(error.code, error.message, error.details)
 
 
 def _has_synced(group: Group, index: int, term: int | None) -> bool:

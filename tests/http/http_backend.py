@@ -39,6 +39,7 @@ from raftcache.commands.types import (
     Value,
     Version,
     Written,
+    failure_of,
 )
 from raftcache.errors import (
     BadRequest,
@@ -138,7 +139,7 @@ class FakeBackend:
     ) -> None:
         self.asked.append((list(asked), wait_ms, deadline))
         if self.failing is not None:
-            return done([_failure(self.failing)] * len(asked))
+            return done([failure_of(self.failing)] * len(asked))
         done([self._receipt(version) for _, version in asked])
 
     def lost_writes(self, namespace: str | None, deadline: float, done: LostDone) -> None:
@@ -236,7 +237,7 @@ class FakeBackend:
 
     def _reply(self, command: Command) -> Reply:
         if self.failing is not None:
-            return _failure(self.failing)
+            return failure_of(self.failing)
         if isinstance(command, (MultiGet, MultiSet, MultiDelete)):
             items = tuple(self._single(item) for item in command.items)
             return Many(items)
@@ -246,7 +247,7 @@ class FakeBackend:
         try:
             return self._execute(command)
         except RaftcacheError as error:
-            return _failure(error)
+            return failure_of(error)
 
     def _execute(self, command: Single) -> Value | Written | Counted:
         policy = self._namespaces.resolve(command.key)
@@ -322,7 +323,3 @@ class FakeBackend:
 
     def _version(self) -> Version:
         return Version(SHARD, TERM, self.seq)
-
-
-def _failure(error: RaftcacheError) -> Failure:
-    return Failure(error.code, error.message, error.details)

@@ -28,6 +28,7 @@ from raftcache.commands.types import (
     Set,
     Value,
     Written,
+    failure_of,
 )
 from raftcache.errors import InternalError, InvalidKey, TooManyKeys, ValueTooLarge
 from raftcache.frontends.http import values
@@ -117,7 +118,7 @@ def _plan(items: Sequence[T], command: Callable[[T], C]) -> list[C | Failure]:
         try:
             plan.append(command(item))
         except (InvalidKey, ValueTooLarge) as error:
-            plan.append(Failure(error.code, error.message, error.details))
+            plan.append(failure_of(error))
     return plan
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 from aiohttp import web
 
-from raftcache.commands.types import MULTI_KEY_LIMIT, Failure, Fate, Receipt, Version
+from raftcache.commands.types import MULTI_KEY_LIMIT, Failure, Fate, Receipt, Version, failure_of
 from raftcache.errors import (
     BadRequest,
     InvalidKey,
@@ -87,7 +87,7 @@ def _planned(front: FrontEnd, namespace: str, item: ReceiptItem) -> Asked | Fail
     try:
         return front.full_key(namespace, item.key.encode()), values.parsed_version(item.version)
     except InvalidKey as error:
-        return Failure(error.code, error.message, error.details)
+        return failure_of(error)
 
 
 async def _ask(front: FrontEnd, asked: Sequence[Asked], wait_ms: int, deadline: float) -> list[Receipt | Failure]:

@@ -17,7 +17,18 @@ from typing import Any, Protocol
 import msgspec
 import uvloop
 
-from raftcache.commands.types import AckLevel, Command, Failure, Get, ReadLevel, Set, Value, Written, decode_reply
+from raftcache.commands.types import (
+    AckLevel,
+    Command,
+    Failure,
+    Get,
+    ReadLevel,
+    Set,
+    Value,
+    Written,
+    decode_reply,
+    failure_of,
+)
 from raftcache.config import parse_address
 from raftcache.errors import NotLeader, RaftcacheError
 from raftcache.net.rpc_client import RpcChannel
@@ -112,7 +123,7 @@ class Client:
 
 def _reply(answer: bytes | RaftcacheError) -> Any:
     if isinstance(answer, RaftcacheError):
-        return Failure(answer.code, answer.message, answer.details)
+        return failure_of(answer)
     return decode_reply(answer)
 
 
