@@ -1,17 +1,18 @@
-"""A cluster of real processes: `raftcache up` as a child, reached as its users reach it. Blocking.
+"""A cluster of real processes: `raftcache up` as a child, reached as its users reach it. Blocking, but for `running`.
 
 Everything is done through the command line and the ready file. Only processes that were started here are ended.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -52,8 +53,7 @@ class RealCluster:
 
     def __enter__(self) -> RealCluster:
         try:
-            self.start()
-            self.wait_ready()
+            self._come_up()
         except BaseException:
             self.__exit__()
             raise
@@ -62,6 +62,19 @@ class RealCluster:
     def __exit__(self, *_: object) -> None:
         self.stop()
         self.release()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Up and ready inside, gone afterwards, also where the task is cancelled. Raises DriverError."""
+        try:
+            await asyncio.to_thread(self._come_up)
+            yield
+        finally:
+            await asyncio.shield(asyncio.to_thread(self.__exit__))
+
+    def _come_up(self) -> None:
+        self.start()
+        self.wait_ready()
 
     def release(self) -> None:
         """Give the ports back; the cluster must have been stopped."""

@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from itertools import product, starmap
 from pathlib import Path
 
 import msgspec
@@ -26,6 +26,7 @@ from jepsen_like.client import ReadFailed
 from jepsen_like.cluster import DriverError, RealCluster
 from jepsen_like.contract_round import ACKS, FAULTS, play
 from jepsen_like.ports import NoPorts
+from jepsen_like.waiting import cancel_on_signals
 from raftcache.supervisor.progress import COUNT, StepBar
 
 ROUNDS, ROUNDS_LIMIT = 3, 100
@@ -57,31 +58,20 @@ async def check(rounds: int, done: Callable[[str], None]) -> tuple[dict[Case, li
 
     Raises DriverError, ReadFailed. The cluster's folder is removed.
     """
-    task = asyncio.current_task()
-    assert task is not None
-    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(each, task.cancel)
+    cancel_on_signals()
     folder = Path(tempfile.mkdtemp(prefix="raftcache-contract-"))
     cluster = RealCluster(folder, NODES, SHARDS)
     accounts: dict[Case, list[Account]] = {}
     try:
-        await asyncio.to_thread(_start, cluster)
-        for number in range(rounds):
-            for case in (Case(ack, fault) for ack in ACKS for fault in FAULTS):
+        async with cluster.running():
+            for number, case in product(range(rounds), starmap(Case, product(ACKS, FAULTS))):
                 account = await play(cluster, case, f"{case.ack}-{case.fault}-{number}")
                 accounts.setdefault(case, []).append(account)
                 counts = f"{len(account.acknowledged):,} acknowledged, {len(account.lost):,} lost"
                 done(f"{case.ack}, {case.fault}: {counts}")
-        return accounts, [f"a traceback in {line}" for line in cluster.tracebacks()]
+            return accounts, [f"a traceback in {line}" for line in cluster.tracebacks()]
     finally:
-        await asyncio.shield(asyncio.to_thread(cluster.stop))
-        cluster.release()
         shutil.rmtree(folder)
-
-
-def _start(cluster: RealCluster) -> None:
-    cluster.start()
-    cluster.wait_ready()
 
 
 def _has_marks(path: Path) -> bool:

@@ -16,6 +16,7 @@ from jepsen_like.waiting import eventually
 from raftcache.cli.api import Api, key_path
 from raftcache.cli.output import Failed
 from raftcache.metadata.policy import parse_policy
+from raftcache.shard.window import share_of
 
 ACKS = ("primary", "quorum", "durable")
 KILL, ISOLATE = "kill -9", "isolate"
@@ -92,12 +93,12 @@ def _create(api: Api, name: str, ack: str) -> None:
 
 
 def _share(name: str, case: Case, shards: int) -> int:
-    """What one shard may lose of a `primary` namespace with the default window, in writes."""
+    """What the first of so many shards may lose of a `primary` namespace with the default window, in writes."""
     if case.ack != "primary":
         return 0
     writes = parse_policy(name, {"ack": case.ack}, 3).loss_window.writes
     assert writes is not None
-    return -(-writes // shards)
+    return round(share_of(writes, (0, shards)))
 
 
 async def _under_load(cluster: RealCluster, case: Case, shard_id: str, writers: Sequence[Writer]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import secrets
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +16,7 @@ from jepsen_like.ports import NoPorts
 from jepsen_like.report import Bar, show
 from jepsen_like.scenarios import SCENARIOS, Options, Scenario, run
 from jepsen_like.verdict import Result
+from jepsen_like.waiting import cancel_on_signals
 
 ALL = "all"
 ROUNDS, CRASH_ROUNDS, ROUNDS_LIMIT = 10, 200, 1000
@@ -78,10 +78,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 async def drill(args: argparse.Namespace) -> list[Result]:
     """Run what was asked for. Raises DriverError; cancelled by SIGINT, SIGTERM and SIGHUP."""
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    cancel_on_signals()
     names = list(SCENARIOS) if args.scenario == ALL else [args.scenario]
     chosen = [SCENARIOS[name] for name in names]
     options = Options(args.rounds, args.seed, args.ack, args.keys)

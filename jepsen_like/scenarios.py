@@ -64,20 +64,15 @@ SCENARIOS = {
 async def run(scenario: Scenario, options: Options, progress: Progress) -> Result:
     """Run one scenario on a cluster of its own. The folder is kept where that fails. Raises DriverError."""
     folder = Path(tempfile.mkdtemp(prefix=f"raftcache-drill-{scenario.name}-"))
-    cluster, interrupted = RealCluster(folder, NODES, SHARDS), False
+    cluster = RealCluster(folder, NODES, SHARDS)
     try:
-        await asyncio.to_thread(_start, cluster)
-        result = await scenario.play(cluster, options, progress)
+        async with cluster.running():
+            result = await scenario.play(cluster, options, progress)
     except (DriverError, ReadFailed) as error:
         raise DriverError(f"{error}; logs are kept in {folder}") from error
     except asyncio.CancelledError:
-        interrupted = True
+        shutil.rmtree(folder)
         raise
-    finally:
-        await asyncio.shield(asyncio.to_thread(cluster.stop))
-        cluster.release()
-        if interrupted:
-            shutil.rmtree(folder)
     result.defects += [f"a traceback in {line}" for line in cluster.tracebacks()]
     result.defects += [f"a node ended by itself: {line}" for line in cluster.own_ends()]
     if result.complaints():
@@ -85,8 +80,3 @@ async def run(scenario: Scenario, options: Options, progress: Progress) -> Resul
     else:
         shutil.rmtree(folder)
     return result
-
-
-def _start(cluster: RealCluster) -> None:
-    cluster.start()
-    cluster.wait_ready()

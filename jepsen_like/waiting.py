@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -27,6 +28,14 @@ async def eventually(
     while (seen := await look()) is None and time.monotonic() < give_up_at:
         await asyncio.sleep(pause_s)
     return seen
+
+
+def cancel_on_signals() -> None:
+    """Cancel the task that calls this when the process is asked to end, so that it stops what it has started."""
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
 def ms(start: float, end: float | None) -> float | None:

@@ -83,10 +83,9 @@ class Leader:
     def __init__(self, policies: Namespaces) -> None:
         self.answers: Counter[object] = Counter()
         self.loop = Loop()
-        places = {"bench": (0, 4)}
         self.shard = ShardReplica(
             "bench", "n0", self.loop, MemoryBudget(), lambda: policies, lambda _key: True, lambda _term: None,
-            lambda: places.get("bench", (0, 0)),
+            lambda: (0, 4),
         )  # fmt: skip
         self.shard.attach(AtOnce(self.shard))
         self.shard.leadership_gained(1)

@@ -91,7 +91,7 @@ def run_threads(spec: EtcdLoad) -> Outcome:
         thread.start()
     time.sleep(load.warm_up_s)  # Threads do the work meanwhile; this one only keeps the time.
     meter.open()
-    time.sleep(load.seconds)
+    time.sleep(load.seconds)  # As above.
     outcome = meter.close()
     stop.set()
     for thread in clients:
