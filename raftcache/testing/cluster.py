@@ -414,8 +414,5 @@ class SimCluster:
 
     def run_until_ready(self, within: float) -> None:
         """Run until `ready`. Raises TimeoutError after `within` virtual seconds."""
-        end = self.loop.time + within
-        while not self.ready():
-            if self.loop.time > end:
-                raise TimeoutError(f"the cluster does not serve after {within} virtual seconds")
-            self.loop.run_until(self.loop.time + 0.05)
+        if not self.loop.run_till(self.ready, within, 0.05):
+            raise TimeoutError(f"the cluster does not serve after {within} virtual seconds")

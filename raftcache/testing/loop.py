@@ -68,6 +68,15 @@ class SimLoop:
             self._step()
         self.time = max(self.time, time)
 
+    def run_till(self, holds: Callable[[], object], within: float, step: float) -> bool:
+        """Run until `holds`, looking every `step` virtual seconds. False where it does not after `within` seconds."""
+        end = self.time + within
+        while not holds():
+            if self.time > end:
+                return False
+            self.run_until(self.time + step)
+        return True
+
     def _step(self) -> None:
         self.time, _, handle = heapq.heappop(self._heap)
         if handle.callback is not None:

@@ -198,8 +198,10 @@ def check_evidence(owners: list[Owner]) -> None:
 
 def check_confirming(owners: list[Owner], cluster: SimCluster, within_s: float) -> None:
     """Liveness: in a cluster that is whole, every owner gets a change confirmed."""
-    before, end = [owner.confirmed for owner in owners], cluster.loop.time + within_s
-    while any(owner.confirmed == had for owner, had in zip(owners, before, strict=True)):
-        if cluster.loop.time > end:
-            raise Violation(f"no change of policy was confirmed within {within_s} seconds after healing")
-        cluster.loop.run_until(cluster.loop.time + 0.1)
+    before = [owner.confirmed for owner in owners]
+
+    def all_confirmed() -> bool:
+        return all(owner.confirmed != had for owner, had in zip(owners, before, strict=True))
+
+    if not cluster.loop.run_till(all_confirmed, within_s, 0.1):
+        raise Violation(f"no change of policy was confirmed within {within_s} seconds after healing")

@@ -191,12 +191,14 @@ class Run:
         """Liveness: once everything is repaired, the cluster serves again and every client gets answers."""
         self.nemesis.repair()
         self.cluster.run_until_ready(SLOW_READY_S if self.slow else READY_S)
-        before, now = [client.answered for client in self.clients], self.cluster.loop.time
-        self.cluster.loop.run_until(now + ALL_WELL_S)
-        while stuck := [c.number for c, had in zip(self.clients, before, strict=True) if c.answered == had]:
-            if self.cluster.loop.time > now + ANSWERED_S:
-                raise Violation(f"clients {stuck} got no answer within {ANSWERED_S} seconds after healing")
-            self.cluster.loop.run_until(self.cluster.loop.time + 0.1)
+        before = [client.answered for client in self.clients]
+
+        def stuck() -> list[int]:
+            return [client.number for client, had in zip(self.clients, before, strict=True) if client.answered == had]
+
+        self.cluster.loop.run_until(self.cluster.loop.time + ALL_WELL_S)
+        if not self.cluster.loop.run_till(lambda: not stuck(), ANSWERED_S - ALL_WELL_S, 0.1):
+            raise Violation(f"clients {stuck()} got no answer within {ANSWERED_S} seconds after healing")
         policy_check.check_confirming(self.owners, self.cluster, POLICY_S)
 
     def _finish(self) -> None:
@@ -229,20 +231,14 @@ class Run:
 
     def _become_whole(self) -> None:
         """Every group gets back to its wanted members: lost disks are refilled, moved shards have arrived."""
-        end = self.cluster.loop.time + WHOLE_S
-        while not self.cluster.whole():
-            if self.cluster.loop.time > end:
-                raise Violation(f"the groups do not have their wanted members, {WHOLE_S} seconds after healing")
-            self.cluster.loop.run_until(self.cluster.loop.time + 0.1)
+        if not self.cluster.loop.run_till(self.cluster.whole, WHOLE_S, 0.1):
+            raise Violation(f"the groups do not have their wanted members, {WHOLE_S} seconds after healing")
 
     def _settle(self) -> None:
         """Wait for a moment at which all replicas have applied equally much: keys still expire, which is an
         effect like any other."""
-        end = self.cluster.loop.time + 6.0
-        while not checks.evenly_applied(self.cluster):
-            if self.cluster.loop.time > end:
-                raise Violation("the replicas do not come to the same index within six seconds without load")
-            self.cluster.loop.run_until(self.cluster.loop.time + 0.01)
+        if not self.cluster.loop.run_till(lambda: checks.evenly_applied(self.cluster), 6.0, 0.01):
+            raise Violation("the replicas do not come to the same index within six seconds without load")
 
     def _check_evidence(self) -> None:
         commits, changes = sum(self.oracle.commits.values()), self.oracle.leader_changes()
