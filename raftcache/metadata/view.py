@@ -7,8 +7,8 @@ metadata replica or by a remote watch; everything that routes reads it and subsc
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from raftcache.clock import Runtime
 from raftcache.commands.policy import Namespaces
@@ -72,6 +72,12 @@ class MetadataView:
     def update_leader(self, shard_id: str, term: int, node: str) -> None:
         """Somebody says that `node` leads `shard_id` in `term`; the highest term wins."""
         self.update_leaders({shard_id: Leader(term, node)})
+
+    def heed(self, shard_id: str, details: Mapping[str, Any]) -> None:
+        """Take over the hint in a failure's details, if there is a usable one."""
+        leader, term = details.get("leader"), details.get("term")
+        if isinstance(leader, str) and isinstance(term, int):
+            self.update_leader(shard_id, term, leader)
 
     def update_leaders(self, leaders: dict[str, Leader]) -> None:
         """Take over every claim that is newer than what the table holds.

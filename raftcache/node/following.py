@@ -164,7 +164,6 @@ class _Asking:
     def _answered(self, node: str, answer: bytes | RaftcacheError) -> None:
         if not isinstance(answer, RaftcacheError):
             return self._change.confirmed(self._shard_id)
-        leader, term = answer.details.get("leader"), answer.details.get("term")
-        if isinstance(leader, str) and isinstance(term, int) and leader != node:
-            self._change.parent.view.update_leader(self._shard_id, term, leader)
+        if answer.details.get("leader") != node:
+            self._change.parent.view.heed(self._shard_id, answer.details)
         self._ask()

@@ -183,9 +183,7 @@ class Dispatcher:
 
     def heed(self, shard_id: str, failure: Failure) -> None:
         """Take over the hint in a `not_leader` or `too_stale` failure, if there is a usable one."""
-        leader, term = failure.details.get("leader"), failure.details.get("term")
-        if isinstance(leader, str) and isinstance(term, int):
-            self.view.update_leader(shard_id, term, leader)
+        self.view.heed(shard_id, failure.details)
 
     def _view_changed(self) -> None:
         if self.view.epoch != self.map.epoch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from raftcache.commands.types import AckLevel, Set, Value, Written
 from raftcache.errors import OutcomeUnknown, RaftcacheError, UnknownNamespace
 from raftcache.frontends.backend import PolicyWritten
+from raftcache.node.backend import ViewBackend
 from raftcache.testing.cluster import ClusterSettings, SimCluster
 from raftcache.testing.plants import planted
 
@@ -18,13 +20,25 @@ from .clusters import SEED, created, leader_of, metadata_leader, read, run, run_
 KEY = b"x:k"
 
 
-def start_put(cluster: SimCluster, node_id: str, ack: str, seconds: float = 5.0, name: str = "x") -> list[Any]:
-    """Begin to change a policy; the result comes into the list."""
-    results: list[Any] = []
+def begin(
+    cluster: SimCluster,
+    node_id: str,
+    ask: Callable[[ViewBackend, float, Callable[..., None]], None],
+    seconds: float = 5.0,
+) -> list[Any]:
+    """Ask something of a node, within so many seconds; the answer comes into the list."""
+    answers: list[Any] = []
     process = cluster.processes[node_id]
     deadline = process.runtime.now() + seconds
-    process.runtime.deliver(lambda: process.backend.put_namespace(name, {"ack": ack}, deadline, results.append))
-    return results
+    process.runtime.deliver(lambda: ask(process.backend, deadline, answers.append))
+    return answers
+
+
+def start_put(cluster: SimCluster, node_id: str, ack: str, seconds: float = 5.0, name: str = "x") -> list[Any]:
+    """Begin to change a policy; the result comes into the list."""
+    return begin(
+        cluster, node_id, lambda backend, end, done: backend.put_namespace(name, {"ack": ack}, end, done), seconds
+    )
 
 
 def put(cluster: SimCluster, node_id: str, ack: str) -> Any:
@@ -34,20 +48,14 @@ def put(cluster: SimCluster, node_id: str, ack: str) -> Any:
 
 
 def delete(cluster: SimCluster, node_id: str) -> Any:
-    results: list[Any] = []
-    process = cluster.processes[node_id]
-    deadline = process.runtime.now() + 5.0
-    process.runtime.deliver(lambda: process.backend.delete_namespace("x", deadline, results.append))
+    results = begin(cluster, node_id, lambda backend, end, done: backend.delete_namespace("x", end, done))
     assert run_until(cluster, lambda: bool(results), 6.0)
     return results[0]
 
 
 def at_once(cluster: SimCluster, node_id: str) -> Any:
     """What a write gets within the same moment; None where it waits."""
-    replies: list[Any] = []
-    process = cluster.processes[node_id]
-    deadline = process.runtime.now() + 3.0
-    process.runtime.deliver(lambda: process.dispatcher.execute(Set(KEY, b"v"), deadline, replies.append))
+    replies = begin(cluster, node_id, lambda backend, end, done: backend.execute(Set(KEY, b"v"), end, done), 3.0)
     return replies[0] if replies else None
 
 
