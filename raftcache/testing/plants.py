@@ -299,6 +299,11 @@ def _confirm_at_once() -> list[Patch]:
     return [(Group, "alone_from_s", property(lambda self: 0.0))]
 
 
+def _name_unheeded() -> list[Patch]:
+    """A shard takes a key for one of `default` where the namespace by which it was addressed is deleted."""
+    return [(Executor, "resolve", lambda self, command: self.namespaces().resolve(command.key))]
+
+
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ack-at-once": _ack_at_once,
     "no-undo": _no_undo,
@@ -317,6 +322,7 @@ PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "staleness-from-receipt": _staleness_from_receipt,
     "forget-reply-record": _forget_reply_record,
     "record-in-next-batch": _record_in_next_batch,
+    "name-unheeded": _name_unheeded,
 }
 
 POWER_PLANTS: dict[str, Callable[[], list[Patch]]] = {
