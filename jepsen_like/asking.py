@@ -9,15 +9,21 @@
 | `delete` | | `ifVersion`, `idempotencyKey` | whether anything was there, `version` |
 | `expire` | seconds | | whether anything was there |
 | `read-many` | `[key, ...]` | as `read` | `[[value or None, version], ...]` |
-| `write-many` | `[[key, value], ...]` | | `[version or "error code", ...]` |
+| `write-many` | `[[key, value], ...]` | | `[version, ...]` |
 | `receipt` | a version | `waitMs` | `pending`, `committed` or `lost`; `durable` |
 | `lost-writes` | a namespace | | `[version, ...]`; `total`, `truncated`, `unreachable` |
 | `set-namespace` | a policy, as `PUT /v1/namespaces` takes it | | |
 | `delete-namespace` | | | |
 
 `ifVersion` of a `cas` is that of the expected value, and `current` the version that stood there instead, "" for none.
-`key` carries the namespace: `namespace:key`. A write's `level` is an ack level, a read's a read level; "" is the
-namespace's own.
+An item of a batch that failed is the text `error CODE`. Where the outcome of one is unknown, the operation's is; its
+value tells of the others all the same.
+
+`version` is one that the key has, or had: where nothing is there, or nothing was changed, it is "", and the version
+that the answer names all the same is `newestVersion` in the details, the shard's.
+
+`key` carries the namespace, `namespace:key`; that of a policy is the namespace's name. A write's `level` is an ack
+level, a read's a read level; "" is the namespace's own.
 """
 
 from __future__ import annotations
