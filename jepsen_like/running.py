@@ -5,7 +5,8 @@
     heal      the nemesis mends what it broke; the workload goes on
     recovery  until every namespace serves again, at some node, or the time for that is over; and a while longer, so
               that the history shows whether the cluster serves
-    final     what the workload asks in the end
+    settle    the last changes that the workload has to make, such as retries
+    final     what the workload asks in the end, which changes nothing
     end
 
 Everything is done by callbacks over `asking.Target`, so a run is the same under virtual time and under asyncio. When it
@@ -14,7 +15,7 @@ has ended, it has nothing under way and no timer set.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -27,7 +28,7 @@ from jepsen_like.history import Event, Kind
 from jepsen_like.workloads.workload import Options, Pace, Workload
 
 STEWARDS = 4
-"""Hands beside those of the workload: for set-up, probes and what is asked in the end."""
+"""Hands beside those of the workload, for set-up and probes. In the end all have nothing else to do."""
 OPEN_HANDS = 64
 """Of an open loop, at the least; else four for each process."""
 PROBES = 4
@@ -37,7 +38,12 @@ SET_UP_S, RECOVERY_S, FINAL_S = 60.0, 60.0, 120.0
 SETTLING_S = 3.0
 """The workload goes on for so long after healing, at the least."""
 
+TROUBLE_SHOWN = 5
+"""Of each list of things to do."""
+
 _ABSENT = "unknown_namespace"
+FINAL = "final"
+"""The mark of the moment after which nothing is changed any more."""
 
 
 class Ran(msgspec.Struct):
@@ -59,11 +65,11 @@ class Faults(msgspec.Struct, frozen=True):
     heal: Callable[[Done], None] = lambda done: done()
 
 
-def run_options(workload: Workload, options: Options, shards: int) -> dict[str, Any]:
-    """For the header of a history: all that it takes to make the workload again, and what checkers go by: `policies`
-    as the namespaces begin, `shards` over which a loss window is split."""
+def run_options(workload: Workload, options: Options, shards: Sequence[str]) -> dict[str, Any]:
+    """For the header of a history: all that it takes to make the workload again, and what checkers go by (see
+    `checkers.setting`): `namespaces` as they begin, and the ids of the `shards` in the order of their slots."""
     asked: dict[str, Any] = msgspec.to_builtins(options)
-    return asked | {"policies": workload.namespaces(), "shards": shards}
+    return asked | {"namespaces": workload.namespaces(), "shards": list(shards)}
 
 
 class Run:
@@ -82,6 +88,7 @@ class Run:
         self._drive: Drive = (OpenLoop if opens else ClosedLoop)(self._crew, hands, workload, rate)
         self._ran = Ran(self._crew.recorder.events, {}, [])
         self._final = workload.final()
+        self._idle = False
 
     def record_fault(self, name: str, kind: Kind, **details: Any) -> None:
         """The nemesis has begun something (`invoke`), or it is over (`info`)."""
@@ -112,8 +119,6 @@ class Run:
     # -- main ------------------------------------------------------------------------------------
 
     def _begin_main(self) -> None:
-        if self._ran.trouble:
-            return self._end()
         self._enter("main")
         self._drive.start()
         self.faults.begin()
@@ -132,12 +137,18 @@ class Run:
         self._do(list(map(Task, self._probes())), RECOVERY_S, self._stop_workload, _served)
 
     def _stop_workload(self) -> None:
-        self._drive.stop(self._begin_final)
+        self._drive.stop(self._settle)
 
     # -- final -----------------------------------------------------------------------------------
 
+    def _settle(self) -> None:
+        self._idle = True
+        self._enter("settle")
+        self._do(list(map(Task, self._workload.settle())), FINAL_S, self._begin_final, told=self._tell)
+
     def _begin_final(self) -> None:
         self._enter("final")
+        self._mark(FINAL)
         self._next_final()
 
     def _next_final(self) -> None:
@@ -157,16 +168,25 @@ class Run:
 
     # -- all -------------------------------------------------------------------------------------
 
+    def _mark(self, name: str) -> None:
+        """What checkers go by, among the faults."""
+        self.record_fault(name, "invoke")
+        self.record_fault(name, "info")
+
     def _enter(self, phase: str) -> None:
         self._ran.phases[phase] = self._target.now_ms()
 
     def _do(self, tasks: list[Task], limit_s: float, then: Done, *more: Any, **options: Any) -> None:
         until_ms = self._target.now_ms() + limit_s * 1000
-        todo = Tasks(self._crew, self._stewards, tasks, until_ms, *more, **options)
+        hands = self._crew.hands if self._idle else self._stewards
+        todo = Tasks(self._crew, hands, tasks, until_ms, *more, **options)
 
         def done() -> None:
-            self._ran.trouble += [_trouble(task, told) for task, told in todo.undone]
-            then()
+            self._ran.trouble += [_trouble(task, told) for task, told in todo.undone[:TROUBLE_SHOWN]]
+            if self._ran.trouble and "main" not in self._ran.phases:
+                self._end()
+            else:
+                then()
 
         todo.run(done)
 

@@ -13,6 +13,9 @@ WAIT_MS = 1_000
 """How long a receipt is waited for that is pending still."""
 READ_AT_ONCE = 100
 
+ITEM_ERROR = "error "
+"""How the result of a batch's item begins that failed."""
+
 _WRITES = ("write", "cas", "incr", "delete")
 
 
@@ -36,14 +39,12 @@ class Acknowledged:
 
 
 def acknowledged(request: Request, told: Completion) -> Iterator[tuple[str, str]]:
-    """Each key that was written, with its version. A removal of what was not there has written nothing."""
-    if told.kind != "ok":
-        return
-    if request.name == "write-many":
+    """Each key that was written, with its version. Of a batch some items may be acknowledged, and others unknown."""
+    if request.name == "write-many" and isinstance(told.value, list):
         for (key, _), version in zip(request.value, told.value, strict=True):
-            if version.startswith("v") and "." in version:
+            if not version.startswith(ITEM_ERROR):
                 yield key, version
-    elif request.name in _WRITES and told.version and told.value is not False:
+    elif request.name in _WRITES and told.kind == "ok" and told.version:
         yield request.key, told.version
 
 

@@ -61,6 +61,10 @@ class Batch:
         if self._options.ack == "primary":
             self._acked.note(request, told)
 
+    def settle(self) -> list[Request]:
+        """Nothing."""
+        return []
+
     def final(self) -> Iterator[list[Request]]:
         """Read every key; where writes may be lost, ask which were."""
         yield reads_of_many(self._keys.used)

@@ -92,22 +92,24 @@ class Counter:
         increment = self._open.get(name)
         if increment is None:
             return
-        increment.in_flight -= 1
+        increment.in_flight = max(0, increment.in_flight - 1)  # What settles them sends them by itself.
         increment.in_doubt |= told.kind == "info"
         if told.kind == "ok":
             self._answered.append(self._open.pop(name).request)
         elif not increment.in_doubt and not increment.in_flight:
             del self._open[name]
 
+    def settle(self) -> list[Request]:
+        """Have every increment answered."""
+        return [increment.request for increment in self._open.values()]
+
     def final(self) -> Iterator[list[Request]]:
-        """Have every increment answered, then read."""
-        yield [increment.request for increment in self._open.values()]
+        """Read; where writes may be lost, ask which were."""
         yield reads(self._keys)
         if self._options.ack == "primary":
             yield self._acked.receipts()
             yield lost_writes([NAMESPACE])
 
     def checkers(self) -> tuple[str, ...]:
-        """Where increments may be lost, a counter has no lower bound."""
-        own = ("loss-window", "receipts") if self._options.ack == "primary" else ("counter",)
-        return (*own, *ALWAYS)
+        """Its own; where increments may be lost, how many were."""
+        return ("counter", *(("loss-window", "receipts") if self._options.ack == "primary" else ()), *ALWAYS)

@@ -58,6 +58,10 @@ class Inserts:
         """Note what was acknowledged."""
         self._acked.note(request, told)
 
+    def settle(self) -> list[Request]:
+        """Nothing."""
+        return []
+
     def final(self) -> Iterator[list[Request]]:
         """Read all that was ever tried; ask of what was acknowledged, where the answers say more than the reads."""
         yield reads_of_many(self._key(number) for number in range(1, self._tried + 1))
@@ -68,9 +72,8 @@ class Inserts:
 
     def checkers(self) -> tuple[str, ...]:
         """With `primary` acks a lost element is no broken promise, too many are."""
-        if self.ack == "primary":
-            return ("loss-window", "receipts", *ALWAYS)
-        return ("set", *(("receipts",) if self.ack == "durable" else ()), *ALWAYS)
+        more = {"primary": ("loss-window", "receipts"), "durable": ("receipts",)}.get(self.ack, ())
+        return ("set", *more, *ALWAYS)
 
 
 class Durable(Inserts):

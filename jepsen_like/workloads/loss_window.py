@@ -81,6 +81,10 @@ class LossWindow:
         """Note what was acknowledged."""
         self._acked.note(request, told)
 
+    def settle(self) -> list[Request]:
+        """Nothing."""
+        return []
+
     def final(self) -> Iterator[list[Request]]:
         """What became of it all."""
         yield self._acked.receipts()

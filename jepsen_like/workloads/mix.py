@@ -87,6 +87,10 @@ class Mix:
         elif request.key in self._seen and request.name != "read":
             del self._seen[request.key]
 
+    def settle(self) -> list[Request]:
+        """Nothing."""
+        return []
+
     def final(self) -> Iterator[list[Request]]:
         """What became of the newest writes."""
         yield self._acked.receipts()

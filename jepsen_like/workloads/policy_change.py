@@ -81,9 +81,12 @@ class PolicyChange:
         if request.name == "delete-namespace" and told.kind == "ok":
             self._maybe_there.discard(request.key)
 
+    def settle(self) -> list[Request]:
+        """Liveness: a change is confirmed for every namespace."""
+        return [Request(name="set-namespace", key=name, value=found) for name, found in self.namespaces().items()]
+
     def final(self) -> Iterator[list[Request]]:
-        """Liveness: a change is confirmed for every namespace. Then every key is read."""
-        yield [Request(name="set-namespace", key=name, value=found) for name, found in self.namespaces().items()]
+        """Read every key."""
         yield reads(f"{name}:k{number}" for name in self._names for number in range(self._keys))
 
     def checkers(self) -> tuple[str, ...]:

@@ -52,6 +52,10 @@ class Receipts:
         """Note what was acknowledged."""
         self._acked.note(request, told)
 
+    def settle(self) -> list[Request]:
+        """Nothing."""
+        return []
+
     def final(self) -> Iterator[list[Request]]:
         """What became of it all, from every side."""
         yield self._acked.receipts()

@@ -122,6 +122,10 @@ class Register:
         if stale in seen:
             seen.remove(stale)
 
+    def settle(self) -> list[Request]:
+        """Nothing."""
+        return []
+
     def final(self) -> Iterator[list[Request]]:
         """Read every key; where writes may be lost, ask which were."""
         yield reads(self._keys.used)

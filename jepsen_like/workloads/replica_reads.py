@@ -63,6 +63,10 @@ class ReplicaReads:
         elif told.error == "version_lost":
             self._seen.pop(place, None)
 
+    def settle(self) -> list[Request]:
+        """Nothing."""
+        return []
+
     def final(self) -> Iterator[list[Request]]:
         """Read all keys."""
         yield reads(self._keys)

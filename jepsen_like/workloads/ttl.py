@@ -79,6 +79,10 @@ class Ttl:
     def completed(self, worker: int, request: Request, told: Completion) -> None:
         """Nothing depends on it."""
 
+    def settle(self) -> list[Request]:
+        """Nothing."""
+        return []
+
     def final(self) -> Iterator[list[Request]]:
         """Read what was written again without an end."""
         yield reads(self._immortal)

@@ -76,11 +76,15 @@ class Workload(Protocol):
         """What this worker does now, or how many seconds it is to wait and ask again."""
 
     def completed(self, worker: int, request: Request, told: Completion) -> None:
-        """An operation that `next` or `final` gave has ended; `worker` is -1 for those of `final`."""
+        """An operation has ended; `worker` is -1 for those of `settle` and `final`."""
+
+    def settle(self) -> list[Request]:
+        """What is still to be changed once everything is healed, in any order. What does not succeed is asked again,
+        so it must do no harm twice."""
 
     def final(self) -> Iterator[list[Request]]:
-        """What to ask once everything is healed: lists, each worked off in any order before the next is drawn. What
-        does not succeed is asked again, so it must do no harm twice."""
+        """What to ask after that, which changes nothing: lists, each worked off in any order before the next is drawn.
+        What does not succeed is asked again."""
 
     def checkers(self) -> tuple[str, ...]:
         """The names of those that judge it."""
