@@ -42,8 +42,8 @@ TROUBLE_SHOWN = 5
 """Of each list of things to do."""
 
 _ABSENT = "unknown_namespace"
-FINAL = "final"
-"""The mark of the moment after which nothing is changed any more."""
+MAJORITY_HEALED, FINAL = "majority-healed", "final"
+"""The marks of the moments from which the cluster must serve, and after which nothing is changed any more."""
 
 
 class Ran(msgspec.Struct):
@@ -130,6 +130,7 @@ class Run:
 
     def _recover(self) -> None:
         self._enter("recovery")
+        self._mark(MAJORITY_HEALED)
         self._target.later(SETTLING_S, self._await_some)
 
     def _await_some(self) -> None:

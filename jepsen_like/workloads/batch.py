@@ -54,9 +54,10 @@ class Batch:
 
     def completed(self, worker: int, request: Request, told: Completion) -> None:
         """Leave keys of which too much is unknown."""
-        if told.kind == "info":
-            many = request.value if request.name == "read-many" else [key for key, _ in request.value or []]
-            for key in many if request.name.endswith("-many") else [request.key]:
+        if told.kind == "info" and request.name == "write":
+            self._keys.unknown(request.key)
+        elif told.kind == "info" and request.name == "write-many":
+            for key, _ in request.value:
                 self._keys.unknown(key)
         if self._options.ack == "primary":
             self._acked.note(request, told)

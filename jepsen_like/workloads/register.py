@@ -49,7 +49,7 @@ class Keys:
         return key
 
     def unknown(self, key: str) -> None:
-        """An operation on it will never be known to have ended."""
+        """A change of it will never be known to have ended."""
         if key in self._unknown:
             self._unknown[key] += 1
 
@@ -98,7 +98,7 @@ class Register:
 
     def completed(self, worker: int, request: Request, told: Completion) -> None:
         """Remember the version, or that it is of no use any more."""
-        if told.kind == "info":
+        if told.kind == "info" and request.name != "read":
             self._keys.unknown(request.key)
         elif told.kind == "ok" and told.version:
             self._see(request, told)
