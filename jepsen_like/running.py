@@ -3,8 +3,8 @@
     set-up    namespaces are deleted, where they are left from another run, created, and read until they serve
     main      the workload at work, while the nemesis breaks things
     heal      the nemesis mends what it broke; the workload goes on
-    recovery  until every namespace serves again, at some node, or the time for that is over; and a while longer, so
-              that the history shows whether the cluster serves
+    recovery  for as long as a healed cluster may take until it serves, so that the history shows whether it does; and
+              until every namespace serves, at some node, or the time for that is over
     settle    the last changes that the workload has to make, such as retries
     final     what the workload asks in the end, which changes nothing
     end
@@ -29,15 +29,13 @@ from jepsen_like.workloads.workload import Options, Pace, Workload
 
 STEWARDS = 4
 """Hands beside those of the workload, for set-up and probes. In the end all have nothing else to do."""
-OPEN_HANDS = 64
-"""Of an open loop, at the least; else four for each process."""
 PROBES = 4
 """Keys of each namespace that must serve, since they lie in different shards."""
 SET_UP_S, RECOVERY_S, FINAL_S = 60.0, 60.0, 120.0
 """The longest that these phases may take, but for what is then under way."""
-SETTLING_S = 3.0
-"""The workload goes on for so long after healing, at the least."""
 
+MARGIN_S = 0.1
+"""Longer than that bound, so that nobody has to compare to the last digit."""
 TROUBLE_SHOWN = 5
 """Of each list of things to do."""
 
@@ -69,7 +67,8 @@ def run_options(workload: Workload, options: Options, shards: Sequence[str]) -> 
     """For the header of a history: all that it takes to make the workload again, and what checkers go by (see
     `checkers.setting`): `namespaces` as they begin, and the ids of the `shards` in the order of their slots."""
     asked: dict[str, Any] = msgspec.to_builtins(options)
-    return asked | {"namespaces": workload.namespaces(), "shards": list(shards)}
+    promised = {"livenessBoundMs": options.liveness_bound_s * 1000, "namespaces": workload.namespaces()}
+    return asked | promised | {"shards": list(shards)}
 
 
 class Run:
@@ -81,7 +80,7 @@ class Run:
         self.faults = Faults()
         self._target, self._workload, self._options, self._ended = target, workload, options, ended
         opens = workload.pace is Pace.OPEN
-        workers = max(OPEN_HANDS, 4 * options.processes) if opens else options.processes
+        workers = workload.workers_per_process * options.processes
         self._crew = Crew(target, workers + STEWARDS, options.sticky, options.timeout_s, random)
         hands, self._stewards = self._crew.hands[:workers], self._crew.hands[workers:]
         rate = options.rate * options.processes if opens else options.rate
@@ -95,12 +94,23 @@ class Run:
         self._crew.recorder.fault(name, kind, details)
 
     def start(self) -> None:
-        """Begin with the set-up."""
+        """Begin with the set-up: look what is left from another run."""
         self._enter("set-up")
-        leftover = [Task(Request(name="delete-namespace", key=name)) for name in self._workload.namespaces()]
-        self._do(leftover, SET_UP_S, self._create, _served)
+        looks = [Task(Request(name="read", key=f"{name}:probe0")) for name in self._workload.namespaces()]
+        left: list[str] = []
+
+        def note(request: Request, told: Completion) -> None:
+            if told.kind == "ok":
+                left.append(request.key.partition(":")[0])
+
+        self._do(looks, SET_UP_S, lambda: self._delete(left), _served, note)
 
     # -- set-up ----------------------------------------------------------------------------------
+
+    def _delete(self, names: list[str]) -> None:
+        """Only what is there, so that the history of a cluster of our own tells of no namespace that has ended."""
+        leftover = [Task(Request(name="delete-namespace", key=name)) for name in names]
+        self._do(leftover, SET_UP_S, self._create, _served)
 
     def _create(self) -> None:
         policies = self._workload.namespaces()
@@ -130,14 +140,15 @@ class Run:
 
     def _recover(self) -> None:
         self._enter("recovery")
-        self._mark(MAJORITY_HEALED)
-        self._target.later(SETTLING_S, self._await_some)
+        self.record_fault(MAJORITY_HEALED, "invoke")
+        self._target.later(self._options.liveness_bound_s + MARGIN_S, self._await_some)
 
     def _await_some(self) -> None:
         """Some nodes may be left broken: a probe tries one after the other."""
         self._do(list(map(Task, self._probes())), RECOVERY_S, self._stop_workload, _served)
 
     def _stop_workload(self) -> None:
+        self.record_fault(MAJORITY_HEALED, "info")
         self._drive.stop(self._settle)
 
     # -- final -----------------------------------------------------------------------------------
@@ -149,7 +160,8 @@ class Run:
 
     def _begin_final(self) -> None:
         self._enter("final")
-        self._mark(FINAL)
+        self.record_fault(FINAL, "invoke")
+        self.record_fault(FINAL, "info")
         self._next_final()
 
     def _next_final(self) -> None:
@@ -168,11 +180,6 @@ class Run:
         self._ended(self._ran)
 
     # -- all -------------------------------------------------------------------------------------
-
-    def _mark(self, name: str) -> None:
-        """What checkers go by, among the faults."""
-        self.record_fault(name, "invoke")
-        self.record_fault(name, "info")
 
     def _enter(self, phase: str) -> None:
         self._ran.phases[phase] = self._target.now_ms()

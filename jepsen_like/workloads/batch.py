@@ -24,7 +24,7 @@ class Batch:
 
     name = "batch"
     summary = "batches of reads and writes, mixed with single ones of the same keys"
-    pace = Pace.CLOSED
+    pace, workers_per_process = Pace.CLOSED, 1
 
     def __init__(self, options: Options) -> None:
         self._options = options

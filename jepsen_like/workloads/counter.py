@@ -40,7 +40,7 @@ class Counter:
 
     name = "counter"
     summary = "increments retried by idempotency key until they are answered, and reads"
-    pace = Pace.CLOSED
+    pace, workers_per_process = Pace.CLOSED, 1
 
     def __init__(self, options: Options) -> None:
         self._options = options

@@ -26,7 +26,7 @@ class Inserts:
 
     name = "set"
     summary = "unique inserts, reads of what was acknowledged, and final reads of all"
-    pace = Pace.CLOSED
+    pace, workers_per_process = Pace.CLOSED, 1
     namespace = "jl-set"
 
     def __init__(self, options: Options) -> None:

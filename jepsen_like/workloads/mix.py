@@ -35,7 +35,7 @@ class Mix:
 
     name = "mix"
     summary = "an open mix shaped like one of Twitter's cache clusters"
-    pace = Pace.OPEN
+    pace, workers_per_process = Pace.OPEN, 8
 
     def __init__(self, options: Options) -> None:
         """Raises ValueError: no such shape."""

@@ -35,7 +35,7 @@ class PolicyChange:
 
     name = "policy-change"
     summary = "policies tightened and loosened, namespaces deleted and created, under use"
-    pace = Pace.CLOSED
+    pace, workers_per_process = Pace.CLOSED, 1
 
     def __init__(self, options: Options) -> None:
         self._keys = options.keys or KEYS

@@ -26,7 +26,7 @@ class Receipts:
 
     name = "receipts"
     summary = "writes at all levels, and receipts of them, early and in the end"
-    pace = Pace.CLOSED
+    pace, workers_per_process = Pace.CLOSED, 1
 
     def __init__(self, options: Options) -> None:
         self._options = options

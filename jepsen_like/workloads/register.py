@@ -66,7 +66,7 @@ class Register:
 
     name = "register"
     summary = "read, write and compare-and-set by version, on many keys"
-    pace = Pace.CLOSED
+    pace, workers_per_process = Pace.CLOSED, 1
 
     def __init__(self, options: Options) -> None:
         self._options = options

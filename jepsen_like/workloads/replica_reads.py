@@ -25,7 +25,7 @@ class ReplicaReads:
 
     name = "replica-reads"
     summary = "reads from replicas with staleness bounds and minVersion"
-    pace = Pace.CLOSED
+    pace, workers_per_process = Pace.CLOSED, 1
 
     def __init__(self, options: Options) -> None:
         self._options = options

@@ -29,7 +29,7 @@ class Ttl:
 
     name = "ttl"
     summary = "keys with a time to live, read around its end; times to live that change"
-    pace = Pace.CLOSED
+    pace, workers_per_process = Pace.CLOSED, 1
 
     def __init__(self, options: Options) -> None:
         self._options = options

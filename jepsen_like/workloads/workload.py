@@ -43,6 +43,8 @@ class Options(msgspec.Struct, kw_only=True, frozen=True):
     """Which row of the table of production clusters `mix` is shaped like."""
     sticky: bool = False
     """Whether a process keeps to one node. Else it chooses one anew for each operation."""
+    liveness_bound_s: float = 10.0
+    """How long it may take until a healed majority serves; the workload goes on for so long after healing."""
     timeout_s: float = 2.0
     """After which an operation that is not answered is of unknown outcome."""
 
@@ -65,6 +67,8 @@ class Workload(Protocol):
     summary: str
     """A line for people."""
     pace: Pace
+    workers_per_process: int
+    """It is to have so many workers for each process that the options say: more than one where most of them wait."""
 
     def __init__(self, options: Options) -> None:
         """Raises ValueError: an option that cannot be."""

@@ -11,7 +11,7 @@ from jepsen_like.workloads.registry import make
 from jepsen_like.workloads.workload import Options, Workload
 from tests.jepsen.fake_target import SHARD, FakeTarget
 
-SECONDS = 8.0
+SECONDS, LIVENESS_BOUND_S = 8.0, 4.0
 CALM_S, ISOLATED_S = 0.5, 0.4
 LOSS = 0.02
 
@@ -27,7 +27,7 @@ class Driven:
         workload: Workload | None = None,
         troubled: bool = True,
     ) -> None:
-        self.options = options or Options(seconds=SECONDS)
+        self.options = options or Options(seconds=SECONDS, liveness_bound_s=LIVENESS_BOUND_S)
         self.target = target or FakeTarget()
         self.workload = workload or make(name, self.options)
         ended: list[Ran] = []

@@ -230,6 +230,8 @@ class FakeTarget:
         name, life, ack, size = how
         before = self._live(key, life)
         value, told = _outcome(request, asked, before)
+        if told is not None and ack == "primary":
+            return answer(msgspec.structs.replace(told, level=ack))
         if told is not None:
             return self._at_commit(lambda: answer(told), answer)
         self.seq += 1

@@ -24,7 +24,7 @@ PHASES = ["set-up", "main", "heal", "recovery", "settle", "final", "end"]
 class Simple:
     """Reads one key; what it is to ask in the end is given."""
 
-    name, summary, pace = "simple", "for tests", Pace.CLOSED
+    name, summary, pace, workers_per_process = "simple", "for tests", Pace.CLOSED, 1
 
     def __init__(self, options: Options, final: tuple[list[Request], ...] = ()) -> None:
         self.told: list[tuple[int, Request, str]] = []
@@ -60,10 +60,15 @@ def test_a_run_goes_through_all_phases_in_order() -> None:
 def test_it_begins_with_namespaces_of_its_own_that_are_empty() -> None:
     target = FakeTarget()
     Driven("set", target=target)
-    assert target.policies and any(key.startswith("jl-set:") for key in target.data)
+    assert not Driven("set", troubled=False).operations("delete-namespace")
+    assert any(key.startswith("jl-set:") for key in target.data)
     again = Driven("set", target=target, troubled=False)
-    deleted, created = again.operations()[:2]
-    assert (deleted.invoked.name, created.invoked.name) == ("delete-namespace", "set-namespace")
+    look, deleted, created = again.operations()[:3]
+    assert [look.invoked.name, deleted.invoked.name, created.invoked.name] == [
+        "read",
+        "delete-namespace",
+        "set-namespace",
+    ]
     assert deleted.outcome is created.outcome is Outcome.OK
     assert again.operations("write")[0].invoked.key in target.data
 
@@ -122,16 +127,19 @@ def test_faults_are_recorded_from_their_beginning_to_their_end() -> None:
 
 def test_marks_say_when_it_is_healed_and_when_nothing_changes_any_more() -> None:
     driven = Driven("counter")
-    marks = {fault.name: fault.began_ms for fault in driven.history.faults() if fault.name != "isolate-leader"}
-    assert marks == {"majority-healed": driven.ran.phases["recovery"], "final": driven.ran.phases["final"]}
+    phases, marks = driven.ran.phases, {fault.name: fault for fault in driven.history.faults()}
+    healed, final = marks["majority-healed"], marks["final"]
+    assert healed.began_ms == phases["recovery"] and final.began_ms == phases["final"]
+    assert healed.ended_ms >= healed.began_ms + driven.options.liveness_bound_s * 1000
     assert {each.invoked.name for each in driven.operations(phase="final")} == {"read"}
 
 
 def test_the_workload_goes_on_while_things_are_mended() -> None:
     driven = Driven("register")
     recovery, settle = driven.ran.phases["recovery"], driven.ran.phases["settle"]
-    assert settle - recovery >= 3000
-    assert len([each for each in driven.operations() if recovery <= each.began_ms < settle]) > 200
+    assert settle - recovery >= driven.options.liveness_bound_s * 1000
+    begun = [each for each in driven.operations() if recovery <= each.began_ms < settle]
+    assert len(begun) == pytest.approx(160 * driven.options.liveness_bound_s, rel=0.2)
 
 
 def test_a_cluster_that_cannot_be_set_up_is_not_worked_on() -> None:
@@ -139,7 +147,7 @@ def test_a_cluster_that_cannot_be_set_up_is_not_worked_on() -> None:
     target.silent = True
     driven = Driven("register", target=target)
     assert list(driven.ran.phases) == ["set-up", "end"]
-    assert driven.ran.trouble == ["delete-namespace jl-register never succeeded: outcome_unknown"]
+    assert driven.ran.trouble == ["read jl-register:probe0 never succeeded: outcome_unknown"]
     assert driven.ran.phases["end"] < 70_000
 
 
@@ -176,7 +184,7 @@ def test_what_is_asked_in_the_end_is_asked_until_it_succeeds() -> None:
     run.start()
     target.run(lambda: bool(ended))
     told = [(request.key, kind) for worker, request, kind in workload.told if worker == -1]
-    assert len(told) > 2 and ("jl-simple:a", "info") in told
+    assert "info" in {kind for _, kind in told}
     assert [key for key, kind in told if kind == "ok"] == ["jl-simple:a", "jl-simple:b"]
     assert ended[0].trouble == []
 
