@@ -20,26 +20,34 @@ _BEGINNING = 24
 
 
 class Recorder:
-    """The events of a run, in the order in which they happen."""
+    """The events of a run, in the order in which they happen: of `only` these operations, or of all."""
 
     def __init__(self, target: Target) -> None:
         self.events: list[Event] = []
+        self.only: frozenset[str] | None = None
         self._target = target
 
     def invoked(self, process: int, request: Request, node: str) -> None:
         """An operation is about to be sent."""
+        if self._skips(request):
+            return
         details = _with_size(request.value, request.details | {"node": node})
         asked = {"key": request.key, "value": shown(request.value), "level": request.level, "details": details}
         self._add("invoke", process, request.name, asked)
 
     def completed(self, process: int, request: Request, told: Completion) -> None:
         """It has ended."""
+        if self._skips(request):
+            return
         answer = {"value": shown(told.value), "version": told.version, "level": told.level, "error": told.error}
         self._add(told.kind, process, request.name, answer | {"key": request.key, "details": told.details})
 
     def fault(self, name: str, kind: Kind, details: dict[str, Any]) -> None:
         """A fault begins (`invoke`) or is over (`info`)."""
         self._add(kind, NEMESIS, name, {"details": details})
+
+    def _skips(self, request: Request) -> bool:
+        return self.only is not None and request.name not in self.only
 
     def _add(self, kind: Kind, process: int, name: str, more: dict[str, Any]) -> None:
         time_ms, wall_ms = self._target.now_ms(), self._target.wall_ms()

@@ -9,6 +9,9 @@
     final     what the workload asks in the end, which changes nothing
     end
 
+A history begins with its namespaces. So of the set-up it has only how they are created: such a change may be of unknown
+outcome, though it was repeated then, and what is of unknown outcome has to be on record.
+
 Everything is done by callbacks over `asking.Target`, so a run is the same under virtual time and under asyncio. When it
 has ended, it has nothing under way and no timer set.
 """
@@ -22,6 +25,7 @@ from typing import Any
 import msgspec
 
 from jepsen_like.asking import Completion, Request, Target
+from jepsen_like.checkers.setting import FINAL, MAJORITY_HEALED
 from jepsen_like.driving import ClosedLoop, Done, Drive, OpenLoop, Task, Tasks
 from jepsen_like.hands import Crew
 from jepsen_like.history import Event, Kind
@@ -40,8 +44,6 @@ TROUBLE_SHOWN = 5
 """Of each list of things to do."""
 
 _ABSENT = "unknown_namespace"
-MAJORITY_HEALED, FINAL = "majority-healed", "final"
-"""The marks of the moments from which the cluster must serve, and after which nothing is changed any more."""
 
 
 class Ran(msgspec.Struct):
@@ -96,6 +98,7 @@ class Run:
     def start(self) -> None:
         """Begin with the set-up: look what is left from another run."""
         self._enter("set-up")
+        self._crew.recorder.only = frozenset({"set-namespace"})
         looks = [Task(Request(name="read", key=f"{name}:probe0")) for name in self._workload.namespaces()]
         left: list[str] = []
 
@@ -108,7 +111,7 @@ class Run:
     # -- set-up ----------------------------------------------------------------------------------
 
     def _delete(self, names: list[str]) -> None:
-        """Only what is there, so that the history of a cluster of our own tells of no namespace that has ended."""
+        """Only what is there: a deletion waits for every shard."""
         leftover = [Task(Request(name="delete-namespace", key=name)) for name in names]
         self._do(leftover, SET_UP_S, self._create, _served)
 
@@ -130,6 +133,7 @@ class Run:
 
     def _begin_main(self) -> None:
         self._enter("main")
+        self._crew.recorder.only = None
         self._drive.start()
         self.faults.begin()
         self._target.later(self._options.seconds, self._heal)

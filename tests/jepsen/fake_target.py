@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -69,6 +70,7 @@ class FakeTarget:
         self.asked_for: set[str] = set()
         self.lost: list[tuple[str, str]] = []
         self.replies: dict[str, Completion] = {}
+        self.asked: list[Request] = []
         self.in_flight = self.timers = 0
         """What a client has under way, and the timers that it has set."""
         self._now_s = 0.0
@@ -139,6 +141,7 @@ class FakeTarget:
 
     def ask(self, node: str, request: Request, timeout_s: float, done: Done) -> None:
         assert node in self.nodes()
+        self.asked.append(request)
         self.in_flight += 1
         waiting: list[Done] = [done]
 
@@ -332,7 +335,7 @@ class FakeTarget:
         return self._live(key, life)
 
     def _replica_read(self, request: Request, life: int, answer: Done) -> None:
-        lag_ms = min(self.random.uniform(0, 600), request.details.get("maxStalenessMs", 600) * 0.9)
+        lag_ms = min(self.random.uniform(0, 600), request.details.get("maxStalenessMs", 600) - 20)
         least = request.details.get("minVersion", "")
         fate = self.fates.get(least, "committed")
         if "ignore-min-version" not in self.bugs and least:
@@ -350,7 +353,9 @@ class FakeTarget:
     def _told(self, entry: Entry | None, level: str, newest: str) -> Completion:
         if entry is None:
             return Completion(kind="ok", level=level, details={"newestVersion": newest} if newest else {})
-        return Completion(kind="ok", value=entry.value, version=entry.version, level=level)
+        mortal = entry.expires_ms < float("inf")
+        details = {"ttlSeconds": math.ceil((entry.expires_ms - self.now_ms()) / 1000)} if mortal else {}
+        return Completion(kind="ok", value=entry.value, version=entry.version, level=level, details=details)
 
     def _committed_at(self, key: str, at_ms: float, life: int) -> Entry | None:
         entry = next((each.after for when, each in reversed(self.committed.get(key, [])) if when <= at_ms), None)
