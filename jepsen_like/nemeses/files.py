@@ -15,8 +15,8 @@ from pathlib import Path
 
 from jepsen_like.client import ReadFailed, cluster_body
 from jepsen_like.damage import take_snapshot
-from jepsen_like.nemeses.api import TROUBLE, Details, Ground, Skipped, Victims
 from jepsen_like.members import groups_of, is_full_voter, metadata_state
+from jepsen_like.nemeses.api import TROUBLE, Details, Ground, Skipped, Victims
 from jepsen_like.surgery import (
     flip_middle,
     kill_for_good,

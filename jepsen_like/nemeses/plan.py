@@ -55,9 +55,7 @@ def plan(seed: int, specs: Sequence[Spec], nodes: Sequence[str], groups: int, se
     return sorted(found, key=lambda each: each.at_s)
 
 
-def _planned(
-    dice: random.Random, spec: Spec, nodes: Sequence[str], groups: int, at_s: float, hold_s: float
-) -> Planned:
+def _planned(dice: random.Random, spec: Spec, nodes: Sequence[str], groups: int, at_s: float, hold_s: float) -> Planned:
     target, order = dice.choice(spec.targets), tuple(dice.sample(nodes, len(nodes)))
     return Planned(spec.name, target, order, dice.randrange(groups), at_s, hold_s, dice.getrandbits(32))
 
@@ -68,9 +66,7 @@ def group_of(planned: Planned, leaders: Mapping[str, str | None]) -> str:
     return METADATA if planned.target == METADATA_LEADER else groups[planned.group % len(groups)]
 
 
-def aim(
-    planned: Planned, leaders: Mapping[str, str | None], replicas: Mapping[str, Sequence[str]]
-) -> tuple[str, ...]:
+def aim(planned: Planned, leaders: Mapping[str, str | None], replicas: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """All nodes, the one aimed at first. Where nobody is known to lead, any node is as good."""
     group = group_of(planned, leaders)
     leader, order = leaders.get(group), planned.order

@@ -1,8 +1,8 @@
 """All the links of a cluster, each through a forwarder of its own.
 
 Nodes must be told apart, and a proxy cannot see who dials: a hello names its sender, but in a handshake that a proxy
-has no business to read. So every node has its own view of the others (`[dial]` in node.toml): it dials ports that nobody
-else was given. Between nodes a and b there are then three forwarders:
+has no business to read. So every node has its own view of the others (`[dial]` in node.toml): it dials ports that
+nobody else was given. Between nodes a and b there are then three forwarders:
 
     a → b's RPC port      a's calls, and b's answers
     b → a's RPC port      b's calls, and a's answers
