@@ -91,6 +91,11 @@ class Run:
         self._final = workload.final()
         self._idle = False
 
+    @property
+    def events(self) -> list[Event]:
+        """What has been recorded so far."""
+        return self._ran.events
+
     def record_fault(self, name: str, kind: Kind, **details: Any) -> None:
         """The nemesis has begun something (`invoke`), or it is over (`info`)."""
         self._crew.recorder.fault(name, kind, details)

@@ -28,7 +28,6 @@ from jepsen_like.workloads.registry import make
 from jepsen_like.workloads.workload import Options
 from raftcache.commands.policy import Namespace
 from raftcache.config import Fsync
-from raftcache.consensus import ConsensusSettings
 from raftcache.testing.cluster import ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.network import NetworkSettings
 
@@ -148,13 +147,12 @@ def planned_faults(plan_: Plan, cluster: SimCluster) -> list[Planned]:
 def shards_of(cluster: SimCluster) -> list[str]:
     """The ids of all shards, in the order of their slots."""
     state = max((process.core.view.state for process in cluster.processes.values()), key=lambda each: each.epoch)
-    return [shard.id for shard in sorted(state.shards, key=lambda shard: shard.first_slot)]
+    return [shard.id for shard in sorted(state.shards, key=lambda shard: shard.slots)]
 
 
 def clocks(settings: ClusterSettings) -> dict[str, Any]:
     """How wrong they are, for the checkers."""
-    drift = ConsensusSettings().max_clock_drift if settings.drift is None else settings.drift
-    return {"clockDriftPercent": drift * 100, "clockErrorMs": settings.wall_error_ms + 1000}
+    return {"clockDriftPercent": settings.drift * 100, "clockErrorMs": settings.wall_error_ms + 1000}
 
 
 def header_of(plan: Plan, options: dict[str, Any]) -> Header:
