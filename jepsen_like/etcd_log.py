@@ -23,8 +23,12 @@ from typing import Any, NoReturn
 
 from jepsen_like.history import CONDITION, Event, Header, History, Kind
 
-_LOGGED = re.compile(r"\bjepsen\.util\b[\s-]*(?P<process>\d+|[^\s:]\S*(?=\s+:(?:invoke|ok|fail|info)\b))(?=\s|$)(?P<rest>.*)")
-"""A line that begins with a process, or with anything but a keyword and is an event otherwise."""
+_LOGGED = re.compile(
+    r"\bjepsen\.util\b[\s-]*"
+    r"(?P<process>\d+|[^\s:]\S*(?=\s+:(?:invoke|ok|fail|info)\b))"
+    r"(?=\s|$)(?P<rest>.*)"
+)
+"""What begins with a number, or with any word but a keyword and goes on as an event, must be an event of a client."""
 _PARTS = re.compile(r"\s*:(invoke|ok|fail|info)\s+:(read|write|cas)\s+(\S.*)")
 _KINDS: dict[str, Kind] = {"invoke": "invoke", "ok": "ok", "fail": "fail", "info": "info"}
 _VALUE = re.compile(r"nil|-?\d+")

@@ -20,14 +20,20 @@ class Act(NamedTuple):
     what: Hashable
 
 
+class Label(NamedTuple):
+    """Something that a state has and others may need. A state has at most one label of a sort."""
+
+    sort: str
+    what: Hashable
+
+
 class Model(Protocol):
     """The object that the operations act on: its first state, and what each operation makes of a state.
 
     States and `what`s are immutable and hashable. An operation either leaves the state that allows it as it is, or ends
     in the same state whatever the one before: that is what lets the search put off operations of unknown outcome.
 
-    Beside that, a model says what of a state others may depend on, as *labels*: for a register its value and its
-    version.
+    Beside that, a model says what of a state others may depend on, by labels: for a register its value and its version.
     """
 
     initial: Any
@@ -47,13 +53,13 @@ class Model(Protocol):
     def enabling(self, what: Any) -> Sequence[Any]:
         """Of the operations of unknown outcome, those after which it may be allowed."""
 
-    def labels(self, state: Any) -> Sequence[Hashable]:
+    def labels(self, state: Any) -> Sequence[Label]:
         """Those of a state."""
 
-    def needs(self, what: Any) -> Hashable | None:
+    def needs(self, what: Any) -> Label | None:
         """The label without which it is not allowed, if it is exact."""
 
-    def gives(self, what: Any) -> Sequence[Hashable]:
+    def gives(self, what: Any) -> Sequence[Label]:
         """Labels of the states that it sets. A label that nobody gives, and the initial state has not, is there for one
         period only, if at all."""
 

@@ -5,25 +5,31 @@ Sets of acts are bits, by their place in the search.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from jepsen_like.checkers.acts import Act, Model
+from jepsen_like.checkers.acts import Act, Label, Model
 
 
 @dataclass(slots=True)
 class Kind:
     """Acts of unknown outcome that do the same, in the order of their calls. Their bits begin at `offset`, and those
-    used are always the lowest of them: then "used no more of any kind" is "a subset of the bits"."""
+    used are always the lowest of them: then "used no more of any kind" is "a subset of the bits". Of a kind that is not
+    `tracked`, none is ever used."""
 
     what: Any
+    tracked: bool
     offset: int = 0
     acts: list[Act] = field(default_factory=list)
 
     def used(self, used: int) -> int:
         """How many."""
         return (used >> self.offset & self._all).bit_length()
+
+    def after_use(self, used: int) -> int:
+        """With one more."""
+        return used | 1 << self.offset + self.used(used) if self.tracked else used
 
     @property
     def bits(self) -> int:
@@ -35,11 +41,11 @@ class Kind:
         return (1 << len(self.acts)) - 1
 
 
-def kinds_of(acts: Sequence[Act]) -> dict[Hashable, Kind]:
-    """The acts of unknown outcome, by what they do."""
+def kinds_of(acts: Sequence[Act], tracked: Set[Hashable] | None) -> dict[Hashable, Kind]:
+    """The acts of unknown outcome, by what they do. With None, all are tracked."""
     kinds: dict[Hashable, Kind] = {}
     for act in sorted((act for act in acts if act.returned is None), key=lambda act: act.called):
-        kinds.setdefault(act.what, Kind(act.what)).acts.append(act)
+        kinds.setdefault(act.what, Kind(act.what, tracked is None or act.what in tracked)).acts.append(act)
     offset = 0
     for kind in kinds.values():
         kind.offset = offset
@@ -48,7 +54,7 @@ def kinds_of(acts: Sequence[Act]) -> dict[Hashable, Kind]:
 
 
 @dataclass(slots=True)
-class _Label:
+class _Users:
     needed: int = 0
     given: int = 0
     given_open: int = 0
@@ -61,7 +67,7 @@ class Labels:
     def __init__(self, model: Model, acts: Sequence[Act], kinds: dict[Hashable, Kind]) -> None:
         self._model = model
         self._whats = [act.what for act in acts]
-        self._labels: dict[Hashable, _Label] = {}
+        self._labels: dict[Label, _Users] = {}
         for index, what in enumerate(self._whats):
             for label in self._of(model.needs(what)):
                 label.needed |= 1 << index
@@ -75,8 +81,8 @@ class Labels:
         self._choosy = sum(1 << index for index, what in enumerate(self._whats) if self._is_choosy(what))
         self._choosy_open = any(self._is_choosy(kind.what) for kind in kinds.values())
 
-    def _of(self, *names: Hashable | None) -> list[_Label]:
-        return [self._labels.setdefault(name, _Label()) for name in names if name is not None]
+    def _of(self, *names: Label | None) -> list[_Users]:
+        return [self._labels.setdefault(name, _Users()) for name in names if name is not None]
 
     def _is_choosy(self, what: Any) -> bool:
         """Whether it needs any other state than one: whatever changes the state may be of use to it."""

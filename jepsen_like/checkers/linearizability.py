@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from jepsen_like.checkers.acts import Budget, Found
-from jepsen_like.checkers.deciding import LOOK, decide, glance
+from jepsen_like.checkers.deciding import decide, glance
 from jepsen_like.checkers.registers import Part, partition
 from jepsen_like.checking import Complaint, Judgement, Verdict, verdict
 from jepsen_like.history import History, Operation, Outcome
@@ -23,6 +23,7 @@ CONFIGURATIONS = 1_000_000
 SHOWN = 8
 """Operations in the text of a complaint, of either sort; the figures have all."""
 KEYS_SHOWN = 5
+STUCK = "Whichever of these comes next, an answer is wrong:"
 
 
 class Linearizability:
@@ -60,13 +61,13 @@ class Linearizability:
         for part in parts:
             if part.model is not None:
                 budget = Budget(self._clock, deadline_s, self._configurations)
-                found[part.key] = glance(part.acts, part.model, budget)
+                found[part.key] = glance(part.plain, part.acts, part.model, budget)
                 if found[part.key].linearizable is None:
                     hard.append(part)
         for done, part in enumerate(hard):
             now_s = self._clock()
             budget = Budget(self._clock, now_s + (deadline_s - now_s) / (len(hard) - done), self._configurations)
-            if part.model is not None and now_s < deadline_s and self._configurations > LOOK:
+            if part.model is not None and now_s < deadline_s:
                 found[part.key] = decide(part.acts, part.model, budget, found[part.key])
         return found
 
@@ -121,7 +122,7 @@ def _complaint(key: str, found: Found, operations: list[Operation]) -> str:
     more = f" (and {len(found.stuck) - SHOWN} more)" if len(found.stuck) > SHOWN else ""
     return (
         f"{_key(key)}: no order of its operations explains the answers. The longest has {len(found.longest)}: {order}. "
-        f"After it none of these can come, and one must: {'; '.join(stuck)}{more}"
+        f"{STUCK} {'; '.join(stuck)}{more}"
     )
 
 

@@ -24,8 +24,9 @@ And one that does the same as an operation under way waits for that one, which m
 *Fewer.* Of two configurations that differ only in the open operations used, the one that has used a subset can do all
 that the other can. A configuration is given up if one that dominates it was searched before.
 
-*Reused.* If no linearization exists even where each open operation may be used over and over, none exists. That search
-(`reuse`) has no subsets to go through, and shows most real violations soon where the exact one would take for ever.
+*Untracked.* A search may leave it unrecorded which of them were used, so that one can be used over and over. It has
+fewer configurations to go through. If it finds no linearization, there is none; if it finds one, the path says which
+were used more often than they were called (`overused`), and the next search tracks those (see `deciding`).
 
 **The others** need not all be tried in all orders either:
 
@@ -43,7 +44,7 @@ any state allows, right before it: there it disturbs nobody. It goes alone only 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence, Set
 from typing import Any, NamedTuple
 
 from jepsen_like.checkers.acts import Act, Budget, Found, Model
@@ -68,17 +69,18 @@ Move = tuple[list[Any], Any]
 
 
 class Search:
-    """The search through the acts of one object. With `reuse`, an open act may be used again and again."""
+    """The search through the acts of one object. `tracked` has what the open acts do that are; None stands for all."""
 
-    def __init__(self, acts: Sequence[Act], model: Model, budget: Budget, *, reuse: bool = False) -> None:
-        self._model, self._budget, self._reuse = model, budget, reuse
+    def __init__(self, acts: Sequence[Act], model: Model, budget: Budget, tracked: Set[Hashable] | None = None) -> None:
+        self._model, self._budget = model, budget
         self._acts = sorted((act for act in acts if act.returned is not None), key=lambda act: act.called)
-        self._kinds = kinds_of(acts)
+        self._kinds = kinds_of(acts, tracked)
         self._labels = Labels(model, self._acts, self._kinds)
         self._link()
         self._path: list[Any] = []
         self._searched: dict[tuple[int, int, Any], list[int]] = {}
-        self._most, self._longest = -1, list(self._path)
+        self._most = -1
+        self._longest: list[Any] = []
 
     def _link(self) -> None:
         """Calls and returns in their order; entry 0 is the head."""
@@ -105,7 +107,8 @@ class Search:
             move = next(moves, None)
             self._budget.step()
             if self._budget.is_spent:
-                self._note(config.placed)
+                if not self._longest:
+                    self._note(config.placed)
                 return self._found(None)
             if move is None:
                 self._note(config.placed)
@@ -121,7 +124,7 @@ class Search:
         placed, used, _ = config
         for each in move[0]:
             if isinstance(each, Kind):
-                used = used if self._reuse else used | 1 << each.offset + each.used(used)
+                used = each.after_use(used)
             else:
                 placed |= 1 << each
                 self._lift(each)
@@ -220,8 +223,7 @@ class Search:
                 yield [index], then
 
     def _may_leave(self, config: _Config, after: Any, index: int) -> bool:
-        used = 0 if self._reuse else config.used
-        return self._labels.may_leave(config.state, after, config.placed | 1 << index, used)
+        return self._labels.may_leave(config.state, after, config.placed | 1 << index, config.used)
 
     def _enabled(self, config: _Config, index: int, first_return: int, there: set[Any]) -> Iterator[Move]:
         """A candidate after open acts that lead to a state that allows it: the shortest ways first.
@@ -243,13 +245,13 @@ class Search:
                     end = self._end(config.state, [kind, *way], what)
                     if end is not None and self._may_leave(config, end, index):
                         yield [kind, *way, index], end
-                        if self._reuse and model.exact(what):
-                            return
+                        if model.exact(what) and not any(each.tracked for each in (kind, *way)):
+                            return  # All ways end alike, and this one takes nothing.
                 elif model.exact(what):
                     ways.append(([kind, *way], enabling))
 
     def _is_left(self, kind: Kind, used: int, first_return: int) -> bool:
-        next_one = 0 if self._reuse else kind.used(used)
+        next_one = kind.used(used)
         return next_one < len(kind.acts) and kind.acts[next_one].called < first_return
 
     def _repeats(self, kind: Kind, way: list[Kind]) -> bool:
@@ -266,7 +268,7 @@ class Search:
     # -- the answer ------------------------------------------------------------------------------
 
     def _note(self, placed: int) -> None:
-        """Keep the path if none was longer, by the operations that had to be placed."""
+        """Keep the path, which leads nowhere, if none was longer by the operations that had to be placed."""
         count = placed.bit_count()
         if count > self._most:
             self._most, self._longest = count, list(self._path)
@@ -276,14 +278,31 @@ class Search:
         placed = {each for each in path if not isinstance(each, Kind)}
         left = [act for index, act in enumerate(self._acts) if index not in placed]
         first_return = min((act.returned or 0 for act in left), default=0)
-        return Found(linearizable, self._numbers(path), [act.number for act in left if act.called < first_return])
+        numbers = [act.number for act in self._named(path)]
+        return Found(linearizable, numbers, [act.number for act in left if act.called < first_return])
 
-    def _numbers(self, path: list[Any]) -> list[int]:
-        numbers, used = [], {kind.offset: 0 for kind in self._kinds.values()}
+    def _named(self, path: list[Any]) -> list[Act]:
+        """The acts of a path. Those of a kind are used in the order of their calls; the last, again and again."""
+        acts, used = [], {kind.offset: 0 for kind in self._kinds.values()}
         for each in path:
             if isinstance(each, Kind):
-                numbers.append(each.acts[0 if self._reuse else used[each.offset]].number)
+                acts.append(each.acts[min(used[each.offset], len(each.acts) - 1)])
                 used[each.offset] += 1
             else:
-                numbers.append(self._acts[each].number)
-        return numbers
+                acts.append(self._acts[each])
+        return acts
+
+    def overused(self) -> set[Hashable]:
+        """What those open acts do that the linearization found uses more often than they were called by then."""
+        acts, seen, wrong = self._named(self._path), set(), set()
+        for act in acts:
+            if act.returned is None and act in seen:
+                wrong.add(act.what)
+            seen.add(act)
+        first_return = float("inf")
+        for act in reversed(acts):
+            if act.returned is not None:
+                first_return = min(first_return, act.returned)
+            elif act.called > first_return:
+                wrong.add(act.what)
+        return wrong

@@ -68,14 +68,15 @@ class _Player:
 
     def ask(self, process: int) -> None:
         name = self.rng.choice(self.how.names)
-        value, details = None, {}
+        value: Any = None
+        details: dict[str, Any] = {}
         if name == "write":
             value = self.rng.randrange(self.how.values)
         elif name == "cas":
             expected, version = self.rng.choice(self.seen[-3:] or [(None, "")])
-            if self.how.versions and version:
-                details = {"ifVersion": version}
-            elif self.rng.random() < 0.8 or self.how.versions:
+            if self.how.versions:
+                expected, details = (expected, {"ifVersion": version}) if version else (None, {"ifAbsent": True})
+            elif self.rng.random() < 0.8:
                 expected = self.rng.randrange(self.how.values)
             value = [expected, self.rng.randrange(self.how.values)]
         asked = Event(kind="invoke", process=process, name=name, value=value, time_ms=0, details=details)
@@ -141,15 +142,17 @@ def spoil(rng: random.Random, history: History, values: int) -> History:
 
 
 def _spoiled(rng: random.Random, events: list[Event], event: Event, values: int) -> Event:
+    versions = [each.version for each in events if each.version]
     if event.name == "read":
         other = rng.choice([each for each in events if each.kind == "ok" and each.name == "read"])
         as_other = replace(event, value=other.value, version=other.version)
-        return as_other if event.version or rng.random() < 0.5 else replace(event, value=rng.randrange(values))
+        return as_other if versions or rng.random() < 0.5 else replace(event, value=rng.randrange(values))
     if event.name == "delete":
         return replace(event, value=not event.value)
     if event.kind == "ok":
-        return replace(event, kind="fail", error=CONDITION, version="")
-    return replace(event, kind="ok", error="", details={})
+        details = {"current": rng.choice(versions)} if versions else {}
+        return replace(event, kind="fail", error=CONDITION, version="", details=details)
+    return replace(event, kind="ok", error="", details={}, version=f"v1.1.{900 + len(versions)}" if versions else "")
 
 
 # -- every order ---------------------------------------------------------------------------------
@@ -196,6 +199,20 @@ def _version(operation: Operation) -> str:
 
 
 State = tuple[Any, str]
+
+
+def follows(history: History, numbers: list[int]) -> bool:
+    """Whether the operations of these numbers, in this order, explain their answers, and nothing is left out that was
+    answered before one of them was asked. Only of histories without versions."""
+    places = {id(event): place for place, event in enumerate(history.events)}
+    operations = history.operations()
+    spans = {each.number: (places[id(each.invoked)], _end(each, places)) for each in operations if _counts(each)}
+    state: State | None = (None, "")
+    for number in numbers:
+        in_time = spans[number][0] < min(end for _, end in spans.values())
+        state = _do(operations[number], state, {}) if in_time and state is not None else None
+        spans.pop(number)
+    return state is not None
 
 
 def _order(
