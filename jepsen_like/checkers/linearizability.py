@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
+from jepsen_like.checkers.acts import Budget, Found
+from jepsen_like.checkers.deciding import decide, glance
 from jepsen_like.checkers.registers import Part, partition
-from jepsen_like.checkers.wgl import FIRST_LOOK, Budget, Found, search
 from jepsen_like.checking import Complaint, Judgement, Verdict, verdict
 from jepsen_like.history import History, Operation, Outcome
 
@@ -22,6 +23,7 @@ CONFIGURATIONS = 1_000_000
 SHOWN = 8
 """Operations in the text of a complaint, of either sort; the figures have all."""
 KEYS_SHOWN = 5
+STUCK = "Whichever of these comes next, an answer is wrong:"
 
 
 class Linearizability:
@@ -53,17 +55,20 @@ class Linearizability:
         return self._verdict(history.operations(), parts, self._search(parts))
 
     def _search(self, parts: list[Part]) -> dict[str, Found]:
-        """By key: all a first time with little, then those without an answer, sharing what time is left."""
+        """By key: a glance at each, then those without an answer, sharing what time is left."""
         deadline_s = self._clock() + self._timeout_s
-        open_parts = [part for part in parts if part.model is not None]
-        first = min(FIRST_LOOK, self._configurations)
-        found = {part.key: _searched(part, Budget(self._clock, deadline_s, first)) for part in open_parts}
-        hard = [part for part in open_parts if found[part.key].linearizable is None]
+        found, hard = {}, []
+        for part in parts:
+            if part.model is not None:
+                budget = Budget(self._clock, deadline_s, self._configurations)
+                found[part.key] = glance(part.plain, part.acts, part.model, budget)
+                if found[part.key].linearizable is None:
+                    hard.append(part)
         for done, part in enumerate(hard):
             now_s = self._clock()
-            until_s = now_s + (deadline_s - now_s) / (len(hard) - done)
-            if now_s < deadline_s and self._configurations > first:
-                found[part.key] = _searched(part, Budget(self._clock, until_s, self._configurations))
+            budget = Budget(self._clock, now_s + (deadline_s - now_s) / (len(hard) - done), self._configurations)
+            if part.model is not None and now_s < deadline_s:
+                found[part.key] = decide(part.acts, part.model, budget, found[part.key])
         return found
 
     def _verdict(self, operations: list[Operation], parts: list[Part], found: dict[str, Found]) -> Verdict:
@@ -81,11 +86,6 @@ class Linearizability:
             return _unknown(summary, **figures)
         complaints = [Complaint(_complaint(key, each, operations), each.stuck) for key, each in wrong.items()]
         return verdict(self.name, summary, complaints, **figures)
-
-
-def _searched(part: Part, budget: Budget) -> Found:
-    assert part.model is not None
-    return search(part.acts, part.model, budget)
 
 
 def _unknown(summary: str, **figures: object) -> Verdict:
@@ -122,7 +122,7 @@ def _complaint(key: str, found: Found, operations: list[Operation]) -> str:
     more = f" (and {len(found.stuck) - SHOWN} more)" if len(found.stuck) > SHOWN else ""
     return (
         f"{_key(key)}: no order of its operations explains the answers. The longest has {len(found.longest)}: {order}. "
-        f"After it none of these can come, and one must: {'; '.join(stuck)}{more}"
+        f"{STUCK} {'; '.join(stuck)}{more}"
     )
 
 

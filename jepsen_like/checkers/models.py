@@ -12,6 +12,9 @@ saw. There are three sorts:
              version can be pinned once
     unseen   no answer but the write's own carries it: all of these are the same to everybody
 
+A value without a version may have any found one until it is pinned, so nothing contradicts it by a version before that.
+That may hide a broken promise where answers of writes lack their versions, and never makes one up.
+
 In the same way all values that nobody ever read or expected are one value, `OTHER`.
 
 Values are compared as JSON text, so that 1, "1" and true are three values, and any value is hashable.
@@ -19,10 +22,12 @@ Values are compared as JSON text, so that 1, "1" and true are three values, and 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+
+from jepsen_like.checkers.acts import Label
 
 _text = msgspec.json.encode
 
@@ -30,6 +35,7 @@ ABSENT = b"null"
 ANYTHING = b"*"
 """In what is wanted: whatever value. No JSON text is this, or `OTHER`."""
 OTHER = b"?"
+VALUE, VERSION = "value", "version"
 UNSEEN = "-"
 """A version that nobody will ask for."""
 
@@ -74,19 +80,20 @@ class State(NamedTuple):
 
 
 class Register:
-    """A model for `wgl`, made for the deeds of one key: `deeds` are theirs in the same order, simplified."""
+    """A model (`acts.Model`), made for the deeds of one key: `deeds` are theirs in the same order, simplified."""
 
     initial = State()
 
     def __init__(self, deeds: Sequence[tuple[Deed, bool]]) -> None:
-        """`deeds`: each with whether its outcome is known."""
+        """`deeds`: each with whether its outcome is known. What `plain` and `deeds` have of them afterwards means the
+        same to the model; in `deeds` those are equal that nobody can tell apart."""
         self._owned = _owned([deed for deed, known in deeds if known])
         self._some_untold = any(deed.puts and not deed.puts.version and deed.puts.value != ABSENT for deed, _ in deeds)
         self._found_values = self._values_of_found([deed for deed, known in deeds if known])
-        wanted = [deed._replace(wants=self._named(deed.wants)) for deed, _ in deeds]
-        found = {deed.wants.version for deed in wanted if deed.wants is not None} - self._owned.keys() - {""}
+        self.plain = [deed._replace(wants=self._named(deed.wants)) for deed, _ in deeds]
+        found = {deed.wants.version for deed in self.plain if deed.wants is not None} - self._owned.keys() - {""}
         self._bits = {version: 1 << place for place, version in enumerate(sorted(found))}
-        self.deeds = list(map(_Simplifier(deed.wants for deed in wanted if deed.wants is not None), wanted))
+        self.deeds = list(map(_Simplifier(deed.wants for deed in self.plain if deed.wants is not None), self.plain))
         self._index_open({deed for deed, (_, known) in zip(self.deeds, deeds, strict=True) if not known})
 
     def _values_of_found(self, deeds: Iterable[Deed]) -> dict[str, bytes]:
@@ -117,7 +124,7 @@ class Register:
     # -- what the search asks --------------------------------------------------------------------
 
     def step(self, state: State, deed: Deed) -> State | None:
-        """See `wgl.Model`."""
+        """See `acts.Model`."""
         wants, puts = deed
         then: State | None = state if wants is None else self._meet(state, wants)
         if then is None or puts is None:
@@ -141,36 +148,42 @@ class Register:
         return State(state.value, version, state.pinned | bit)
 
     def changes(self, deed: Deed) -> bool:
-        """See `wgl.Model`."""
+        """See `acts.Model`."""
         return deed.puts is not None
 
+    def free(self, deed: Deed) -> bool:
+        """See `acts.Model`."""
+        return deed.wants is None
+
     def exact(self, deed: Deed) -> bool:
-        """See `wgl.Model`."""
+        """See `acts.Model`."""
         return deed.wants is not None and not deed.wants.differs
 
     def enabling(self, deed: Deed) -> Sequence[Deed]:
-        """See `wgl.Model`. No open write ends under a version that a completed one owns."""
+        """See `acts.Model`. No open write ends under a version that a completed one owns."""
         if deed.wants is None:
             return ()
         if deed.wants.differs:
             return self._open
         return () if deed.wants.version in self._owned else self._open_by_value.get(deed.wants.value, ())
 
-    def labels(self, state: State) -> Sequence[Hashable]:
-        """See `wgl.Model`: values are bytes, versions text."""
-        return (state.value, state.version) if state.version else (state.value,)
+    def labels(self, state: State) -> Sequence[Label]:
+        """See `acts.Model`."""
+        return _labels(state.value, state.version)
 
-    def needs(self, deed: Deed) -> Hashable | None:
-        """See `wgl.Model`."""
+    def needs(self, deed: Deed) -> Label | None:
+        """See `acts.Model`."""
         if deed.wants is None or deed.wants.differs:
             return None
-        return deed.wants.version or deed.wants.value
+        return Label(VERSION, deed.wants.version) if deed.wants.version else Label(VALUE, deed.wants.value)
 
-    def gives(self, deed: Deed) -> Sequence[Hashable]:
-        """See `wgl.Model`. A found version is given by nobody: it does not come back."""
-        if deed.puts is None:
-            return ()
-        return (deed.puts.value, deed.puts.version) if deed.puts.version else (deed.puts.value,)
+    def gives(self, deed: Deed) -> Sequence[Label]:
+        """See `acts.Model`. A found version is given by nobody: it does not come back."""
+        return () if deed.puts is None else _labels(*deed.puts)
+
+
+def _labels(value: bytes, version: str) -> Sequence[Label]:
+    return (Label(VALUE, value), Label(VERSION, version)) if version else (Label(VALUE, value),)
 
 
 def _owned(deeds: Iterable[Deed]) -> dict[str, bytes]:

@@ -2,9 +2,9 @@
 
 | operation | ok | failed | unknown |
 |---|---|---|---|
-| `read` | sees a value and its version | nothing | nothing |
-| `write` | sets | nothing | may set, at any time |
-| `cas` | sees the expected, sets | by `CONDITION`: sees `current`, or anything but the expected | may, where it finds it |
+| `read` | sees a value and its version | | |
+| `write` | sets | | may set, at any time |
+| `cas` | sees the expected, sets | by `CONDITION`: sees `current`, or not the expected | may, where it sees it |
 | `delete` | sees something and removes it, or sees nothing | by `CONDITION`: as `cas` | may remove |
 
 Batches are taken apart (`expanding`). Reads that any replica may answer never promised to be the newest, and are left
@@ -23,9 +23,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from jepsen_like.checkers.acts import Act
 from jepsen_like.checkers.expanding import expand
 from jepsen_like.checkers.models import ABSENT, ANYTHING, NEVER, PRESENT, Deed, Put, Register, Want, value_of
-from jepsen_like.checkers.wgl import Act
 from jepsen_like.history import CONDITION, NEMESIS, History, Operation, Outcome
 
 KEYLESS = frozenset({"receipt", "lost-writes", "set-namespace", "delete-namespace"})
@@ -41,10 +41,12 @@ class Attempt(NamedTuple):
 
 
 class Part(msgspec.Struct):
-    """What happened to one key: acts and their model, or the reason why there is none."""
+    """What happened to one key: acts and their model, or the reason why there is none. `plain` has the acts with all
+    that is known of them, `acts` with what is left of it where those are alike that nobody can tell apart."""
 
     key: str
     operations: int
+    plain: list[Act] = []
     acts: list[Act] = []
     model: Register | None = None
     reason: str = ""
@@ -89,11 +91,14 @@ def _part(key: str, attempts: list[Attempt], ended: bool) -> Part:
         return Part(key, len(attempts), reason=reason)
     judged = [(attempt, deed) for attempt in _merged(attempts) if (deed := _deed(attempt.operation)) is not None]
     model = Register([(deed, attempt.returned is not None) for attempt, deed in judged])
-    acts = [
-        Act(attempt.operation.number, attempt.called, attempt.returned, deed)
-        for (attempt, _), deed in zip(judged, model.deeds, strict=True)
-    ]
-    return Part(key, len(attempts), acts, model)
+    plain, acts = (
+        [
+            Act(attempt.operation.number, attempt.called, attempt.returned, deed)
+            for (attempt, _), deed in zip(judged, deeds, strict=True)
+        ]
+        for deeds in (model.plain, model.deeds)
+    )
+    return Part(key, len(attempts), plain, acts, model)
 
 
 def _not_modelled(attempts: Iterable[Attempt]) -> str:
@@ -166,7 +171,7 @@ def _write(operation: Operation) -> Deed | None:
 def _cas(operation: Operation) -> Deed | None:
     expected, new = operation.invoked.value
     details = operation.invoked.details
-    version = details.get("ifVersion") or ""
+    version = str(details.get("ifVersion") or "")
     wants = Want(ANYTHING if version and expected is None else value_of(expected), version)
     if details.get("ifAbsent"):
         wants = Want(ABSENT)
@@ -174,7 +179,7 @@ def _cas(operation: Operation) -> Deed | None:
 
 
 def _delete(operation: Operation) -> Deed | None:
-    version = operation.invoked.details.get("ifVersion") or ""
+    version = str(operation.invoked.details.get("ifVersion") or "")
     wants = Want(ANYTHING, version) if version else None
     if operation.outcome is Outcome.FAIL:
         return _refused(operation, wants) if wants is not None else None
@@ -197,7 +202,7 @@ def _refused(operation: Operation, wants: Want) -> Deed:
         return Deed(Want(ANYTHING if wants.version else wants.value, wants.version, differs=True))
     if not current:
         return Deed(NEVER if wants == Want(ABSENT) else Want(ABSENT))
-    return Deed(NEVER if current == wants.version else Want(ANYTHING, current))
+    return Deed(NEVER if current == wants.version else Want(ANYTHING, str(current)))
 
 
 _DEEDS = {"read": _read, "write": _write, "cas": _cas, "delete": _delete}

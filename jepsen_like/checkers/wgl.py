@@ -1,4 +1,4 @@
-"""The search for a linearization: Wing and Gong's, as Lowe made it fast, with operations that never end.
+"""The search for a linearization: Wing and Gong's, as Lowe made it fast, with operations that never end. Pure.
 
 A history is linearizable if every operation can be given one instant between its call and its return such that, in the
 order of these instants, each does what a plain object would do. The search puts operations in order one by one. What
@@ -8,132 +8,50 @@ checker porcupine): calls and returns are a linked list, from which an operation
 a configuration, that is the set of operations placed and the state reached, is never searched twice; and the search
 is a loop with a stack of its own.
 
-Operations that never return are what makes histories of a broken cluster hard: each may take effect at any time or
-never, so that n of them have 2^n subsets. They are not in the list. Four observations keep them cheap, and each loses
-no linearization:
+**Open operations**, which never return, are what makes histories of a broken cluster hard: each may take effect at any
+time or never, and n of them have 2^n subsets. They are not in the list. Four observations keep them cheap, and none
+loses a linearization:
 
-*Late.* An open operation is placed only right before an operation that needs it, that is, one that the state does not
-allow. Take a linearization with open operations before an operation X that would have been allowed without them. If X
-changes nothing, they can as well come after X, since they never return. If X sets a state of its own, or needs one
-certain state, what follows X is the same without them, and they may be left out: nothing obliges them to happen. So
-an unknown write that nobody ever read is never tried, and an unknown read is not here at all.
+*Late.* An open operation is placed only right before an operation X that needs it, that is, one that the state does not
+allow. Take a linearization with open operations before an X that would have been allowed without them. If X changes
+nothing, they can as well come after X, since they never return. If X ends in the same state whatever the one before,
+all that follows is the same without them, and nothing obliges them to happen. So an unknown write that nobody ever read
+is never tried; and an unknown read is not here at all.
 
-*Alike.* Of open operations that do the same, the one called first is used first; swapping two of them changes nothing.
+*Alike.* Of open operations that do the same, the one called first is used first: swapping two of them changes nothing.
+And one that does the same as an operation under way waits for that one, which must be placed anyway.
 
 *Fewer.* Of two configurations that differ only in the open operations used, the one that has used a subset can do all
 that the other can. A configuration is given up if one that dominates it was searched before.
 
-*Reused.* If no linearization exists even where each open operation may be used over and over from its call on, none
-exists. That search has no sets of open operations to go through, and shows most real violations at once; the exact
-search is interrupted for it where it takes long.
+*Untracked.* A search may leave it unrecorded which of them were used, so that one can be used over and over. It has
+fewer configurations to go through. If it finds no linearization, there is none; if it finds one, the path says which
+were used more often than they were called (`overused`), and the next search tracks those (see `deciding`).
 
-And two for the others. An operation that changes nothing and is allowed now is placed now, with no alternative: moved
-to the front of any linearization, it disturbs nobody. And a state is not left for good while operations wait that only
-it allows: a value that nobody can give again, a version, which never comes back (`Model.labels`).
+**The others** need not all be tried in all orders either:
+
+*Idle.* An operation that changes nothing and is allowed now is placed now, with no alternative: moved to the front of
+any linearization, it disturbs nobody.
+
+*Twins.* Of operations under way that do the same, the one that returns first goes first: they can be swapped.
+
+*Vain.* An operation that any state allows, and whose result nobody will need, is placed together with the next one that
+any state allows, right before it: there it disturbs nobody. It goes alone only where it must be placed at once.
+
+*Farewell.* A state is not left while operations wait that need of it what nobody can give again (`Labels.may_leave`).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Hashable, Iterable, Iterator, Sequence, Set
+from typing import Any, NamedTuple
 
-NOWHERE = 0
-"""The head of the linked list."""
+from jepsen_like.checkers.acts import Act, Budget, Found, Model
+from jepsen_like.checkers.labels import Kind, Labels, kinds_of
 
-
-class Act(NamedTuple):
-    """An operation as the search sees it. `called` and `returned` are the places of its events in the history, all
-    different; `returned` is None where the outcome is not known. `what` is what its model makes of it."""
-
-    number: int
-    called: int
-    returned: int | None
-    what: Hashable
-
-
-class Model(Protocol):
-    """The object that the operations act on. States and `what`s are immutable and hashable.
-
-    For the first observation above to hold, an operation either leaves the state that allows it as it is, or ends in
-    the same state whatever the one before.
-    """
-
-    initial: Hashable
-
-    def step(self, state: Any, what: Any) -> Any:
-        """The state after, the very same object if nothing changed; None where the state does not allow it."""
-
-    def changes(self, what: Any) -> bool:
-        """Whether it sets a state."""
-
-    def exact(self, what: Any) -> bool:
-        """Whether it needs one certain state. What is not exact needs *another* one than that which refuses it."""
-
-    def enabling(self, what: Any) -> Sequence[Any]:
-        """Of the open operations, those after which it may be allowed."""
-
-    def labels(self, state: Any) -> Sequence[Hashable]:
-        """What of the state somebody may need."""
-
-    def needs(self, what: Any) -> Hashable | None:
-        """The label without which it is never allowed, if there is one."""
-
-    def gives(self, what: Any) -> Sequence[Hashable]:
-        """Labels of states that it sets."""
-
-
-@dataclass(slots=True)
-class Budget:
-    """What a search may spend. `clock` is in seconds. It bounds memory as well: a configuration that is searched is
-    remembered, in about 300 bytes."""
-
-    clock: Callable[[], float]
-    deadline_s: float
-    configurations: int
-
-    def spend(self) -> bool:
-        """One configuration more. False where there is nothing left."""
-        self.configurations -= 1
-        if self.configurations % 128 == 0 and self.clock() >= self.deadline_s:
-            self.configurations = 0
-        return self.configurations > 0
-
-
-class Found(NamedTuple):
-    """What a search found. `linearizable` is None where it ran out of budget.
-
-    `longest` has the numbers of the operations of the longest partial linearization, in its order; `stuck` those of
-    which one had to come next, and none could.
-    """
-
-    linearizable: bool | None
-    longest: list[int] = []
-    stuck: list[int] = []
-
-
-class _Label:
-    """Who needs a label, and who gives it: bits of acts, and of open ones."""
-
-    __slots__ = ("given", "given_open", "needed")
-
-    def __init__(self) -> None:
-        self.needed = self.given = self.given_open = 0
-
-
-@dataclass(slots=True)
-class _Kind:
-    """Open operations that do the same, in the order of their calls. Their bits begin at `offset`: those used are
-    always the lowest, so that "used a subset" is a subset of bits."""
-
-    what: Any
-    offset: int = 0
-    acts: list[Act] = field(default_factory=list)
-
-    def used(self, used: int) -> int:
-        """How many."""
-        return (used >> self.offset & (1 << len(self.acts)) - 1).bit_length()
+HEAD = 0
+"""Of the linked list, and its end."""
 
 
 class _Config(NamedTuple):
@@ -144,79 +62,60 @@ class _Config(NamedTuple):
     state: Any
 
 
+Step = tuple[int, Any]
+"""A candidate, and the state after it; None where the state now does not allow it."""
 Move = tuple[list[Any], Any]
-"""What is placed next, in order: indices of acts, and kinds of open ones; and the state after all of it."""
+"""What is placed next, in order: acts by their index, and kinds of open ones; and the state after all of it."""
 
 
 class Search:
-    """The search through the acts of one object. With `reuse`, an open act may be used again and again."""
+    """The search through the acts of one object. `tracked` has what the open acts do that are; None stands for all."""
 
-    def __init__(self, acts: Sequence[Act], model: Model, *, reuse: bool = False) -> None:
-        self._model = model
-        self._reuse = reuse
+    def __init__(self, acts: Sequence[Act], model: Model, budget: Budget, tracked: Set[Hashable] | None = None) -> None:
+        self._model, self._budget = model, budget
         self._acts = sorted((act for act in acts if act.returned is not None), key=lambda act: act.called)
-        self._kinds = _kinds(acts)
-        self._labels = self._label()
+        self._kinds = kinds_of(acts, tracked)
+        self._labels = Labels(model, self._acts, self._kinds)
         self._link()
         self._path: list[Any] = []
         self._searched: dict[tuple[int, int, Any], list[int]] = {}
-        self._best = -1
+        self._most = -1
         self._longest: list[Any] = []
 
-    @property
-    def has_open(self) -> bool:
-        """Whether an open act may matter."""
-        return bool(self._kinds)
-
-    # -- before the search -----------------------------------------------------------------------
-
-    def _label(self) -> dict[Hashable, _Label]:
-        labels: dict[Hashable, _Label] = {}
-        for index, act in enumerate(self._acts):
-            needed = self._model.needs(act.what)
-            if needed is not None:
-                labels.setdefault(needed, _Label()).needed |= 1 << index
-            for given in self._model.gives(act.what):
-                labels.setdefault(given, _Label()).given |= 1 << index
-        for kind in self._kinds.values():
-            for given in self._model.gives(kind.what):
-                labels.setdefault(given, _Label()).given_open |= (1 << len(kind.acts)) - 1 << kind.offset
-        return {name: label for name, label in labels.items() if label.needed}
-
     def _link(self) -> None:
-        """Calls and returns in their order. Entry 0 is the head, and the end."""
-        events = [(act.called, index, False) for index, act in enumerate(self._acts)]
-        events += [(act.returned or 0, index, True) for index, act in enumerate(self._acts)]
+        """Calls and returns in their order; entry 0 is the head."""
+        events = [(act.called, False, index) for index, act in enumerate(self._acts)]
+        events += [(act.returned or 0, True, index) for index, act in enumerate(self._acts)]
         events.sort()
         count = len(events) + 1
         self._next = [(entry + 1) % count for entry in range(count)]
         self._previous = [(entry - 1) % count for entry in range(count)]
-        self._act_at = [-1] + [index for _, index, _ in events]
-        self._is_return = [True] + [returns for _, _, returns in events]
+        self._act_at = [-1] + [index for _, _, index in events]
+        self._is_return = [True] + [returns for _, returns, _ in events]
         self._call_entry, self._return_entry = [0] * len(self._acts), [0] * len(self._acts)
-        for entry, (_, index, returns) in enumerate(events, 1):
+        for entry, (_, returns, index) in enumerate(events, 1):
             (self._return_entry if returns else self._call_entry)[index] = entry
 
     # -- the search ------------------------------------------------------------------------------
 
-    def run(self, budget: Budget) -> Found:
-        """Search until there is an answer, or the budget is spent."""
+    def run(self) -> Found:
+        """Search until there is an answer, or the budget is spent. Once."""
         start = _Config(0, 0, self._model.initial)
         stack = [(start, 0, self._moves(start))]
-        while stack and self._next[NOWHERE] != NOWHERE:
+        while stack and self._next[HEAD] != HEAD:
             config, length, moves = stack[-1]
             move = next(moves, None)
+            self._budget.step()
+            if self._budget.is_spent:
+                if not self._longest:
+                    self._note(config.placed)
+                return self._found(None)
             if move is None:
                 self._note(config.placed)
                 stack.pop()
                 self._take_back(stack[-1][1] if stack else 0)
-                continue
-            after = self._place(config, move)
-            if self._is_dominated(after):
+            elif self._is_dominated(after := self._place(config, move)):
                 self._take_back(length)
-            elif not budget.spend():
-                self._note(after.placed)
-                return self._found(None)
             else:
                 stack.append((after, len(self._path), self._moves(after)))
         return self._found(bool(stack))
@@ -224,8 +123,8 @@ class Search:
     def _place(self, config: _Config, move: Move) -> _Config:
         placed, used, _ = config
         for each in move[0]:
-            if isinstance(each, _Kind):
-                used = used if self._reuse else used | 1 << each.offset + each.used(used)
+            if isinstance(each, Kind):
+                used = each.after_use(used)
             else:
                 placed |= 1 << each
                 self._lift(each)
@@ -235,7 +134,7 @@ class Search:
     def _take_back(self, length: int) -> None:
         while len(self._path) > length:
             each = self._path.pop()
-            if not isinstance(each, _Kind):
+            if not isinstance(each, Kind):
                 self._unlift(each)
 
     def _lift(self, index: int) -> None:
@@ -251,96 +150,115 @@ class Search:
     def _is_dominated(self, config: _Config) -> bool:
         """Whether it was searched, or one that can do all that it can; else it is remembered.
 
-        All acts below the first that is not placed are placed: the rest of the set is short.
+        All acts below the first that is not placed are placed, so that the rest of the set is short.
         """
         placed, used, state = config
         low = (~placed & placed + 1).bit_length() - 1
         known = self._searched.setdefault((low, placed >> low, state), [])
+        self._budget.step(len(known) // 8)
         if any(fewer & ~used == 0 for fewer in known):
             return True
         known[:] = [more for more in known if used & ~more]
         known.append(used)
+        self._budget.configurations -= 1
         return False
 
     # -- what may come next ----------------------------------------------------------------------
 
     def _moves(self, config: _Config) -> Iterator[Move]:
-        candidates, before = self._candidates()
-        state, step, model = config.state, self._model.step, self._model
-        after = [step(state, self._acts[index].what) for index in candidates]
-        idle = [
-            index
-            for index, then in zip(candidates, after, strict=True)
-            if then is state and not model.changes(self._acts[index].what)
-        ]
+        """Everything that may come next, the most promising first."""
+        candidates, first_return = self._candidates()
+        model, state = self._model, config.state
+        steps = [(index, model.step(state, self._acts[index].what)) for index in candidates]
+        idle = [index for index, then in steps if then is state and not model.changes(self._acts[index].what)]
         if idle:
             yield list(idle), state
             return
-        for index, then in zip(candidates, after, strict=True):
-            if then is not None and self._may_leave(config, then, index):
-                yield [index], then
-        for index, then in zip(candidates, after, strict=True):
-            if then is None:
-                for chain, end in self._enable(config, self._acts[index].what, before):
-                    if self._may_leave(config, end, index):
-                        yield [*chain, index], end
+        vain = self._labels.vain(candidates, config.placed)
+        steps = [step for step in steps if step[0] == candidates[0] or step[0] not in vain]
+        for move, end in self._choices(config, self._without_twins(steps), first_return):
+            hidden = [index for index in vain if index not in move] if model.free(self._what(move[0])) else []
+            yield hidden + move, end
 
     def _candidates(self) -> tuple[list[int], int]:
-        """The acts called before the first return that is left, the first to return first; and where that stands.
+        """The acts called before the first return that is left, in the order of their returns; and where that stands.
 
         Of concurrent acts, the one that returned first took effect first more often than the one called first.
         """
         found = []
-        entry = self._next[NOWHERE]
+        entry = self._next[HEAD]
         while not self._is_return[entry]:
             found.append(self._act_at[entry])
             entry = self._next[entry]
         found.sort(key=self._return_entry.__getitem__)
         return found, self._acts[self._act_at[entry]].returned or 0
 
+    def _what(self, each: Any) -> Any:
+        return each.what if isinstance(each, Kind) else self._acts[each].what
+
+    def _without_twins(self, steps: Iterable[Step]) -> list[Step]:
+        first: dict[Any, Step] = {}
+        for step in steps:
+            first.setdefault(self._acts[step[0]].what, step)
+        return list(first.values())
+
+    def _choices(self, config: _Config, steps: list[Step], first_return: int) -> Iterator[Move]:
+        """The first candidate is urgent: nothing called after its return can come before it. So it goes first, or what
+        leads to it; what else is under way may be needed later, and waits."""
+        there = {self._acts[index].what for index, _ in steps}
+        urgent, then = steps[0]
+        wanted = self._model.needs(self._acts[urgent].what) if then is None else None
+        helping = [step for step in steps if wanted in self._model.gives(self._acts[step[0]].what)]
+        yield from self._allowed(config, helping)
+        if then is None:
+            yield from self._enabled(config, urgent, first_return, there)
+        yield from self._allowed(config, [step for step in steps if step not in helping])
+        for index, then in steps[1:]:
+            if then is None:
+                yield from self._enabled(config, index, first_return, there)
+
+    def _allowed(self, config: _Config, steps: Iterable[Step]) -> Iterator[Move]:
+        for index, then in steps:
+            if then is not None and self._may_leave(config, then, index):
+                yield [index], then
+
     def _may_leave(self, config: _Config, after: Any, index: int) -> bool:
-        """Whether nobody is left behind who needs what was, and can never get it again."""
-        kept = self._model.labels(after)
-        for name in self._model.labels(config.state):
-            label = self._labels.get(name)
-            if label is None or name in kept:
-                continue
-            placed = config.placed | 1 << index
-            used = 0 if self._reuse else config.used
-            if label.needed & ~placed and not label.given & ~placed and not label.given_open & ~used:
-                return False
-        return True
+        return self._labels.may_leave(config.state, after, config.placed | 1 << index, config.used)
 
-    def _enable(self, config: _Config, what: Any, before: int) -> Iterator[tuple[list[_Kind], Any]]:
-        """The shortest ways, by open acts called before `before`, to a state that allows `what`; and what follows it.
+    def _enabled(self, config: _Config, index: int, first_return: int, there: set[Any]) -> Iterator[Move]:
+        """A candidate after open acts that lead to a state that allows it: the shortest ways first.
 
-        Backwards from `what`: an open act may itself need another before it. No kind is used twice in one way, nor
-        does a way come twice through the same state: it would contain a shorter one. Where `what` is not exact, one
-        step is enough, since then every other state will do.
+        Backwards from the candidate: an open act may itself need another before it. No way goes twice through states
+        with one label, since it would contain a shorter one. Where the candidate is not exact, any other state than
+        the one now will do, and one step is enough.
         """
-        state, model = config.state, self._model
-        ways: deque[tuple[list[_Kind], Any]] = deque([([], what)])
-        while ways:
+        model, what = self._model, self._acts[index].what
+        ways: deque[tuple[list[Kind], Any]] = deque([([], what)])
+        while ways and not self._budget.is_spent:
             way, wanting = ways.popleft()
+            self._budget.step()
             for enabling in model.enabling(wanting):
                 kind = self._kinds[enabling]
-                if not self._is_there(kind, config.used, before) or _gives_alike(model, kind, way):
+                if enabling in there or not self._is_left(kind, config.used, first_return) or self._repeats(kind, way):
                     continue
-                if model.step(state, enabling) is None:
-                    if model.exact(what):
-                        ways.append(([kind, *way], enabling))
-                    continue
-                end = self._go(state, [kind, *way], what)
-                if end is not None:
-                    yield [kind, *way], end
-                    if self._reuse and model.exact(what):
-                        return
+                if model.step(config.state, enabling) is not None:
+                    end = self._end(config.state, [kind, *way], what)
+                    if end is not None and self._may_leave(config, end, index):
+                        yield [kind, *way, index], end
+                        if model.exact(what) and not any(each.tracked for each in (kind, *way)):
+                            return  # All ways end alike, and this one takes nothing.
+                elif model.exact(what):
+                    ways.append(([kind, *way], enabling))
 
-    def _is_there(self, kind: _Kind, used: int, before: int) -> bool:
-        next_one = 0 if self._reuse else kind.used(used)
-        return next_one < len(kind.acts) and kind.acts[next_one].called < before
+    def _is_left(self, kind: Kind, used: int, first_return: int) -> bool:
+        next_one = kind.used(used)
+        return next_one < len(kind.acts) and kind.acts[next_one].called < first_return
 
-    def _go(self, state: Any, way: list[_Kind], what: Any) -> Any:
+    def _repeats(self, kind: Kind, way: list[Kind]) -> bool:
+        given = set(self._model.gives(kind.what))
+        return any(not given.isdisjoint(self._model.gives(other.what)) for other in way)
+
+    def _end(self, state: Any, way: list[Kind], what: Any) -> Any:
         for kind in way:
             state = self._model.step(state, kind.what)
             if state is None:
@@ -350,62 +268,41 @@ class Search:
     # -- the answer ------------------------------------------------------------------------------
 
     def _note(self, placed: int) -> None:
-        """Keep the path if none was longer, by the operations that had to be placed."""
+        """Keep the path, which leads nowhere, if none was longer by the operations that had to be placed."""
         count = placed.bit_count()
-        if count > self._best:
-            self._best, self._longest = count, list(self._path)
+        if count > self._most:
+            self._most, self._longest = count, list(self._path)
 
     def _found(self, linearizable: bool | None) -> Found:
         path = self._path if linearizable else self._longest
-        placed = {each for each in path if not isinstance(each, _Kind)}
-        return Found(linearizable, self._numbers(path), self._stuck(placed))
-
-    def _numbers(self, path: list[Any]) -> list[int]:
-        numbers, used = [], dict.fromkeys((id(kind) for kind in self._kinds.values()), 0)
-        for each in path:
-            if isinstance(each, _Kind):
-                numbers.append(each.acts[0 if self._reuse else used[id(each)]].number)
-                used[id(each)] += 1
-            else:
-                numbers.append(self._acts[each].number)
-        return numbers
-
-    def _stuck(self, placed: set[int]) -> list[int]:
+        placed = {each for each in path if not isinstance(each, Kind)}
         left = [act for index, act in enumerate(self._acts) if index not in placed]
         first_return = min((act.returned or 0 for act in left), default=0)
-        return [act.number for act in left if act.called < first_return]
+        numbers = [act.number for act in self._named(path)]
+        return Found(linearizable, numbers, [act.number for act in left if act.called < first_return])
 
+    def _named(self, path: list[Any]) -> list[Act]:
+        """The acts of a path. Those of a kind are used in the order of their calls; the last, again and again."""
+        acts, used = [], {kind.offset: 0 for kind in self._kinds.values()}
+        for each in path:
+            if isinstance(each, Kind):
+                acts.append(each.acts[min(used[each.offset], len(each.acts) - 1)])
+                used[each.offset] += 1
+            else:
+                acts.append(self._acts[each])
+        return acts
 
-def _kinds(acts: Sequence[Act]) -> dict[Hashable, _Kind]:
-    kinds: dict[Hashable, _Kind] = {}
-    for act in sorted((act for act in acts if act.returned is None), key=lambda act: act.called):
-        kinds.setdefault(act.what, _Kind(act.what)).acts.append(act)
-    offset = 0
-    for kind in kinds.values():
-        kind.offset = offset
-        offset += len(kind.acts)
-    return kinds
-
-
-def _gives_alike(model: Model, kind: _Kind, way: list[_Kind]) -> bool:
-    given = set(model.gives(kind.what))
-    return any(not given.isdisjoint(model.gives(other.what)) for other in way)
-
-
-FIRST_LOOK = 20_000
-"""Configurations that the exact search gets before the search with reuse is asked."""
-
-
-def search(acts: Sequence[Act], model: Model, budget: Budget) -> Found:
-    """Whether there is a linearization: exactly, then with reuse, then exactly with all that is left."""
-    look = Budget(budget.clock, budget.deadline_s, min(FIRST_LOOK, budget.configurations))
-    first = Search(acts, model)
-    found = first.run(look)
-    if found.linearizable is not None or budget.configurations <= FIRST_LOOK:
-        return found
-    if first.has_open:
-        del first
-        most = Budget(budget.clock, budget.deadline_s, budget.configurations)
-        if Search(acts, model, reuse=True).run(most).linearizable is False:
-            return found._replace(linearizable=False)
-    return Search(acts, model).run(budget)
+    def overused(self) -> set[Hashable]:
+        """What those open acts do that the linearization found uses more often than they were called by then."""
+        acts, seen, wrong = self._named(self._path), set(), set()
+        for act in acts:
+            if act.returned is None and act in seen:
+                wrong.add(act.what)
+            seen.add(act)
+        first_return = float("inf")
+        for act in reversed(acts):
+            if act.returned is not None:
+                first_return = min(first_return, act.returned)
+            elif act.called > first_return:
+                wrong.add(act.what)
+        return wrong
