@@ -46,12 +46,11 @@ def lanes(operations: Sequence[Operation], each_its_own: int = EACH_ITS_OWN) -> 
 
 
 def _spans(operations: Iterable[Operation]) -> dict[int, tuple[float, float]]:
-    """From when to when each process was at work, ms."""
+    """From when to when each process was at work, ms. It does one thing at a time, so its last is over last."""
     spans: dict[int, tuple[float, float]] = {}
     for each in operations:
-        process, ended_ms = each.invoked.process, given_up_ms(each)
-        began_ms, before_ms = spans.get(process, (each.began_ms, ended_ms))
-        spans[process] = began_ms, max(before_ms, ended_ms)
+        began_ms, _ = spans.get(each.invoked.process, (each.began_ms, 0.0))
+        spans[each.invoked.process] = began_ms, given_up_ms(each)
     return spans
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -29,7 +30,7 @@ class RunBar(StepBar):
     def second_passed(self, counts: Tally, broken: Iterable[str]) -> None:
         """What came of the operations so far, and the names of the faults at work now."""
         text = f"{counts.ok:,} ok, {counts.fail:,} failed, {counts.unknown:,} unknown"
-        self.advance(f"{text}  [{', '.join(broken) or 'whole'}]".replace("[", r"\["))
+        self.advance(escape(_printable(f"{text}; {', '.join(broken) or 'nothing'} broken")))
 
 
 def document(history: History, verdicts: Sequence[Verdict], replay: str = "") -> dict[str, Any]:
