@@ -34,7 +34,7 @@ function move(share) {
 }
 
 // Where on a canvas the axis of time begins and ends; the same on all.
-const axisOf = (canvas) => ({ left: canvas.clientWidth < 560 ? 46 : 66, right: canvas.clientWidth - 8 });
+const axisOf = (canvas) => ({ left: canvas.clientWidth < 560 ? 54 : 66, right: canvas.clientWidth - 8 });
 
 // A canvas of so many CSS pixels, sharp on every screen.
 function begin(canvas, height) {
