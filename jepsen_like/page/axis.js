@@ -76,7 +76,7 @@ function seconds(time, resolution) {
 }
 
 function drawTimes(plot, top, bottom) {
-  const { pen } = plot, gap = step(view.to - view.from, Math.max(2, (plot.right - plot.left) / 95));
+  const { pen } = plot, gap = step(view.to - view.from, Math.max(3, (plot.right - plot.left) / 80));
   pen.fillStyle = colours.quiet;
   pen.textAlign = "center";
   for (let k = Math.ceil(view.from / gap); k * gap <= view.to; k++) {
