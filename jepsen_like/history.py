@@ -33,7 +33,7 @@ CONDITION = "condition_failed"
 """The error of a compare-and-set that was executed, and whose condition did not hold: it reveals what stood there."""
 
 
-class Header(msgspec.Struct, kw_only=True, omit_defaults=True):
+class Header(msgspec.Struct, kw_only=True):
     """The first line of a file: how the run was made."""
 
     raftcache_history: int = FORMAT
