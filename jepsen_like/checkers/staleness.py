@@ -184,7 +184,7 @@ class _Judging:
             if read.version is not None and read.number in self._fates.shown.get(read.version, ()):
                 found.setdefault((read.key, read.version), read.number)
         for version, change in self._fates.acknowledged.items():
-            if self._fates.is_committed(version) and not self._seen.excused(change):
+            if self._fates.is_committed(version):
                 found.setdefault((change.key, version), change.number)
         sorted_: defaultdict[str, list[tuple[Version, int]]] = defaultdict(list)
         for (key, version), number in sorted(found.items(), key=lambda item: item[0][1], reverse=True):

@@ -103,7 +103,7 @@ class _Judging:
     def _of_missing(self) -> Iterator[Complaint]:
         by_key: dict[str, list[Change]] = defaultdict(list)
         for version, write in self.mortal.items():
-            if self._fates.is_committed(version) and not self._seen.excused(write):
+            if self._fates.is_committed(version):
                 by_key[write.key].append(write)
         for key, writes in by_key.items():
             for read in self._seen.reads.get(key, ()):
