@@ -34,7 +34,7 @@ from jepsen_like.checkers.keys import Change
 from jepsen_like.checkers.observed import HistoryChecker, Observed, unknown
 from jepsen_like.checkers.setting import namespace_of
 from jepsen_like.checking import Complaint, Verdict, verdict
-from raftcache.commands.types import AckLevel, Version
+from raftcache.commands.types import Version
 from raftcache.shard.window import share_of
 
 ROUNDING_MS = 1.0
@@ -100,7 +100,7 @@ class _Judging:
         if version in self._fates.kept:
             if lost:
                 self._beyond.append((version, change))
-        elif change.level is AckLevel.PRIMARY and not self._seen.excused(change):
+        elif not self._seen.excused(change):
             self._acknowledged += 1
             self._unsettled += not lost and not self._fates.is_committed(version)
             if lost:

@@ -136,6 +136,12 @@ def test_the_items_of_a_batch_are_served_one_by_one() -> None:
 def test_a_mark_that_ends_too_early_is_not_judged() -> None:
     assert is_open(alive(healed(until_ms=5999).refused("read", "q:a", None, (5100, 5900))))
     assert is_open(alive(Story().read("q:a", 1, (0, 10))))
+    just = healed(until_ms=6000).refused("read", "q:a", None, (5100, 5900))
+    assert fails(alive(just), "shard a does not serve")
+
+
+def test_what_concerns_no_key_belongs_to_no_group() -> None:
+    assert is_open(alive(healed().refused("lost-writes", "", "q", (5100, 5900))))
 
 
 def test_the_mark_may_name_its_bound() -> None:

@@ -135,6 +135,20 @@ def test_a_retry_answers_for_its_first_attempt() -> None:
     assert passes(check(story))
 
 
+def test_a_version_of_an_unknown_value_takes_the_first_that_is_read() -> None:
+    story = wrote("va.1.1", "vb.1.1").did("expire", A, 9, at=(11, 12), answer=True, version="va.1.2", level="quorum")
+    assert passes(check(story.read(A, 1, (20, 30), "va.1.2").read(A, 1, (20, 30), "va.1.2")))
+    assert "names q:a with 1 and q:a with 2" in " ".join(
+        each.text for each in check(story.read(A, 2, (20, 30), "va.1.2")).complaints
+    )
+
+
+def test_a_batch_of_unknown_outcome_needs_no_results() -> None:
+    assert is_open(check(wrote(kind="info")))
+    assert is_open(check(wrote(kind=None)))
+    assert fails(check(wrote(kind="info").read(A, 7, (20, 30), "va.1.1")), "7 was read, and is foreign")
+
+
 def test_counters_have_values_that_nobody_wrote() -> None:
     assert passes(check(wrote("va.1.1", "vb.1.1").incr("q:n", 1, (0, 5), "va.1.5").read("q:n", 1, (6, 7), "va.1.5")))
 

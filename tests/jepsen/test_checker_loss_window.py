@@ -98,6 +98,14 @@ def test_only_what_was_acknowledged_counts() -> None:
     assert passes(check(story.receipt("p:x", "va.1.9", "lost", (1000, 1010))))
 
 
+def test_what_nobody_told_of_is_counted() -> None:
+    story = (
+        lose(spent(WRITES), 3).write("p:x", 1, (0, 5), "va.1.8", "primary").write("p:y", 1, (0, 5), "va.1.9", "primary")
+    )
+    figures = check(story.receipt("p:x", "va.1.8", "committed", (1000, 1010))).figures
+    assert (figures["acknowledged"], figures["unsettled"]) == (5, 1)
+
+
 @pytest.mark.parametrize("proof", ["receipt", "report", "read"])
 def test_a_loss_is_known_in_three_ways(proof: str) -> None:
     story = lose(spent(WRITES), 3).write("p:x", 1, (50, 60), "va.1.9", "primary")
@@ -164,5 +172,7 @@ def test_a_majority_that_forgets_may_lose_anything() -> None:
 def test_what_cannot_be_judged_is_no_pass() -> None:
     assert is_open(check(lose(spent(WRITES, shards=[]), 9)))
     assert is_open(check(lose(spent(WRITES, namespaces={}), 9)))
+    both = lose(spent(WRITES, shards=["b"]), 9).write("p:x", 1, (50, 60), "va.1.9", "quorum")
+    assert fails(check(both.receipt("p:x", "va.1.9", "lost", (70, 80))), "is lost")
     assert is_open(check(spent().write("p:x", 1, (0, 1), "va.1.1", "primary")))
     assert is_open(check(spent().write("p:x", 1, (0, 1), "va.1.1", "quorum")))

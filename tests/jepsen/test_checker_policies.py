@@ -37,6 +37,8 @@ def test_a_write_reaches_the_policy(level: str) -> None:
 def test_a_change_below_the_policy_is_complained_of(name: str) -> None:
     story = set_to().did(name, K, [1, 2], at=LATER, answer=True, level="primary")
     assert fails(check(story), f"a {name} was answered at primary, below the policy: quorum")
+    assert check(story).complaints[0].operations == [1, 0]
+    assert check(story).figures["open"] == 0
 
 
 def test_a_condition_that_did_not_hold_has_a_level() -> None:
@@ -58,6 +60,8 @@ def test_a_read_reaches_the_policy() -> None:
     assert passes(check(set_to(readLevel="committed").read(K, 1, LATER, level="committed")))
     assert fails(check(set_to().read(K, 1, LATER, level="committed")), "a read was answered at committed, below")
     assert is_open(check(set_to().read(K, 1, LATER, level="replica")))
+    asked = {"readPreference": "replica"}
+    assert is_open(check(set_to().did("read", K, at=LATER, answer=1, level="latest", asked=asked)))
 
 
 def test_a_value_fits_the_policy() -> None:
@@ -72,6 +76,17 @@ def test_a_later_change_ends_the_one_before() -> None:
     assert passes(check(wrote(loose, "primary")))
     tight = set_to("primary").policy("p", (160, 170), ack="quorum")
     assert fails(check(wrote(tight, "primary")), "below the policy")
+
+
+def test_an_operation_that_ends_as_a_change_begins_may_obey_it() -> None:
+    story = set_to().policy("p", (300, 310), ack="primary")
+    assert passes(check(wrote(story, "primary", (250, 300))))
+    assert fails(check(wrote(story, "primary", (250, 299))), "below the policy")
+
+
+def test_a_removal_has_no_size() -> None:
+    story = set_to(maxItemBytes=1).did("delete", K, at=LATER, answer=True, level="quorum")
+    assert passes(check(story))
 
 
 def test_changes_at_the_same_time_may_have_either_order() -> None:
@@ -110,6 +125,7 @@ def test_a_deleted_namespace_is_unknown(name: str) -> None:
     assert passes(check(unknown(gone(), name).refused(name, K, None, LATER, "no_leader")))
     story = gone().did(name, K, 1, at=LATER, answer=None, level="durable")
     assert fails(check(story), f"a {name} was answered, though its namespace was deleted")
+    assert check(story).figures["judged_in_no_namespace"] == 1
 
 
 def test_a_namespace_that_exists_is_not_unknown() -> None:
@@ -136,6 +152,8 @@ def test_nothing_comes_back_from_an_earlier_life() -> None:
     assert passes(check(again().write(K, 2, (186, 187), "va.1.9").read(K, 2, LATER, "va.1.9")))
     assert fails(check(again().read(K, 1, LATER, "va.1.1")), "va.1.1 was read, of an earlier life of its namespace")
     assert passes(check(again().read(K, 1, (179, 210), "va.1.1")))
+    kept = set_to().write(K, 1, (160, 170), "va.1.1").policy("p", (175, 180), ack="quorum")
+    assert passes(check(kept.read(K, 1, LATER, "va.1.1")))
     replica = again().read(K, 1, LATER, "va.1.1", "replica").read(K, None, LATER)
     assert passes(check(replica))
 

@@ -59,6 +59,7 @@ def test_nothing_is_pending_at_rest() -> None:
     story = written().receipt(K, V1, "pending", (99, 120)).receipt(K, V1, "committed", (130, 140))
     assert passes(check(story))
     assert fails(check(story.receipt(K, V1, "pending", (150, 160))), "still pending after healing")
+    assert fails(check(written().receipt(K, V1, "pending", (100, 120))), "still pending after healing")
 
 
 @pytest.mark.parametrize("level", ["quorum", "durable"])
@@ -143,6 +144,16 @@ def test_a_report_agrees_with_itself(total: int, truncated: bool) -> None:
     assert fails(check(story), f"lists 1, and says a total of {total}")
 
 
+def test_a_report_of_all_namespaces_names_none() -> None:
+    story = lost().did("lost-writes", "", None, at=(100, 210), answer=[], told={"total": 0, "truncated": False})
+    assert fails(check(story), "a total of 0", "not reported")
+
+
+def test_what_was_never_to_be_lost_is_complained_of_once() -> None:
+    story = written("quorum").receipt(K, V1, "lost", (20, 30)).reported("p", [], (200, 210))
+    assert fails(check(story), "acknowledged above primary")
+
+
 # -- what is not judged --------------------------------------------------------------------------
 
 
@@ -154,6 +165,11 @@ def test_a_majority_that_forgets_excuses_what_was_said_before() -> None:
     assert passes(check(story(durable=False)))
     assert fails(check(story(durable=True)), "lost, and a receipt says committed")
     assert passes(check(written("quorum").fault("power", (20, 30), forgets=["a"]).receipt(K, V1, "lost", (40, 50))))
+    forgot = written().fault("freeze", (20, 30), forgets=["a"]).receipt(K, V1, "lost", (40, 50))
+    assert passes(check(forgot.reported("p", [], (200, 210))))
+    assert passes(check(forgot.refused("receipt", K, V1, (60, 70), "unknown_version")))
+    early = written().reported("p", [V1], (11, 15)).fault("freeze", (20, 30), forgets=["a"])
+    assert passes(check(early.receipt(K, V1, "committed", (40, 50))))
     other = written("quorum").fault("power", (20, 30), forgets=["b"]).receipt(K, V1, "lost", (40, 50))
     assert fails(check(other), "acknowledged above primary")
 

@@ -46,6 +46,7 @@ def test_an_element_that_is_missing_for_a_while_is_stale() -> None:
 def test_a_read_at_the_same_time_may_miss_it() -> None:
     story = inserted().read(K, None, (5, 30)).read(K, None, (10, 30)).read(K, 1, (40, 50), "va.1.1")
     assert passes(check(story))
+    assert states(story) == {"ok": 1}
 
 
 @pytest.mark.parametrize("level", ["latest", "committed", "replica"])
@@ -114,6 +115,29 @@ def test_an_element_stands_under_the_version_that_was_answered() -> None:
     keyed = Story().write(K, 1, (0, 10), "va.1.1", idempotencyKey="a")
     keyed.lost_its_answer("write", K, 1, (11, 12), idempotencyKey="a")
     assert fails(check(keyed.read(K, 1, (20, 30), "va.1.2")), "repeated")
+
+
+def test_attempts_under_different_keys_may_both_have_been_executed() -> None:
+    story = Story().write(K, 1, (0, 10), "va.1.1", idempotencyKey="a")
+    story.lost_its_answer("write", K, 1, (11, 12), idempotencyKey="b")
+    assert passes(check(story.read(K, 1, (20, 30), "va.1.2")))
+
+
+def test_what_tells_no_version_repeats_nothing() -> None:
+    assert passes(check(inserted().read(K, 1, (20, 30))))
+    unnamed = Story().write(K, 1, (0, 10)).read(K, 1, (20, 30), "va.1.2")
+    assert passes(check(unnamed))
+    assert fails(check(unnamed.read(K, None, (40, 50))), "is lost")
+
+
+def test_what_is_found_by_a_deposed_leader_is_lost_all_the_same() -> None:
+    story = inserted().read(K, None, (20, 30)).read(K, 1, (40, 50), "va.1.1", "latest")
+    assert fails(check(story), "and is lost")
+
+
+def test_an_attempt_that_begins_as_a_read_ends_may_be_in_it() -> None:
+    story = inserted().write("q:e2", 2, (30, 40), "va.1.2").read("q:e2", 2, (20, 30), "va.1.2")
+    assert texts(check(story)) == []
 
 
 def test_a_speculative_version_repeats_nothing() -> None:

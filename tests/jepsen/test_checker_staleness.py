@@ -86,8 +86,28 @@ def test_a_miss_names_a_state_as_new_as_all_of_its_shard() -> None:
     assert fails(check(other(V1)), f"a miss names the state {V1}, 100 ms old; {V2} is older")
 
 
+def test_what_tells_no_version_proves_nothing() -> None:
+    assert passes(check(replica(written(), 1, "", (900, 910), minVersion=V2)))
+    unnamed = Story().write(K, 1, (0, 10), V1).write(K, 2, (490, 500))
+    assert passes(check(replica(unnamed, 1, V1, (900, 910))))
+
+
+def test_figures_tell_what_was_judged() -> None:
+    story = replica(replica(written(), 2, V2, (900, 910), minVersion=V2), 1, V1, (20, 25), stale_ms=50)
+    asked, told = {"readPreference": "replica"}, {"stalenessMs": 0}
+    story.did("read", K, at=(30, 40), answer=1, version=V1, level="latest", asked=asked, told=told)
+    assert check(story).figures == {
+        "replica_reads": 3,
+        "by_replicas": 2,
+        "bound_by_min_version": 1,
+        "held_to_writes": 2,
+        "largest_staleness_ms": 100,
+    }
+
+
 def test_the_age_is_told_and_no_more_than_asked_for() -> None:
-    assert fails(check(replica(written(), 2, V2, (900, 910), stale_ms=None)), "does not say how old it is")
+    for stale_ms in (None, True, "100"):
+        assert fails(check(replica(written(), 2, V2, (900, 910), stale_ms=stale_ms)), "does not say how old it is")
     assert passes(check(replica(written(), 2, V2, (900, 910), maxStalenessMs=100)))
     assert fails(check(replica(written(), 2, V2, (900, 910), maxStalenessMs=99)), "older than asked for: 99 ms")
 
@@ -107,6 +127,12 @@ def test_a_state_holds_the_version_that_is_asked_for() -> None:
     assert fails(check(replica(written(), 1, V1, (510, 520), minVersion=V3)), "is behind minVersion")
     missing = replica(written(), None, "", (510, 520), stale_ms=600, minVersion=V1)
     assert fails(check(missing), "and shows nothing: it is behind")
+    deleted = written().lost_its_answer("delete", K, None, (505, 506))
+    assert passes(check(replica(deleted, None, "", (510, 520), stale_ms=600, minVersion=V1)))
+    only_read = Story().read(K, 1, (0, 10), V1)
+    assert passes(check(replica(only_read, None, "", (510, 520), minVersion=V1)))
+    speculative = Story("primary").read(K, 2, (0, 10), V2, "latest")
+    assert passes(check(replica(speculative, 1, V1, (510, 520), minVersion=V3)))
 
 
 def test_a_miss_names_a_state_that_holds_it() -> None:
@@ -153,6 +179,9 @@ def test_no_committed_version_is_called_lost() -> None:
     story = replica(written(), 2, V2, (820, 830))
     story.refused("read", K, None, (820, 830), "version_lost", readPreference="replica", minVersion=V2)
     assert fails(check(story), f"minVersion {V2} is called lost, and it is committed")
+    stale = replica(written(), 2, V2, (820, 830))
+    stale.refused("read", K, None, (820, 830), "too_stale", readPreference="replica", minVersion=V2)
+    assert passes(check(stale))
     assert passes(
         check(replica(written(), 2, V2, (820, 830)).refused("read", K, None, (1, 2), "version_lost", minVersion=V3))
     )
@@ -165,6 +194,11 @@ def test_a_majority_that_forgets_excuses_what_was_before() -> None:
     forgot = written().fault("power", (510, 520), forgets=["a"])
     assert passes(check(replica(forgot, 1, V1, (900, 910), minVersion=V1)))
     assert passes(check(replica(written().fault("power", (510, 520), forgets=["a"]), None, "", (900, 910))))
+    answered = replica(written(), 2, V2, (505, 508), minVersion=V2).fault("power", (510, 520), forgets=["a"])
+    assert passes(check(answered.receipt(K, V2, "lost", (600, 610))))
+    called = replica(written(), 2, V2, (505, 508)).fault("power", (510, 520), forgets=["a"])
+    called.refused("read", K, None, (502, 503), "version_lost", readPreference="replica", minVersion=V2)
+    assert passes(check(called.receipt(K, V2, "committed", (600, 610))))
     other = written().fault("power", (510, 520), forgets=["b"])
     assert fails(check(replica(other, None, "", (900, 910))), "does not show")
 

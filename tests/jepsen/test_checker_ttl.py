@@ -58,6 +58,11 @@ def test_what_else_may_have_changed_the_key_excuses_a_miss(name: str) -> None:
     )
 
 
+def test_what_changes_the_key_later_excuses_nothing() -> None:
+    story = written().read(K, None, (250, 300)).did("delete", K, at=(400, 410), answer=True)
+    assert fails(check(story), "missing too early")
+
+
 def test_a_dropped_namespace_excuses_a_miss() -> None:
     assert is_open(check(written().dropped("q", (210, 220)).read(K, None, (250, 300))))
 
@@ -112,6 +117,7 @@ def test_the_time_left_never_rises() -> None:
     assert passes(check(story(2, 1)))
     assert fails(check(story(2, 3)), "what va.1.1 has left rises from 2 s to 3 s")
     assert passes(check(story(2, 3, "latest")))
+    assert fails(check(story(2, 1).read(K, 1, (510, 600), "va.1.1", ttlSeconds=2)), "rises from 1 s to 2 s")
 
 
 def test_reads_at_the_same_time_have_no_order() -> None:
