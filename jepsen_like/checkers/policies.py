@@ -113,6 +113,7 @@ class _Judging:
         key = operation.invoked.key
         if told.error == UnknownNamespace.code:
             self.judged += 1
+            self.judged_in_none += not policies
             if len(policies) == len(rulings):
                 yield Complaint(f"{key}: its namespace is called unknown, and exists", numbers)
         elif operation.outcome is Outcome.OK or told.error == CONDITION:

@@ -25,7 +25,7 @@ PLANTS = (
 SHARE_WRITES, WINDOW_MS = 3, 60
 NAMESPACES = {
     "p": {"ack": "primary", "lossWindow": {"ms": WINDOW_MS, "writes": SHARE_WRITES, "bytes": None}},
-    "q": {"ack": "quorum"},
+    "q": {"ack": "quorum", "allowReplicaReads": True},
 }
 CLIENTS = 10
 ACTIVE_MS, COMMIT_MS, REIGN_MS, DELAY_MS = 3000.0, (5.0, 90.0), (150.0, 400.0), (0.5, 12.0)

@@ -28,9 +28,23 @@ def served() -> Story:
 
 def test_gaps_are_measured_between_successes() -> None:
     figures = check(served()).figures
-    assert figures["longest_gap_ms"] == 1000
-    assert figures["longest_gap_faulty_ms"] == 1000
+    assert figures["longest_gap_ms"] == 890
+    assert figures["longest_gap_faulty_ms"] == 890
     assert figures["longest_gap_quiet_ms"] == 700
+    assert figures["longest_recovery_ms"] == 300
+
+
+def test_who_asks_nothing_misses_nothing() -> None:
+    """Nobody waits between 100 and 5000 ms, and then for 50 ms; a refusal at 5200 began 150 ms after the answer."""
+    story = Story().read(K, 1, (0, 100)).read(K, 1, (5000, 5050)).refused("read", K, None, (5150, 5200))
+    assert check(story).figures["longest_gap_ms"] == 100
+    waiting = Story().read(K, 1, (0, 100)).read(K, 1, (5000, 5050)).lost_its_answer("read", K, None, (50, 4000))
+    assert check(waiting).figures["longest_gap_ms"] == 4950
+    assert check(waiting.refused("read", K, None, (5100, 5900))).figures["longest_gap_ms"] == 4950
+
+
+def test_recovery_is_measured_from_the_end_of_the_fault() -> None:
+    figures = check(served()).figures
     assert figures["longest_recovery_ms"] == 300
 
 
