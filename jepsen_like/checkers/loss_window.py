@@ -4,7 +4,8 @@
     writes      no more lost than the shard's share of `lossWindow.writes`
     bytes       no more lost than the shard's share of `lossWindow.bytes`
     span        all that is lost was executed within `lossWindow.ms`
-    is lost     nothing that was acknowledged above `primary` is lost at all
+    is lost     nothing that was acknowledged above `primary` is lost at all. Where only a read says so, it is said of
+                the read: that may have been stale
 
 What is lost, `fates` tells: receipts, reports and linearizable reads. One leadership of one shard loses at most what it
 had acknowledged and not committed, whatever ended it; so its losses are counted by `(shard, term)`, which the versions
@@ -116,7 +117,9 @@ class _Judging:
         """Lost, and never to be."""
         for version, change in self._beyond:
             proofs = self._fates.proofs_of_loss(version)
-            text = f"{version} of {change.key} was acknowledged at {change.level.name.lower()}, and is lost"
+            told = version in self._fates.lost_by_receipt or version in self._fates.lost_by_report
+            what = "is lost" if told else "a linearizable read misses it"
+            text = f"{version} of {change.key} was acknowledged at {change.level.name.lower()}, and {what}"
             yield Complaint(text, [change.number, *proofs[:1]])
 
     def over_the_limits(self) -> Iterator[Complaint]:

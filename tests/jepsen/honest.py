@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jepsen_like.history import NEMESIS, Event, Header, History
+from tests.jepsen.honest_clients import ACTIVE_MS, CLIENTS, Clients, Then
 
 PLANTS = (
     "ack-before-quorum", "no-undo", "read-without-proof", "ignore-min-version", "understated-age", "retry-counts-twice",
@@ -27,8 +28,7 @@ NAMESPACES = {
     "p": {"ack": "primary", "lossWindow": {"ms": WINDOW_MS, "writes": SHARE_WRITES, "bytes": None}},
     "q": {"ack": "quorum", "allowReplicaReads": True},
 }
-CLIENTS = 10
-ACTIVE_MS, COMMIT_MS, REIGN_MS, DELAY_MS = 3000.0, (5.0, 90.0), (150.0, 400.0), (0.5, 12.0)
+COMMIT_MS, REIGN_MS, DELAY_MS = (5.0, 90.0), (150.0, 400.0), (0.5, 12.0)
 
 Complete = Callable[..., None]
 
@@ -59,7 +59,7 @@ class Waiting(NamedTuple):
     lost: Callable[[], None]
 
 
-class Honest:
+class Honest(Clients):
     """One run."""
 
     def __init__(self, seed: int, plant: str = "") -> None:
@@ -108,14 +108,8 @@ class Honest:
         self._steps += 1
         heapq.heappush(self._heap, (self.now_ms + after_ms, self._steps, action))
 
-    def _between(self, limits: tuple[float, float]) -> float:
-        return self.random.uniform(*limits)
-
     def _note(self, event: Event) -> None:
         self.events.append(event)
-
-    def _nothing(self, _answer: dict[str, Any]) -> None:
-        """Nobody waits for it."""
 
     # -- leadership ------------------------------------------------------------------------------
 
@@ -150,12 +144,16 @@ class Honest:
     # -- asking ----------------------------------------------------------------------------------
 
     def _ask(
-        self, name: str, key: str, value: Any, then: Callable[[dict[str, Any]], None], level: str = "",
-        process: int | None = None, **asked: Any,
-    ) -> None:  # fmt: skip
-        if process is None:
-            self._processes += 1
-            process = self._processes
+        self,
+        name: str,
+        key: str,
+        value: Any,
+        then: Then,
+        level: str = "",
+        **asked: Any,
+    ) -> None:
+        self._processes += 1
+        process = self._processes
         event = Event(kind="invoke", process=process, name=name, time_ms=self.now_ms, key=key, value=value)
         event.level, event.details = level, asked
         self._note(event)
@@ -327,83 +325,3 @@ class Honest:
         self.acks[event.key] = ""
         self.lives[event.key] += self.plant != "keys-come-back"
         complete("ok")
-
-    # -- clients ---------------------------------------------------------------------------------
-
-    def _client(self, kind: int) -> None:
-        """Ask, wait for the answer, and ask again."""
-        if self.now_ms > ACTIVE_MS:
-            return
-
-        def again(_answer: dict[str, Any]) -> None:
-            self._later(self._between((1.0, 40.0)), lambda: self._client(kind))
-
-        [self._count, self._count, self._insert, self._insert, self._register, self._register, self._mortal,
-         self._batch, self._govern, self._spend][kind](again)  # fmt: skip
-
-    def _count(self, again: Callable[[dict[str, Any]], None]) -> None:
-        key = self.random.choice(("p:c", "q:c"))
-        if self.random.random() < 0.3:
-            return self._ask("read", key, None, again, level="linearizable" if key == "q:c" else "latest")
-        self._try(key, f"{key}-{self._steps}", 3, again)
-
-    def _try(self, key: str, idempotency: str, times: int, again: Callable[[dict[str, Any]], None]) -> None:
-        def retry(answer: dict[str, Any]) -> None:
-            if times > 1 and (answer["kind"] == "info" or self.random.random() < 0.2):
-                return self._try(key, idempotency, times - 1, again)
-            again(answer)
-
-        self._ask("incr", key, 1, retry, idempotencyKey=idempotency)
-
-    def _insert(self, again: Callable[[dict[str, Any]], None]) -> None:
-        key = f"{self.random.choice('pq')}:s{self._steps}"
-        read = lambda _answer: self._ask("read", key, None, again, level="linearizable")  # noqa: E731
-        self._ask("write", key, self._steps, read)
-
-    def _register(self, again: Callable[[dict[str, Any]], None]) -> None:
-        """Writes, deletes, and replica reads that must come up to the answer."""
-        key = f"q:r{self.random.randrange(2)}"
-        chance = self.random.random()
-        if chance < 0.15:
-            return self._ask("delete", key, None, again)
-        if chance < 0.3:
-            return self._ask("read", key, None, again, level="linearizable")
-
-        def read(answer: dict[str, Any]) -> None:
-            asked = {"minVersion": answer["version"]} if answer.get("version") and self.random.random() < 0.6 else {}
-            asked |= {"maxStalenessMs": 150} if self.random.random() < 0.3 else {}
-            self._ask("read", key, None, again, readPreference="replica", **asked)
-
-        self._ask("write", key, self._steps, read)
-
-    def _mortal(self, again: Callable[[dict[str, Any]], None]) -> None:
-        key = f"q:t{self._steps}"
-
-        def read(_answer: dict[str, Any]) -> None:
-            for after_ms in (50.0, 400.0, 1050.0, 1500.0):
-                self._later(after_ms, lambda: self._ask("read", key, None, self._nothing, level="linearizable"))
-            again({})
-
-        self._ask("write", key, 1, read, ttlSeconds=1)
-
-    def _batch(self, again: Callable[[dict[str, Any]], None]) -> None:
-        keys = [f"q:b{number}" for number in self.random.sample(range(4), 2)]
-        read = lambda _answer: self._ask("read-many", "", keys, again, level="linearizable")  # noqa: E731
-        self._ask("write-many", "", [[key, f"{key}-{self._steps}"] for key in keys], read)
-
-    def _spend(self, again: Callable[[dict[str, Any]], None]) -> None:
-        """Several writes at once, each to a key of its own."""
-        for number in range(4):
-            self._ask("write", f"p:w{self._steps}-{number}", number, again if number == 0 else self._nothing)
-
-    def _govern(self, again: Callable[[dict[str, Any]], None]) -> None:
-        """Change the policy of `n`, then use it."""
-        key = f"n:k{self.random.randrange(3)}"
-
-        def use(_answer: dict[str, Any]) -> None:
-            self._ask("write", key, self._steps, lambda _a: self._ask("read", key, None, again, level="linearizable"))
-
-        if self.random.random() < 0.25:
-            return self._ask("delete-namespace", "n", None, use)
-        ack = self.random.choice(("primary", "quorum"))
-        self._ask("set-namespace", "n", {"ack": ack, "lossWindow": {"ms": None, "writes": None, "bytes": None}}, use)

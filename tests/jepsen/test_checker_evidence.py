@@ -9,7 +9,7 @@ import pytest
 from jepsen_like.checkers.fates import Fates
 from jepsen_like.checkers.keys import Change, Read
 from jepsen_like.checkers.observed import Observed
-from jepsen_like.checkers.setting import CLOCK_DRIFT_PERCENT, NEVER_MS
+from jepsen_like.checkers.setting import CLOCK_DRIFT_PERCENT, CLOCK_ERROR_MS, NEVER_MS
 from jepsen_like.history import Outcome
 from raftcache.commands.types import AckLevel, ReadLevel, Version
 from tests.jepsen.story import Story
@@ -67,6 +67,9 @@ def test_a_read_without_a_level_is_at_the_policy(policy: dict[str, Any], level: 
 def test_a_read_without_a_level_or_policy_goes_by_the_ack() -> None:
     assert read(Story("quorum").read(K, 1, (0, 1), level="")).proved
     assert not read(Story("primary").read(K, 1, (0, 1), level="")).proved
+    asking = Story("primary").read(K, 1, (0, 1), level="")
+    asking._events[0][2].level = "linearizable"
+    assert read(asking).proved
     replica = Story().did("read", K, at=(0, 1), answer=1, asked={"readPreference": "replica"})
     assert read(replica).level is ReadLevel.REPLICA
 
@@ -194,6 +197,7 @@ def test_options_that_are_none_are_as_if_missing() -> None:
     setting = observed(Story(namespaces=[1], shards="ab", clockDriftPercent="x", clockErrorMs=-1)).setting
     assert (setting.namespaces, setting.shards) == ({}, [])
     assert setting.drift == CLOCK_DRIFT_PERCENT / 100
+    assert setting.clock_error_ms == CLOCK_ERROR_MS
     assert setting.place_of("a") is None
     assert observed(Story(namespaces={"q": {"ack": "soon"}, "!": {}, "p": {}})).setting.namespaces.keys() == {"p"}
     assert observed(Story(clockDriftPercent=True)).setting.drift == CLOCK_DRIFT_PERCENT / 100

@@ -149,6 +149,8 @@ def test_above_primary_nothing_is_lost() -> None:
     story = lose(spent(WRITES), 1).write("p:x", 1, (50, 60), "va.1.9", "quorum")
     assert fails(check(story.receipt("p:x", "va.1.9", "lost", (1000, 1010))), "acknowledged at quorum, and is lost")
     assert check(story).figures["lost"] == 1
+    missed = lose(spent(WRITES), 1).write("p:x", 1, (50, 60), "va.1.9", "quorum").read("p:x", None, (70, 80))
+    assert fails(check(missed), "acknowledged at quorum, and a linearizable read misses it")
 
 
 def test_a_replay_above_primary_makes_it_safe() -> None:

@@ -89,6 +89,8 @@ def test_clocks_that_were_set_need_a_bound() -> None:
         return told.fault("clock-jump", (300, 400)).read(K, 1, (9000, 9001), "va.1.1", ttlSeconds=1)
 
     assert is_open(check(story()))
+    without = Story().write(K, 1, (100, 200), "va.1.1", ttlSeconds=2).fault("kill", (300, 400))
+    assert passes(check(without.read(K, 1, (500, 510), "va.1.1", ttlSeconds=2)))
     assert fails(check(story(clockErrorMs=1000)), "outlived")
     assert passes(check(story(clockErrorMs=5000)))
 
