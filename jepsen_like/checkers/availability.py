@@ -7,7 +7,7 @@
 All else is told, and not judged: how long a cluster may be away depends on what is done to it, and `liveness` says what
 must be.
 
-    longest_gap_ms          the longest time without a success, from the first invocation to the last event
+    longest_gap_ms          the longest time without a success, while somebody waited for an answer
     longest_gap_faulty_ms   of those during which a fault was on
     longest_gap_quiet_ms    of the others
     longest_recovery_ms     the longest time from the end of a fault to the next success
@@ -22,9 +22,10 @@ that was not over when the run ended was on until then.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
-from itertools import compress
+from itertools import accumulate, compress
 from typing import NamedTuple
 
 from jepsen_like.checkers.expanding import expand
@@ -98,20 +99,27 @@ def _complaints(operations: list[Operation], rate_per_s: float, least_per_s: flo
 
 def _span_ms(operations: list[Operation]) -> float:
     """From the first invocation to the last event of any operation."""
-    return _end_ms(operations) - operations[0].began_ms if operations else 0.0
+    return max(map(_last_ms, operations)) - operations[0].began_ms if operations else 0.0
 
 
-def _end_ms(operations: list[Operation]) -> float:
-    return max((each.completed or each.invoked).time_ms for each in operations)
+def _last_ms(operation: Operation) -> float:
+    """The time of its last event."""
+    return (operation.completed or operation.invoked).time_ms
 
 
 def _gaps(operations: list[Operation], successes: list[Operation]) -> Iterator[Gap]:
-    """Between each success and the next, the first invocation and the end of the last operation included."""
+    """Between each success and the next, from the first invocation to the end of the last operation, and only as far as
+    somebody waits: who asks nothing misses nothing."""
     if not operations:
         return
+    ended = sorted(operations, key=_last_ms)
+    ends_ms = [_last_ms(each) for each in ended]
+    began_ms = [each.began_ms for each in ended]
+    waiting_since_ms = list(accumulate(reversed(began_ms), min))[::-1]
     before_ms = operations[0].began_ms
-    for at_ms in [*sorted(each.ended_ms for each in successes), _end_ms(operations)]:
-        yield Gap(before_ms, at_ms)
+    for at_ms in [*sorted(each.ended_ms for each in successes), ends_ms[-1]]:
+        place = bisect_right(ends_ms, before_ms)
+        yield Gap(max(before_ms, waiting_since_ms[place]) if place < len(ended) else at_ms, at_ms)
         before_ms = at_ms
 
 

@@ -8,7 +8,7 @@
     same count      two increments never have one count                        kept counts of counters that go one way
     order           what begins after an answer counts further than that       the same
     two bodies      one idempotency key is not answered for two deltas         kept counts
-    no integer      a value that is read is an integer                         everywhere
+    no integer      a count, and a value that is read, is an integer           everywhere
 
 An *increment* is all attempts under one idempotency key with one delta, or a single attempt without a key. It is
 refused if all of its attempts were, and then it counts nowhere. A *count* is what stood there when the increment was
@@ -91,14 +91,10 @@ class Increment:
         self.refused = not alive
         self.began_ms = min((attempt.began_ms for attempt in alive), default=NEVER)
         self.answers = [each for each in alive if each.outcome is Outcome.OK and _is_integer(each.value)]
-        sure = {each.version for each in alive if observed.kept(each) or self._is_committed(each, observed, fates)}
+        sure = {each.version for each in alive if observed.kept(each) or fates.is_committed(each.version)}
         self.certain_answers = [each for each in self.answers if each.version in sure]
         self.certain_ms = min((each.ended_ms for each in self.certain_answers), default=NEVER)
-        self.lost = bool(self.answers) and all(fates.is_lost(each.version) for each in alive) and not sure
-
-    @staticmethod
-    def _is_committed(answer: Change, observed: Observed, fates: Fates) -> bool:
-        return answer.outcome is Outcome.OK and not observed.excused(answer) and fates.is_committed(answer.version)
+        self.lost = all(fates.is_lost(each.version) for each in alive) and not sure
 
     @property
     def count(self) -> int:
@@ -172,6 +168,9 @@ class Counter:
         yield from self._of_reads()
 
     def _of_answers(self) -> Iterator[Complaint]:
+        for answer in (attempt for each in self.increments for attempt in each.attempts):
+            if answer.outcome is Outcome.OK and not _is_integer(answer.value):
+                yield Complaint(f"{self.key}: {shown(answer.value)} was counted, which is no integer", [answer.number])
         for each in self.answered:
             told = {(answer.version, answer.value) for answer in each.answers}
             sure = {(answer.version, answer.value) for answer in each.certain_answers}
@@ -226,7 +225,7 @@ class Counter:
         furthest: Increment | None = None
         place = 0
         for each in sorted(moving, key=lambda each: each.began_ms):
-            while place < len(answered) and answered[place].certain_ms < each.began_ms:
+            while answered[place].certain_ms < each.began_ms:
                 if furthest is None or sign * answered[place].count > sign * furthest.count:
                     furthest = answered[place]
                 place += 1

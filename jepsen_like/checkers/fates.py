@@ -124,7 +124,8 @@ class Fates:
         for report in self._seen.operations:
             if report.invoked.name == "lost-writes":
                 for version in reported(report):
-                    found[version].append(report.number)
+                    if report.began_ms > self._seen.setting.forgotten_ms(version.shard):
+                        found[version].append(report.number)
         return dict(found)
 
     # -- reads -----------------------------------------------------------------------------------

@@ -4,7 +4,8 @@
     writes      no more lost than the shard's share of `lossWindow.writes`
     bytes       no more lost than the shard's share of `lossWindow.bytes`
     span        all that is lost was executed within `lossWindow.ms`
-    is lost     nothing that was acknowledged above `primary` is lost at all
+    is lost     nothing that was acknowledged above `primary` is lost at all. Where only a read says so, it is said of
+                the read: that may have been stale
 
 What is lost, `fates` tells: receipts, reports and linearizable reads. One leadership of one shard loses at most what it
 had acknowledged and not committed, whatever ended it; so its losses are counted by `(shard, term)`, which the versions
@@ -34,7 +35,7 @@ from jepsen_like.checkers.keys import Change
 from jepsen_like.checkers.observed import HistoryChecker, Observed, unknown
 from jepsen_like.checkers.setting import namespace_of
 from jepsen_like.checking import Complaint, Verdict, verdict
-from raftcache.commands.types import AckLevel, Version
+from raftcache.commands.types import Version
 from raftcache.shard.window import share_of
 
 ROUNDING_MS = 1.0
@@ -100,7 +101,7 @@ class _Judging:
         if version in self._fates.kept:
             if lost:
                 self._beyond.append((version, change))
-        elif change.level is AckLevel.PRIMARY and not self._seen.excused(change):
+        elif not self._seen.excused(change):
             self._acknowledged += 1
             self._unsettled += not lost and not self._fates.is_committed(version)
             if lost:
@@ -116,7 +117,9 @@ class _Judging:
         """Lost, and never to be."""
         for version, change in self._beyond:
             proofs = self._fates.proofs_of_loss(version)
-            text = f"{version} of {change.key} was acknowledged at {change.level.name.lower()}, and is lost"
+            told = version in self._fates.lost_by_receipt or version in self._fates.lost_by_report
+            what = "is lost" if told else "a linearizable read misses it"
+            text = f"{version} of {change.key} was acknowledged at {change.level.name.lower()}, and {what}"
             yield Complaint(text, [change.number, *proofs[:1]])
 
     def over_the_limits(self) -> Iterator[Complaint]:

@@ -82,7 +82,7 @@ class Observed:
     def _may_create(self, name: str, change: Operation) -> bool:
         """Whether the namespace may not have existed, so that setting its policy dropped its keys."""
         changes = self.policy_changes[name]
-        made = [each.ended_ms for each in changes if each.invoked.name == SET_NAMESPACE and each is not change]
+        made = [each.ended_ms for each in changes if each.invoked.name == SET_NAMESPACE]
         since_ms = max((ended_ms for ended_ms in made if ended_ms < change.began_ms), default=-NEVER)
         exists = name in self.setting.namespaces or since_ms > -NEVER
         return not exists or any(
@@ -147,7 +147,7 @@ class Observed:
         if isinstance(seconds, int | float):
             return float(max(1, round(seconds * 1000)))
         defaults = [policy.default_ttl_ms for policy in self.policies(namespace) if policy.default_ttl_ms is not None]
-        return float(min(defaults)) if defaults and name != "delete" else None
+        return float(min(defaults)) if defaults else None
 
     def _read(self, operation: Operation) -> Read:
         asked, told = operation.invoked, operation.completed

@@ -67,10 +67,8 @@ class Ruling(NamedTuple):
     began_ms: float
     ended_ms: float
     number: int | None = None
-
-    def is_over(self, others: list[Ruling], at_ms: float) -> bool:
-        """Whether another one that began after its answer was answered before `at_ms`."""
-        return any(other.began_ms > self.ended_ms and other.ended_ms < at_ms for other in others)
+    over_ms: float = NEVER
+    """When the first was answered of those that began after its own answer."""
 
 
 class _Judging:
@@ -79,7 +77,8 @@ class _Judging:
         self._rulings: dict[str, list[Ruling]] = {}
         self.judged = self.judged_in_none = self.open = 0
         for name in {namespace_of(each.invoked.key) for each in observed.singles}:
-            self._rulings[name] = list(self._decreed(name))
+            decreed = list(self._decreed(name))
+            self._rulings[name] = [each._replace(over_ms=_over_ms(each, decreed)) for each in decreed]
 
     def _decreed(self, name: str) -> Iterator[Ruling]:
         if "namespaces" in self._seen.setting.options:
@@ -94,8 +93,7 @@ class _Judging:
         rulings = self._rulings[namespace_of(operation.invoked.key)]
         if not any(each.ended_ms < operation.began_ms for each in rulings):
             return []
-        begun = [each for each in rulings if each.began_ms <= operation.ended_ms]
-        return [each for each in begun if not each.is_over(rulings, operation.began_ms)]
+        return [each for each in rulings if each.began_ms <= operation.ended_ms and each.over_ms >= operation.began_ms]
 
     def complaints(self) -> Iterator[Complaint]:
         """Whatever does not obey."""
@@ -115,6 +113,7 @@ class _Judging:
         key = operation.invoked.key
         if told.error == UnknownNamespace.code:
             self.judged += 1
+            self.judged_in_none += not policies
             if len(policies) == len(rulings):
                 yield Complaint(f"{key}: its namespace is called unknown, and exists", numbers)
         elif operation.outcome is Outcome.OK or told.error == CONDITION:
@@ -132,6 +131,10 @@ class _Judging:
             if is_deletion and write.ended_ms < deletion.began_ms and deletion.ended_ms < read.began_ms:
                 text = f"{read.key}: {read.version} was read, of an earlier life of its namespace, which was deleted"
                 yield Complaint(text, [write.number, deletion.number, read.number])
+
+
+def _over_ms(ruling: Ruling, others: list[Ruling]) -> float:
+    return min((other.ended_ms for other in others if other.began_ms > ruling.ended_ms), default=NEVER)
 
 
 def _by_replica(operation: Operation) -> bool:

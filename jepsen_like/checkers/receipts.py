@@ -26,7 +26,6 @@ taken out of a shard before it learnt what it had lost there: a run that lets no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cached_property
 
 from jepsen_like.checkers.fates import COMMITTED, LOST, PENDING, Fates, Proofs, reported
 from jepsen_like.checkers.keys import Change, version_of
@@ -34,7 +33,7 @@ from jepsen_like.checkers.observed import HistoryChecker, Observed, unknown
 from jepsen_like.checkers.setting import namespace_of
 from jepsen_like.checking import Complaint, Verdict, verdict
 from jepsen_like.history import Operation, Outcome
-from raftcache.commands.types import AckLevel, Version
+from raftcache.commands.types import Version
 from raftcache.errors import UnknownVersion
 
 
@@ -77,17 +76,7 @@ class _Judging:
 
     def _both(self, proofs: Proofs, others: Proofs, text: str) -> Iterator[Complaint]:
         for version in sorted(proofs.keys() & others.keys()):
-            if not self._is_forgotten(version):
-                yield Complaint(f"{version}: {text}", [proofs[version][0], others[version][0]])
-
-    def _is_forgotten(self, version: Version) -> bool:
-        change = self._fates.acknowledged.get(version)
-        return change is not None and self._seen.excused(change) and version not in self._durable
-
-    @cached_property
-    def _durable(self) -> set[Version]:
-        receipts = self._fates.receipts
-        return {version for each, version, told in receipts if told == COMMITTED and each.told("durable") is True}
+            yield Complaint(f"{version}: {text}", [proofs[version][0], others[version][0]])
 
     def _gone(self) -> Iterator[Complaint]:
         """What was committed is missing in a linearizable read."""
@@ -138,7 +127,7 @@ class _Judging:
     def _lost_at_primary(self, namespace: str) -> Iterator[tuple[Version, Change]]:
         fates = self._fates
         for version, change in fates.acknowledged.items():
-            of_it = namespace in ("", namespace_of(change.key)) and change.level is AckLevel.PRIMARY
+            of_it = namespace in ("", namespace_of(change.key))
             lost = version in fates.lost_by_receipt or version in fates.lost_by_read
             if of_it and lost and version not in fates.kept and not self._seen.excused(change):
                 yield version, change

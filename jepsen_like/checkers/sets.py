@@ -56,7 +56,8 @@ class Sets(HistoryChecker):
         figures = {"elements": len(elements), "unjudged": len(observed.changes) - len(elements)}
         figures |= {state: states[state] for state in STATES}
         summary = f"{len(elements):,} elements: " + ", ".join(f"{states[state]:,} {state}" for state in STATES)
-        if not complaints and (states["never_read"] or not states["ok"]):
+        judged = states["ok"] + states["lost"] + states["stale"]
+        if not complaints and (states["never_read"] or not judged):
             return unknown(self.name, summary, **figures)
         return verdict(self.name, summary, complaints, **figures)
 

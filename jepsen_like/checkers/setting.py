@@ -75,9 +75,9 @@ class Setting:
 
     def number(self, option: str, otherwise: float) -> float:
         """An option that is a number, and no less than 0."""
-        value = self.options.get(option)
+        value: Any = self.options.get(option)
         usable = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-        return float(value) if usable and value is not None else otherwise
+        return float(value) if usable else otherwise
 
     def place_of(self, shard: str) -> Place | None:
         """Which of how many shards this one is; None where that is not on record."""

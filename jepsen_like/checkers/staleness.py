@@ -117,7 +117,7 @@ class _Judging:
 
     def _newest_of_shard(self, read: Read, before_ms: float) -> Iterator[Change]:
         """A write of any key of the shard that was acknowledged by then and is not in the state that a miss names."""
-        if read.value is not None or read.newest is None:
+        if read.newest is None:
             return
         for change in self._kept_of_shard[read.newest.shard]:
             if _position(change) <= read.newest:
@@ -127,10 +127,10 @@ class _Judging:
                 return
 
     def _of_min_version(self, read: Read, least: Version) -> Iterator[Complaint]:
-        if self._fates.is_lost(least) and not self._fates.is_committed(least):
+        if self._fates.is_lost(least):
             text = f"{read.key}: a read with the lost minVersion {least} was answered"
             yield Complaint(text, [*self._fates.proofs_of_loss(least)[:1], read.number])
-        if read.value is None and read.newest is not None and newer_of_one_shard(least, read.newest):
+        if read.newest is not None and newer_of_one_shard(least, read.newest):
             text = f"{read.key}: a miss names the state {read.newest}, which is behind minVersion {least}"
             yield Complaint(text, [read.number])
         for version, number in self._committed[read.key]:
@@ -184,7 +184,7 @@ class _Judging:
             if read.version is not None and read.number in self._fates.shown.get(read.version, ()):
                 found.setdefault((read.key, read.version), read.number)
         for version, change in self._fates.acknowledged.items():
-            if self._fates.is_committed(version) and not self._seen.excused(change):
+            if self._fates.is_committed(version):
                 found.setdefault((change.key, version), change.number)
         sorted_: defaultdict[str, list[tuple[Version, int]]] = defaultdict(list)
         for (key, version), number in sorted(found.items(), key=lambda item: item[0][1], reverse=True):

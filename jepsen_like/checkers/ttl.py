@@ -1,13 +1,10 @@
 """What has a time to live is there until then, and no longer. Pure.
 
-    complaint           demanded                                                               of which reads
-    outlived            a version is not read later than its answer, its time to live and a    at the leader
-                        margin
-    missing too early   it is not missing before its invocation and its time to live, less a   linearizable
-                        margin
-    told                `ttlSeconds` is told, and lies between these two, rounded up to whole   at the leader
-                        seconds
-    rises               it does not rise from one read of a version to the next                linearizable
+    complaint           of which reads   demanded
+    outlived            at the leader    no version is read after its answer, its time to live and a margin
+    missing too early   linearizable     none is missing before its invocation and its time to live, less a margin
+    told                at the leader    `ttlSeconds` is told, and lies between these, rounded up to whole seconds
+    rises               linearizable     it does not rise from one read of a version to the next
 
 A version is known by its write, which was answered, with `ttlSeconds` or by `expire`; what is read belongs to the write
 whose version it carries.
@@ -92,6 +89,7 @@ class _Judging:
         if read.began_ms > over_ms:
             late_ms = read.began_ms - write.ended_ms - ttl_ms
             yield Complaint(f"{read.key}: {write.version} outlived its {ttl_ms:g} ms by {late_ms:,.0f} ms", numbers)
+            return
         told = read.told.get("ttlSeconds")
         if not isinstance(told, int | float):
             yield Complaint(f"{read.key}: {write.version} has a time to live, and none is told: {told}", numbers)
@@ -105,7 +103,7 @@ class _Judging:
     def _of_missing(self) -> Iterator[Complaint]:
         by_key: dict[str, list[Change]] = defaultdict(list)
         for version, write in self.mortal.items():
-            if self._fates.is_committed(version) and not self._seen.excused(write):
+            if self._fates.is_committed(version):
                 by_key[write.key].append(write)
         for key, writes in by_key.items():
             for read in self._seen.reads.get(key, ()):
@@ -113,15 +111,14 @@ class _Judging:
                     yield from self._of_miss(read, writes)
 
     def _of_miss(self, read: Read, writes: list[Change]) -> Iterator[Complaint]:
-        until_ms = read.ended_ms + self._margin_ms(read.ended_ms)
         for write in writes:
-            lives = until_ms < write.began_ms + (write.ttl_ms or 0.0)
-            if not lives or write.ended_ms >= read.began_ms or self._may_be_gone(write, read.ended_ms):
+            if write.ended_ms >= read.began_ms or self._may_be_gone(write, read.ended_ms):
                 continue
             self.missed += 1
             left_ms = write.began_ms + (write.ttl_ms or 0.0) - read.ended_ms
-            text = f"{read.key}: {write.version} is missing too early, with {left_ms:,.0f} ms left to live"
-            yield Complaint(text, [write.number, read.number])
+            if left_ms > self._margin_ms(read.ended_ms):
+                text = f"{read.key}: {write.version} is missing too early, with {left_ms:,.0f} ms left to live"
+                yield Complaint(text, [write.number, read.number])
 
     def _may_be_gone(self, write: Change, before_ms: float) -> bool:
         """Whether something else may have changed the key, or dropped it, in between."""
