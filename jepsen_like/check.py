@@ -23,23 +23,37 @@ WORDS = {Judgement.PASS: "linearizable", Judgement.FAIL: "not linearizable", Jud
 EXIT_CODES = {Judgement.PASS: 0, Judgement.FAIL: 1, Judgement.UNKNOWN: 2}
 
 
+SUMMARY = "judge recorded histories: ours, or logs of Jepsen's etcd test"
+EPILOG = """\
+Prints a line for each file, with tabs between: FILE, `linearizable`, `not linearizable` or `unknown`, seconds.
+
+example:
+  python -m jepsen_like check jepsen-runs/*/history.jsonl"""
+
+
 def run_check(argv: Sequence[str]) -> int:
-    """The command. 0 if all files are linearizable, 1 if one is not, 2 if one is unknown or the usage is wrong."""
+    """The command by itself. 0 if all files are linearizable, 1 if one is not, 2 if one is unknown or the usage is
+    wrong."""
+    parser = argparse.ArgumentParser(prog="python -m jepsen_like check", description="Judge recorded histories.")
+    configure(parser)
     try:
-        args = parser().parse_args(argv)
+        args = parser.parse_args(argv)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 2
+    return execute(args)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its arguments."""
+    parser.add_argument("files", nargs="+", metavar="FILE", type=Path, help="ours, or a log of Jepsen's etcd test")
+    parser.add_argument("--timeout", type=_seconds, default=TIMEOUT_S, metavar="SECONDS", help="a file (%(default)g)")
+    parser.add_argument("--explain", action="store_true", help="show the longest partial linearization")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Judge each file; returns the exit code of the worst."""
     judgements = [_check_file(path, args.timeout, args.explain) for path in args.files]
     return EXIT_CODES[max(judgements, key=list(Judgement).index)]
-
-
-def parser() -> argparse.ArgumentParser:
-    """Its arguments."""
-    made = argparse.ArgumentParser(prog="python -m jepsen_like check", description="Judge recorded histories.")
-    made.add_argument("files", nargs="+", metavar="FILE", type=Path, help="ours, or a log of Jepsen's etcd test")
-    made.add_argument("--timeout", type=_seconds, default=TIMEOUT_S, metavar="SECONDS", help="a file (%(default)g)")
-    made.add_argument("--explain", action="store_true", help="show the longest partial linearization")
-    return made
 
 
 def _seconds(text: str) -> float:

@@ -23,7 +23,8 @@ from jepsen_like.page import sections
 from jepsen_like.page.columns import pack
 from jepsen_like.page.figures import error_kinds, tallies, tally
 from jepsen_like.page.markup import Html, element, together
-from jepsen_like.page.wording import replay_command, title
+from jepsen_like.page.wording import title
+from jepsen_like.repeating import replay_command
 
 SCRIPTS = ("data.js", "axis.js", "timeline.js", "series.js", "telling.js", "pointers.js", "main.js")
 """One script in parts, each of which uses those before it."""

@@ -14,7 +14,8 @@ from rich.text import Text
 from jepsen_like.checking import Judgement, Verdict, worst
 from jepsen_like.history import Fault, History
 from jepsen_like.page.figures import ErrorKind, Tally, error_kinds, tallies, tally
-from jepsen_like.page.wording import counted, milliseconds, replay_command, seconds, title, why
+from jepsen_like.page.wording import counted, milliseconds, seconds, title, why
+from jepsen_like.repeating import replay_command
 from raftcache.supervisor.progress import StepBar
 from raftcache.supervisor.report import make_console, new_table
 

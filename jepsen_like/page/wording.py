@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from jepsen_like.checking import Judgement, Verdict, worst
 from jepsen_like.history import Header, Operation, Outcome
 from jepsen_like.page.columns import answer, named, shown
 from jepsen_like.page.figures import error_of
-
-PROGRAM = "python -m jepsen_like"
 
 
 def why(verdicts: Sequence[Verdict]) -> str:
@@ -23,20 +20,6 @@ def why(verdicts: Sequence[Verdict]) -> str:
         return f"{counted(len(verdicts), 'checker')} found nothing wrong"
     others = f" (and {', '.join(each.checker for each in more)})" if more else ""
     return f"{first.checker}: {first.summary}{others}"
-
-
-def replay_command(header: Header) -> str:
-    """One line for a shell that makes the same run again: to the letter in simulation, as far as real processes allow
-    elsewhere."""
-    if header.target == "simulation":
-        arguments = ["sim", "--workload", header.workload, "--seeds", "1", "--first-seed", str(header.seed)]
-    else:
-        arguments = ["run", "--workload", header.workload]
-        arguments += ["--nemesis", ",".join(header.nemeses)] if header.nemeses else []
-        arguments += ["--ack", header.ack] if header.ack else []
-        arguments += ["--seconds", f"{header.seconds:g}", "--seed", str(header.seed)]
-    arguments += ["--plant", header.plant] if header.plant else []
-    return f"{PROGRAM} {shlex.join(arguments)}"
 
 
 def facts(header: Header) -> list[tuple[str, str]]:
@@ -52,7 +35,7 @@ def facts(header: Header) -> list[tuple[str, str]]:
         (clock, f"{header.seconds:g}" if header.seconds else ""),
         ("started", header.started_at),
         ("versions", named(header.versions)),
-        ("options", named(header.options)),
+        ("options", named({name: value for name, value in header.options.items() if name != "plan"})),
     )
     return [(name, value) for name, value in listed if value]
 
