@@ -45,8 +45,8 @@ def execute(args: argparse.Namespace) -> int:
     """The command. Raises OSError, ValueError."""
     plan = plan_of(args, args.workload, args.seed)
     folder = saving.new_folder(args.out, plan.workload, plan.seed)
-    outcome = logged(plan, args.plant, folder / saving.LOGS)
-    header = msgspec.structs.replace(outcome.history.header, plant=args.plant)
+    outcome = logged(plan, args.plant or "", folder / saving.LOGS)
+    header = msgspec.structs.replace(outcome.history.header, plant=args.plant or "")
     history = History(header, outcome.history.events)
     verdicts = [conclude(history, outcome.trouble, must_strike=False), *outcome.verdicts]
     saving.save(folder, history, verdicts)

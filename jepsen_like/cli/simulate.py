@@ -69,7 +69,7 @@ def configure(parser: Parser) -> None:
 
 def add_plan(parser: Parser) -> None:
     """What is drawn from the seed unless it is given; shared with `replay`."""
-    parser.add_argument("--plant", type=plant, default="", metavar="BUG", help="a bug to put into the code; see `list`")
+    parser.add_argument("--plant", type=plant, metavar="BUG", help="a bug to put into the code; see `list`")
     group = parser.add_argument_group("the cluster and its faults", "What is not given is drawn from the seed.")
     group.add_argument("--nemesis", type=simulated_nemeses, metavar="NAME[:TARGET],...", help="what breaks it, or none")
     group.add_argument(
@@ -111,7 +111,7 @@ def execute(args: argparse.Namespace) -> int:
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     plans = [plan_of(args, name, seed) for seed in seeds for name in args.workload]
     began_s = time.monotonic()
-    report = run_all(plans, args.jobs, args.plant, args.until_broken)
+    report = run_all(plans, args.jobs, args.plant or "", args.until_broken)
     if args.output == "json":
         sys.stdout.write(msgspec.json.encode(report.document()).decode() + "\n")
     else:

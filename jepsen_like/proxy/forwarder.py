@@ -122,8 +122,8 @@ class _Side(asyncio.Protocol):
 
     @property
     def open(self) -> bool:
-        """Whether bytes can be written to it."""
-        return self.transport is not None and not self.lost
+        """Whether bytes can be written to it. It is closing from the first failed write on, and lost a turn later."""
+        return self.transport is not None and not self.lost and not self.transport.is_closing()
 
     def read(self, on: bool) -> None:
         """Go on taking what arrives, or leave it to the system's buffers."""
@@ -231,7 +231,7 @@ class _Carried:
         return not sink.lost and (sink.transport is None or sink.blocked)
 
     def _close_half(self, sink: _Side) -> None:
-        if sink.open and sink.transport is not None and not sink.transport.is_closing():
+        if sink.open and sink.transport is not None:
             sink.transport.write_eof()
         if all(flow.told_eof for flow in (self._to_far, self._to_near)):
             self.finish(End.CLOSE)
