@@ -127,6 +127,8 @@ def run_all(plans: list[Plan], jobs: int, plant: str = "", until_broken: bool = 
     with StepBar(len(plans), COUNT) as bar:
         for told in sweep(plans, jobs, plant):
             report.add(told)
+            if told.judgement is not Judgement.PASS:
+                print(report.line(told), file=sys.stderr)
             bar.advance(f"{told.plan.workload} seed {told.plan.seed}: {len(report.broken):,} broken")
             if until_broken and told.judgement is Judgement.FAIL:
                 break

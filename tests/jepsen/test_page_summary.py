@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shlex
 
 import msgspec
 import pytest
@@ -13,7 +12,8 @@ from jepsen_like.checking import Complaint, Verdict, verdict
 from jepsen_like.history import NEMESIS, Header, History
 from jepsen_like.page.figures import tally
 from jepsen_like.page.summary import ERRORS_SHOWN, RunBar, document, encode_document, show
-from jepsen_like.page.wording import described, milliseconds, replay_command
+from jepsen_like.page.wording import described, milliseconds
+from jepsen_like.repeating import replay_command
 
 from .made_up import Maker, event, passing, stale_read, unknown
 
@@ -118,25 +118,6 @@ def test_the_bar_takes_names_of_faults_as_they_are() -> None:
     bar.second_passed(tally([]), ["kill", "[bold]"])
     Console(file=written, width=200).print(bar._progress)
     assert "3%  0 ok, 0 failed, 0 unknown; kill, [bold] broken" in written.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("header", "command"),
-    [
-        (Header(workload="set", target="processes", seconds=1.5), "run --workload set --seconds 1.5 --seed 0"),
-        (
-            Header(workload="counter", target="simulation", seed=9, plant="no-undo", nemeses=["kill"], ack="primary"),
-            "sim --workload counter --seeds 1 --first-seed 9 --plant no-undo",
-        ),
-    ],
-)
-def test_a_command_repeats_the_run(header: Header, command: str) -> None:
-    assert replay_command(header) == f"python -m jepsen_like {command}"
-
-
-def test_a_command_is_quoted_for_a_shell() -> None:
-    command = replay_command(Header(workload="$(rm -rf x)", target="simulation"))
-    assert shlex.split(command)[5] == "$(rm -rf x)"
 
 
 def test_an_operation_is_one_line() -> None:
