@@ -57,6 +57,8 @@ class SweepReport:
 
     def __init__(self, plant: str = "") -> None:
         self.plant = plant
+        self.seconds = 0.0
+        """Real ones that it took."""
         self.totals: dict[str, Totals] = {}
         self.wrong: list[Told] = []
         """The runs that did not pass, in the order of their workloads and seeds."""
@@ -73,6 +75,7 @@ class SweepReport:
         for name, totals in other.totals.items():
             self.totals.setdefault(name, Totals()).merge(totals)
         self.wrong += other.wrong
+        self.seconds += other.seconds
 
     @property
     def judgement(self) -> Judgement:

@@ -110,12 +110,11 @@ def execute(args: argparse.Namespace) -> int:
     """The command. Raises ValueError."""
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     plans = [plan_of(args, name, seed) for seed in seeds for name in args.workload]
-    began_s = time.monotonic()
     report = run_all(plans, args.jobs, args.plant or "", args.until_broken)
     if args.output == "json":
         sys.stdout.write(msgspec.json.encode(report.document()).decode() + "\n")
     else:
-        show(report, time.monotonic() - began_s, args.jobs)
+        show(report, args.jobs)
         if not args.no_shrink:
             show_smaller(report)
     return exit_code(report.judgement)
@@ -123,7 +122,7 @@ def execute(args: argparse.Namespace) -> int:
 
 def run_all(plans: list[Plan], jobs: int, plant: str = "", until_broken: bool = False) -> SweepReport:
     """Run them with a bar; what does not pass is shown as it comes."""
-    report = SweepReport(plant)
+    report, began_s = SweepReport(plant), time.monotonic()
     with StepBar(len(plans), COUNT) as bar:
         for told in sweep(plans, jobs, plant):
             report.add(told)
@@ -132,10 +131,11 @@ def run_all(plans: list[Plan], jobs: int, plant: str = "", until_broken: bool = 
             bar.advance(f"{told.plan.workload} seed {told.plan.seed}: {len(report.broken):,} broken")
             if until_broken and told.judgement is Judgement.FAIL:
                 break
+    report.seconds = time.monotonic() - began_s
     return report
 
 
-def show(report: SweepReport, seconds: float, jobs: int, console: Console | None = None) -> None:
+def show(report: SweepReport, jobs: int, console: Console | None = None) -> None:
     """What was done, by workload, and each run that did not pass."""
     out = console or make_console()
     head = ("workload", "runs", "pass", "unknown", "fail", "operations", "ok", "faults", "lost", "virtual s")
@@ -145,8 +145,8 @@ def show(report: SweepReport, seconds: float, jobs: int, console: Console | None
         table.add_row(name, *(f"{figure:,.0f}" for figure in figures))
     out.print(table)
     virtual_s = sum(totals.virtual_s for totals in report.totals.values())
-    speed = virtual_s / seconds / jobs if seconds else 0.0
-    lines = [f"{seconds:,.1f} s, {speed:,.1f} virtual seconds a second and job"]
+    speed = virtual_s / report.seconds / jobs if report.seconds else 0.0
+    lines = [f"{report.seconds:,.1f} s, {speed:,.1f} virtual seconds a second and job"]
     for told in report.wrong:
         lines += [report.line(told), f"    {report.replay(told)}"]
     for line in lines:

@@ -169,7 +169,7 @@ def judgement_of(report: SweepReport, reals: list[Real]) -> Judgement:
 
 def show(report: SweepReport, reals: list[Real], seconds: float, jobs: int) -> None:
     """The sweep's table, a line for each run on real processes, and the whole in a word."""
-    simulate.show(report, seconds, jobs)
+    simulate.show(report, jobs)
     for real in reals:
         print(real.line)
         if real.judgement is not Judgement.PASS:

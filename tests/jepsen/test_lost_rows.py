@@ -13,7 +13,7 @@ from jepsen_like.workloads.workload import Options
 from tests.jepsen.driven import Driven
 from tests.jepsen.fake_target import FakeTarget
 
-WINDOW = {"ms": 5000, "writes": 1000, "bytes": None}
+WINDOW = {"ms": 5000, "writes": 1000, "bytes": 1 << 20}
 FAULT = [
     Event(kind="invoke", process=NEMESIS, name="kill", time_ms=1, details={"target": "leader", "node": "n1"}),
     Event(kind="info", process=NEMESIS, name="kill", time_ms=2, details={"nodes": ["n1"], "back": True}),
