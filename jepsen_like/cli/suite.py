@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import random
 import sys
 import time
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 from jepsen_like.checking import Judgement, Verdict, worst
 from jepsen_like.cli import run, saving, simulate
 from jepsen_like.cli.arguments import SEED_LIMIT, Parser, add_output, number, whole
-from jepsen_like.cli.exits import exit_code
+from jepsen_like.cli.exits import INTERRUPTED, exit_code
 from jepsen_like.cluster import DriverError
 from jepsen_like.nemeses.table import NEMESES
 from jepsen_like.page.wording import why
@@ -85,15 +86,18 @@ def execute(args: argparse.Namespace) -> int:
     """The command. Raises OSError."""
     began_s = time.monotonic()
     rounds = short(args) if args.length == SHORT else long(args, began_s + args.hours * 3600)
-    report, reals = SweepReport(), []
-    for sweep, real in rounds:
-        report.merge(sweep)
-        reals += real
+    report, reals, interrupted = SweepReport(), [], False
+    try:
+        for sweep, real in rounds:
+            report.merge(sweep)
+            reals += real
+    except (KeyboardInterrupt, asyncio.CancelledError):  # Hours of work are not thrown away.
+        interrupted = True
     if args.output == "json":
         sys.stdout.write(msgspec.json.encode(document(report, reals)).decode() + "\n")
     else:
         show(report, reals, time.monotonic() - began_s, args.jobs)
-    return exit_code(judgement_of(report, reals))
+    return INTERRUPTED if interrupted else exit_code(judgement_of(report, reals))
 
 
 Round = tuple[SweepReport, list[Real]]

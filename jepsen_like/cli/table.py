@@ -112,8 +112,10 @@ async def one_row(ground: Ground, cell: Cell, seconds: float) -> Row:
 
 
 def plan_of(cell: Cell, seconds: float) -> RealPlan:
-    """What is done for a cell."""
-    options = Options(ack=cell.ack, seconds=seconds, processes=PROCESSES, rate=RATE, liveness_bound_s=SETTLE_S)
+    """What is done for a cell. A client keeps to a node: a leader that is cut off loses what its own clients write."""
+    options = Options(
+        ack=cell.ack, seconds=seconds, processes=PROCESSES, rate=RATE, sticky=True, liveness_bound_s=SETTLE_S
+    )
     return RealPlan(
         workload=Writes.name, seed=SEED, options=options, faults=(cell.nemesis,), nodes=NODES, shards=SHARDS
     )

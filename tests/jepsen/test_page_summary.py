@@ -12,7 +12,7 @@ from jepsen_like.checking import Complaint, Verdict, verdict
 from jepsen_like.history import NEMESIS, Header, History
 from jepsen_like.page.figures import tally
 from jepsen_like.page.summary import ERRORS_SHOWN, RunBar, document, encode_document, show
-from jepsen_like.page.wording import described, milliseconds
+from jepsen_like.page.wording import described, facts, milliseconds
 from jepsen_like.repeating import replay_command
 
 from .made_up import Maker, event, passing, stale_read, unknown
@@ -143,3 +143,8 @@ def test_an_operation_is_one_line() -> None:
 )
 def test_times_have_three_digits(time_ms: float | None, text: str) -> None:
     assert milliseconds(time_ms) == text
+
+
+def test_the_plan_of_a_run_is_not_shown_beside_what_it_says() -> None:
+    shown = dict(facts(Header(seed=4, options={"rate": 5, "plan": {"rate": 5}})))
+    assert "rate" in shown["options"] and "plan" not in shown["options"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -30,7 +31,8 @@ class Runs:
         self.real: list[RealPlan] = []
         self.verdicts: list[Verdict] = PASSED
         self.failing: set[int] = set()
-        self.error: Exception | None = None
+        self.errors: dict[int, BaseException] = {}
+        """By seed."""
 
     def run_all(self, plans: list[Plan], jobs: int) -> SweepReport:
         self.simulated += plans
@@ -45,8 +47,8 @@ class Runs:
     def perform(self, plan: RealPlan, folder: Path) -> tuple[None, list[Verdict]]:
         assert folder.is_dir()
         self.real.append(plan)
-        if self.error is not None:
-            raise self.error
+        if plan.seed in self.errors:
+            raise self.errors[plan.seed]
         return None, self.verdicts
 
 
@@ -91,7 +93,7 @@ def test_the_worst_decides(capsys: pytest.CaptureFixture[str], tmp_path: Path, r
 def test_a_cluster_that_does_not_come_up_is_no_pass(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, runs: Runs
 ) -> None:
-    runs.error = DriverError("waited 60 s for the ready file in vain")
+    runs.errors = {0: DriverError("waited 60 s for the ready file in vain")}
     assert suited(tmp_path, "short", "-o", "json") == 2
     document = json.loads(capsys.readouterr().out)
     assert document["judgement"] == "unknown" and len(document["processes"]) == len(suite.SHORT_RUNS)
@@ -111,6 +113,17 @@ def test_long_goes_on_until_its_time_is_over(
     assert suited(tmp_path, "long", "--hours", "1", "--seeds", "2", "--first-seed", "10") == 0
     assert {plan.seed for plan in runs.simulated} == {10, 11, 12, 13}
     assert [plan.seed for plan in runs.real] == [10, 12]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), asyncio.CancelledError()])
+def test_what_was_found_until_an_interrupt_is_shown(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, runs: Runs, error: BaseException
+) -> None:
+    runs.errors = {3: error}
+    assert suited(tmp_path, "long", "--hours", "1", "--seeds", "1") == 130
+    out = capsys.readouterr().out
+    assert len([line for line in out.splitlines() if line.startswith("PASS  ")]) == 3
+    assert "|set           | 3    |" in out
 
 
 def test_what_long_draws_can_be_run() -> None:
