@@ -25,14 +25,15 @@ from jepsen_like.accounts import Account, Case, complaints, table
 from jepsen_like.client import ReadFailed
 from jepsen_like.cluster import DriverError, RealCluster
 from jepsen_like.contract_round import ACKS, FAULTS, play
+from jepsen_like.marks import marks
 from jepsen_like.ports import NoPorts
 from jepsen_like.waiting import cancel_on_signals
 from raftcache.supervisor.progress import COUNT, StepBar
 
 ROUNDS, ROUNDS_LIMIT = 3, 100
 NODES, SHARDS = 3, 4
-BEGIN, END = "<!-- contract: begin -->", "<!-- contract: end -->"
-"""The marks in a file between which the table stands."""
+MARKS = marks("contract")
+"""Between which the table stands in a file."""
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -43,13 +44,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         epilog="Exit codes: 0 the contract was kept; 1 it was not, or could not be checked; 2 it was called wrongly.",
     )
     parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"for each row (default: {ROUNDS})")
-    parser.add_argument("--write", type=Path, metavar="FILE", help=f"put the table between {BEGIN!r} and {END!r}")
+    parser.add_argument("--write", type=Path, metavar="FILE", help=f"put the table behind {MARKS.begin!r} in there")
     parser.add_argument("-o", "--output", choices=("text", "json"), default="text", help="default: text")
     args = parser.parse_args(argv)
     if not 1 <= args.rounds <= ROUNDS_LIMIT:
         parser.error(f"--rounds must be from 1 to {ROUNDS_LIMIT}, got {args.rounds}")
-    if args.write is not None and not _has_marks(args.write):
-        parser.error(f"--write: {args.write} has no lines {BEGIN!r} and {END!r}")
+    if args.write is not None and not MARKS.stand_in(args.write):
+        parser.error(f"--write: {args.write} has no lines {MARKS.begin!r} and {MARKS.end!r}")
     return args
 
 
@@ -74,23 +75,11 @@ async def check(rounds: int, done: Callable[[str], None]) -> tuple[dict[Case, li
         shutil.rmtree(folder)
 
 
-def _has_marks(path: Path) -> bool:
-    text = path.read_text()
-    return 0 <= text.find(BEGIN) < text.find(END)
-
-
-def write_table(path: Path, rows: str) -> None:
-    """Put the table between the marks."""
-    text = path.read_text()
-    head, rest = text.split(BEGIN, 1)
-    path.write_text(f"{head}{BEGIN}\n{rows}\n{END}{rest.split(END, 1)[1]}")
-
-
 def show(args: argparse.Namespace, accounts: dict[Case, list[Account]], wrong: list[str]) -> None:
     """The table or JSON on standard output, what is wrong on standard error."""
     rows = table(accounts)
     if args.write is not None:
-        write_table(args.write, rows)
+        MARKS.put(args.write, rows)
     if args.output == "json":
         cases = [
             {"ack": case.ack, "fault": case.fault, "rounds": [each.figures() for each in rounds]}

@@ -34,13 +34,13 @@ async def damage(cluster: RealCluster, keys: int, progress: Progress) -> Result:
     async with drill.load:
         await _damage(drill, first, shards[0].id, "log", largest_segment)
         progress("damage 1", drill.load)
-        await asyncio.to_thread(_take_snapshot, cluster, second, shards[1].id)
+        await asyncio.to_thread(take_snapshot, cluster, second, shards[1].id)
         await _damage(drill, second, shards[1].id, "snapshot", newest_snapshot)
         progress("damage 2", drill.load)
     return await judged("damage", drill)
 
 
-def _take_snapshot(cluster: RealCluster, node: str, group: str) -> None:
+def take_snapshot(cluster: RealCluster, node: str, group: str) -> None:
     """Returns when it is on the disk. A shard as small as these would not get one by itself. Raises DriverError."""
     local = Local(cluster.data_dir)
     secret, address = local.data_dir.secret(local.cluster), local.cluster.node(node).rpc

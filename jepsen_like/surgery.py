@@ -8,6 +8,7 @@ ever touched.
 from __future__ import annotations
 
 import os
+import random
 import re
 import resource
 import shutil
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from jepsen_like.cluster import DriverError, RealCluster, is_alive, wait_until
 from raftcache.supervisor.layout import LOG_FILE
+from raftcache.wal.records import RECORD_OVERHEAD_BYTES
 from raftcache.wal.segments import SEGMENT_SUFFIX
 from raftcache.wal.snapshots import SNAPSHOT_SUFFIX
 
@@ -118,6 +120,11 @@ def largest_segment(group: Path) -> Path:
     return _last(sorted((group / "log").glob(f"*{SEGMENT_SUFFIX}"), key=lambda path: path.stat().st_size), group)
 
 
+def newest_segment(group: Path) -> Path:
+    """The file that a group's log is appended to. Raises DriverError where there is none."""
+    return _last(sorted((group / "log").glob(f"*{SEGMENT_SUFFIX}")), group)
+
+
 def newest_snapshot(group: Path) -> Path:
     """A group's newest snapshot. Raises DriverError where there is none."""
     return _last(sorted((group / "snapshots").glob(f"*{SNAPSHOT_SUFFIX}")), group)
@@ -144,6 +151,17 @@ def flip_middle(path: Path) -> int:
         file.seek(offset)
         file.write(bytes([kept ^ 0xFF]))
     return offset
+
+
+def tear(path: Path, dice: random.Random) -> int:
+    """Append the beginning of a record to a segment, shorter than any whole one; returns how many bytes.
+
+    So a process leaves its log that is killed between the parts of a write; nothing acknowledged stands in it.
+    """
+    torn = dice.randbytes(dice.randrange(1, RECORD_OVERHEAD_BYTES))
+    with open(path, "ab") as file:
+        file.write(torn)
+    return len(torn)
 
 
 def tells_damage(log: str, path: Path, offset: int) -> bool:

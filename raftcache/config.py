@@ -55,6 +55,13 @@ class PeerConfig(_Checked, frozen=True, kw_only=True):
     incarnation: str = ""
 
 
+class DialConfig(_Checked, frozen=True, kw_only=True):
+    """Where this node dials another one, each `host:port`; "" dials the address that the cluster knows."""
+
+    rpc: str = ""
+    peer: str = ""
+
+
 class BootstrapConfig(_Checked, frozen=True, kw_only=True):
     """The members that may start the metadata group from nothing, as `<node>.<incarnation>.<replica>`.
 
@@ -114,13 +121,32 @@ class NodeConfig(_Process, frozen=True, kw_only=True):
     metadata_nodes: tuple[Name, ...] = ()
     bootstrap: BootstrapConfig = BootstrapConfig()
     peers: dict[Name, PeerConfig] = {}
+    dial: dict[Name, DialConfig] = {}
 
     _addresses: ClassVar[tuple[str, ...]] = ("http", "rpc", "peer")
     _paths: ClassVar[tuple[str, ...]] = ("cluster_secret_file", "data_dir")
 
     def problems(self) -> list[str]:
         """What the types cannot say, one sentence a problem."""
-        return [*super().problems(), *self._bad_peers(), *self._bad_timings()]
+        return [*super().problems(), *self._bad_peers(), *self._bad_dials(), *self._bad_timings()]
+
+    def peer_address(self, node_id: str, known: str) -> str:
+        """Where this node dials the peer port of another, which the cluster knows as `known`."""
+        dial = self.dial.get(node_id)
+        return dial.peer if dial is not None and dial.peer else known
+
+    def rpc_overrides(self) -> dict[str, str]:
+        """Where this node dials the RPC ports of others, of those for which that is not what the cluster knows."""
+        return {node_id: dial.rpc for node_id, dial in self.dial.items() if dial.rpc}
+
+    def _bad_dials(self) -> list[str]:
+        named = [
+            (f"dial.{node}.{kind}", address)
+            for node, dial in self.dial.items()
+            for kind, address in (("rpc", dial.rpc), ("peer", dial.peer))
+            if address
+        ]
+        return [problem for field, address in named if (problem := _bad_address(field, address))]
 
     def _bad_peers(self) -> list[str]:
         named = [

@@ -27,11 +27,17 @@ class ProtocolError(ConnectionError):
 
 
 class Response(NamedTuple):
-    """One answer. `last`: the server closes the connection after it."""
+    """One answer. `last`: the server closes the connection after it. `head` is what stood before the body."""
 
     status: int
     body: bytes
     last: bool
+    head: bytes = b""
+
+    def header(self, name: str) -> str:
+        """The first header of that name; "" where there is none."""
+        match = re.search(rb"\r\n%s: *([^\r\n]*)\r\n" % re.escape(name.encode()), self.head, re.IGNORECASE)
+        return match[1].decode("latin-1") if match is not None else ""
 
 
 class ResponseReader:
@@ -39,7 +45,7 @@ class ResponseReader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
-        self._head: tuple[int, int, bool] | None = None
+        self._head: tuple[int, int, bool, bytes] | None = None
 
     def receive_data(self, data: bytes) -> Response | None:
         """Take what arrived; returns the answer once it is whole. Raises ProtocolError.
@@ -50,13 +56,13 @@ class ResponseReader:
         if self._head is None and not self._read_head():
             return None
         assert self._head is not None
-        status, length, last = self._head
+        status, length, last, head = self._head
         if len(self._buffer) < length:
             return None
         if len(self._buffer) > length:
             raise ProtocolError("bytes behind the end of an answer")
         body, self._buffer, self._head = bytes(self._buffer), bytearray(), None
-        return Response(status, body, last)
+        return Response(status, body, last, head)
 
     def _read_head(self) -> bool:
         end = self._buffer.find(_HEAD_END)
@@ -66,7 +72,7 @@ class ResponseReader:
             return False
         head = bytes(self._buffer[: end + 2])
         del self._buffer[: end + 4]
-        self._head = _parse_head(head)
+        self._head = *_parse_head(head), head
         return True
 
 
@@ -133,6 +139,8 @@ class KeepAlive:
         self._address = host, port
         self._timeout = timeout_seconds
         self._channel: _Channel | None = None
+        self.local_port = 0
+        """From which port the newest connection was made; 0 before there was one."""
         self._host_line = f"Host: {host}:{port}\r\n".encode()
 
     async def ask(self, method: bytes, path: bytes, headers: bytes = b"", body: bytes = b"") -> Response:
@@ -150,7 +158,8 @@ class KeepAlive:
             raise
 
     async def _dial(self) -> _Channel:
-        _, channel = await asyncio.get_running_loop().create_connection(_Channel, *self._address)
+        transport, channel = await asyncio.get_running_loop().create_connection(_Channel, *self._address)
+        self.local_port = int(transport.get_extra_info("sockname")[1])
         return channel
 
     def close(self) -> None:

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from raftcache.cli.output import DEFAULT_DATA_DIR, Failed, add_command
 
 if TYPE_CHECKING:
@@ -100,7 +102,8 @@ def chosen_cluster(existing: LocalCluster | None, args: argparse.Namespace) -> L
     if args.memory and not existing.memory:
         raise Failed(f"--memory: the cluster in {args.data_dir} was created with a disk; use another folder")
     if existing.memory:
-        return plan_cluster(len(existing.nodes), existing.shards, existing.replicas, existing.base_port, memory=True)
+        again = plan_cluster(len(existing.nodes), existing.shards, existing.replicas, existing.base_port, memory=True)
+        return msgspec.structs.replace(again, dial=existing.dial)
     return existing
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import msgspec
 
-from raftcache.errors import RaftcacheError
+from raftcache.errors import BadRequest, RaftcacheError
 from raftcache.frontends.backend import LostReport, LostRow
 from raftcache.node.snapshots import Call
 from raftcache.shard.losses import Losses
@@ -29,6 +29,7 @@ class LostRows(msgspec.Struct):
     total: int
 
 
+_decode_wanted = msgspec.json.Decoder(LostWritesBody).decode
 _decode_rows = msgspec.json.Decoder(LostRows).decode
 
 
@@ -40,6 +41,16 @@ def lost_rows(losses: Losses, namespace: str | None) -> LostRows:
         for each in writes
     ]
     return LostRows(rows, total)
+
+
+def serve_lost_writes(losses: Losses, body: bytes, reply: Callable[[bytes | RaftcacheError], None]) -> None:
+    """Answer the RPC `lost_writes`."""
+    try:
+        wanted = _decode_wanted(body)
+    except msgspec.MsgspecError as error:
+        reply(BadRequest(f"lost_writes: {error}"))
+    else:
+        reply(msgspec.json.encode(lost_rows(losses, wanted.namespace)))
 
 
 class _Gathered:

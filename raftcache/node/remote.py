@@ -18,11 +18,21 @@ address_of = lru_cache(maxsize=4096)(parse_address)
 
 
 class RemoteNodes:
-    """Finds a node's RPC address, in the metadata or else among the configured ones, and calls it there."""
+    """Finds a node's RPC address, in the metadata or else among the configured ones, and calls it there.
 
-    def __init__(self, pool: RpcPool, view: MetadataView, configured: dict[str, str] | None = None) -> None:
+    `dialled` are addresses that take the place of both, for nodes that this process reaches in another way.
+    """
+
+    def __init__(
+        self,
+        pool: RpcPool,
+        view: MetadataView,
+        configured: dict[str, str] | None = None,
+        dialled: dict[str, str] | None = None,
+    ) -> None:
         self._pool, self._view = pool, view
         self._configured = configured or {}
+        self._dialled = {node_id: address_of(address) for node_id, address in (dialled or {}).items()}
         self._addresses: dict[str, tuple[str, int]] = {}
         self._epoch = -1
 
@@ -57,7 +67,8 @@ class RemoteNodes:
     def _address(self, node_id: str) -> tuple[str, int] | None:
         if self._epoch != self._view.epoch:
             self._epoch = self._view.epoch
-            self._addresses = {node.id: address_of(node.addresses.rpc) for node in self._view.state.nodes}
+            known = {node.id: address_of(node.addresses.rpc) for node in self._view.state.nodes}
+            self._addresses = known | self._dialled
         found = self._addresses.get(node_id)
         if found is None and node_id in self._configured:
             found = address_of(self._configured[node_id])

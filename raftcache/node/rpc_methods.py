@@ -40,7 +40,7 @@ from raftcache.metadata.watch import WatchHub
 from raftcache.net.rpc_server import RpcCall
 from raftcache.node.core import NodeCore
 from raftcache.node.following import serve_policy
-from raftcache.node.losses import LostWritesBody, lost_rows
+from raftcache.node.losses import serve_lost_writes
 from raftcache.node.snapshots import SnapshotBody, take_snapshots
 from raftcache.node.status import cluster_document, readiness
 from raftcache.routing.bootstrap import plan_cluster
@@ -142,12 +142,7 @@ class NodeMethods:
             replica.receipts(Receipts(versions, wait_ms), lambda reply: call.reply(encode_reply(reply)))
 
     def _lost_writes(self, call: RpcCall) -> None:
-        try:
-            wanted = _json(call.body, LostWritesBody)
-        except ValueError as error:
-            call.fail(BadRequest(f"lost_writes: {error}"))
-            return
-        call.reply(msgspec.json.encode(lost_rows(self._core.losses, wanted.namespace)))
+        serve_lost_writes(self._core.losses, call.body, lambda answer: _answer(call, answer))
 
     def _watch(self, call: RpcCall) -> None:
         self._hub.serve(call.body, call.deadline, lambda answer: _answer(call, answer))

@@ -116,7 +116,7 @@ class NodeServer:
     def _assemble(self) -> None:
         core, config = self.core, self.config
         configured = {node_id: peer.rpc for node_id, peer in config.peers.items()}
-        self.remote = RemoteNodes(self.pool, core.view, configured)
+        self.remote = RemoteNodes(self.pool, core.view, configured, config.rpc_overrides())
         dispatcher = Dispatcher(core.view, self.runtime, core.shard, self.remote.execute, node_id=config.node_id)
         metadata = MetadataSubmitter(self.runtime, self._call, self._metadata_nodes)
         self.backend = NodeBackend(core, dispatcher, metadata, self)
@@ -141,7 +141,10 @@ class NodeServer:
 
     def _follow_addresses(self) -> None:
         for node in self.core.view.state.nodes:
-            self.links.set_address(node.id, *parse_address(node.addresses.peer))
+            self._set_peer(node.id, node.addresses.peer)
+
+    def _set_peer(self, node_id: str, known: str) -> None:
+        self.links.set_address(node_id, *parse_address(self.config.peer_address(node_id, known)))
 
     # -- life ------------------------------------------------------------------------------------
 
@@ -149,7 +152,7 @@ class NodeServer:
         """Listen on every port, join the groups, serve. Raises `BindRefused`, `ListenError`, `WalDamaged`."""
         started = self.runtime.now()
         for node_id, peer in self.config.peers.items():
-            self.links.set_address(node_id, *parse_address(peer.peer))
+            self._set_peer(node_id, peer.peer)
         await self.links.start()
         self.core.start()
         self.watch.start()  # Beside its own metadata replica, which may be empty and waiting to be added.

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from raftcache.config import BootstrapConfig, ConfigError, Name, NodeConfig, PeerConfig, parse_address
+from raftcache.config import BootstrapConfig, ConfigError, DialConfig, Name, NodeConfig, PeerConfig, parse_address
 from raftcache.consensus.api import MemberId
 from raftcache.identity import new_incarnation
 
@@ -35,7 +35,8 @@ class LocalNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 class LocalCluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The contents of `cluster.json`. `initialised` is set once the metadata group holds the cluster; `memory` says
-    that its nodes keep nothing on disk."""
+    that its nodes keep nothing on disk. `dial` is each node's view of the others, by node id, where it is to reach them
+    elsewhere than where they listen: through proxies that break links on purpose."""
 
     cluster_id: Name
     nodes: tuple[LocalNode, ...]
@@ -46,6 +47,7 @@ class LocalCluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     secret_file: str = SECRET_FILE
     memory: bool = False
     initialised: bool = False
+    dial: dict[Name, dict[Name, DialConfig]] = {}
     format: Literal[1] = 1
 
     def node(self, node_id: str) -> LocalNode:
@@ -102,6 +104,7 @@ def node_config(cluster: LocalCluster, node: LocalNode) -> NodeConfig:
         metadata_nodes=tuple(MemberId.parse(member).node for member in cluster.metadata_members),
         bootstrap=BootstrapConfig(metadata_members=cluster.metadata_members),
         peers=peers,
+        dial=cluster.dial.get(node.id, {}),
     )
 
 

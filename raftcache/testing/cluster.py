@@ -25,6 +25,7 @@ from raftcache.net.api import Peer
 from raftcache.node.backend import ViewBackend
 from raftcache.node.core import CoreSettings, Identity, NodeCore
 from raftcache.node.following import serve_policy
+from raftcache.node.losses import serve_lost_writes
 from raftcache.node.storage import storage_in
 from raftcache.routing.bootstrap import metadata_members, plan_cluster
 from raftcache.routing.dispatcher import Dispatcher
@@ -139,6 +140,8 @@ class SimProcess:
             self.hub.serve(body, deadline, reply)
         elif method == "policy":
             serve_policy(self.core, body, deadline, reply)
+        elif method == "lost_writes":
+            serve_lost_writes(self.core.losses, body, reply)
         else:
             assert method == "metadata", method
             serve_metadata(self.core.metadata, body, reply)

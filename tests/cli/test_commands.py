@@ -8,6 +8,7 @@ import re
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cli.fake_server import FakeCache
@@ -16,7 +17,7 @@ from raftcache.cli.kv import json_value
 from raftcache.cli.main import build_parser, main
 from raftcache.cli.output import Failed
 from raftcache.cli.up import chosen_cluster
-from raftcache.config import ConfigError
+from raftcache.config import ConfigError, DialConfig
 from raftcache.supervisor.cluster import plan_cluster
 
 GIVEN = ["up", "--nodes", "5", "--shards", "8", "--replicas", "3", "--base-port", "8000", "--data-dir", "d"]
@@ -124,6 +125,12 @@ def test_a_memory_only_cluster_is_followed_by_a_new_one() -> None:
         assert new.cluster_id != ended.cluster_id and new.metadata_members != ended.metadata_members
     with pytest.raises(Failed, match="--shards 4: the cluster in raftcache-data was created with 8"):
         chosen_cluster(ended, build_parser().parse_args(["up", "--shards", "4"]))
+
+
+def test_a_memory_only_cluster_keeps_its_nodes_views_of_each_other() -> None:
+    ended = chosen_cluster(None, build_parser().parse_args([*GIVEN, "--memory"]))
+    ended = msgspec.structs.replace(ended, dial={"n1": {"n0": DialConfig(peer="127.0.0.1:9")}})
+    assert chosen_cluster(ended, build_parser().parse_args(["up"])).dial == ended.dial
 
 
 def test_a_cluster_on_disk_is_not_started_memory_only() -> None:

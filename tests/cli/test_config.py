@@ -14,6 +14,7 @@ from raftcache import toml
 from raftcache.config import (
     BootstrapConfig,
     ConfigError,
+    DialConfig,
     FrontendConfig,
     NodeConfig,
     PeerConfig,
@@ -46,12 +47,15 @@ def test_the_example_mentions_every_field_of_its_tables() -> None:
     document = tomllib.loads((CONFIGS / "node.toml").read_text())
     assert set(document["bootstrap"]) == {field.name for field in msgspec.structs.fields(BootstrapConfig)}
     assert set(document["peers"]["n1"]) == {field.name for field in msgspec.structs.fields(PeerConfig)}
+    assert set(document["dial"]["n1"]) == {field.name for field in msgspec.structs.fields(DialConfig)}
 
 
 def test_the_example_shows_the_defaults() -> None:
     """What the comments call the default is what the code takes."""
     example, bare = load_config(NodeConfig, CONFIGS / "node.toml"), parse_config(NodeConfig, MINIMAL)
     given_there = {"node_id", "cluster_id", "data_dir", "http", "rpc", "peer", "metadata_nodes", "bootstrap", "peers"}
+    given_there.add("dial")
+    assert set(example.dial.values()) == {DialConfig()}, "what it shows of them is their default"
     for field in msgspec.structs.fields(NodeConfig):
         if field.name not in given_there:
             assert getattr(example, field.name) == getattr(bare, field.name), field.name
@@ -168,3 +172,15 @@ def test_any_document_survives(document: dict[str, object]) -> None:
 def test_what_toml_cannot_say_is_an_error() -> None:
     with pytest.raises(TypeError, match="NoneType"):
         toml.dumps({"a": None})
+
+
+def test_a_node_may_dial_another_elsewhere_than_where_that_listens() -> None:
+    config = parse_config(NodeConfig, MINIMAL + '[dial.n1]\npeer = "127.0.0.1:9"\n[dial.n2]\nrpc = "127.0.0.1:8"\n')
+    assert [config.peer_address(node, "a:1") for node in ("n1", "n2", "n3")] == ["127.0.0.1:9", "a:1", "a:1"]
+    assert config.rpc_overrides() == {"n2": "127.0.0.1:8"}
+    assert parse_config(NodeConfig, dump_config(config)) == config
+
+
+def test_an_address_to_dial_is_an_address() -> None:
+    with pytest.raises(ConfigError, match=r"dial\.n1\.rpc: not host:port"):
+        parse_config(NodeConfig, MINIMAL + '[dial.n1]\nrpc = "nowhere"\n')

@@ -6,9 +6,10 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from raftcache.config import ConfigError, NodeConfig, load_config
+from raftcache.config import ConfigError, DialConfig, NodeConfig, load_config
 from raftcache.identity import load_identity
 from raftcache.supervisor.cluster import LocalCluster, plan_cluster, ports
 from raftcache.supervisor.layout import DataDir
@@ -106,6 +107,19 @@ def test_an_emptied_node_gets_its_configuration_back_but_not_its_identity(data_d
     assert config.bootstrap.metadata_members == cluster.metadata_members
     assert load_identity(data_dir.node_dir("n1")) is None
     assert (data_dir.node_dir("n0") / "node.toml").read_text() == "# edited\n"
+
+
+def test_each_node_dials_the_others_by_its_own_view(data_dir: DataDir) -> None:
+    """And an emptied one again, since its view stands in `cluster.json`."""
+    view = {"n1": {"n0": DialConfig(rpc="127.0.0.1:9")}}
+    with data_dir.locked():
+        data_dir.create(msgspec.structs.replace(plan_cluster(3, 1, 3, 7100), dial=view))
+    shutil.rmtree(data_dir.node_dir("n1"))
+    cluster = data_dir.load()
+    assert cluster is not None
+    data_dir.write_node_configs(cluster)
+    dialled = [load_config(NodeConfig, data_dir.node_dir(node.id) / "node.toml").dial for node in cluster.nodes]
+    assert dialled == [{}, view["n1"], {}]
 
 
 def test_a_creation_that_was_cut_short_is_made_again(data_dir: DataDir) -> None:

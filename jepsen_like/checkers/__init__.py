@@ -1,0 +1,1 @@
+"""The properties that histories are held to, a small file each."""

@@ -1,0 +1,1 @@
+"""The harness over the deterministic simulation: faults, single runs, sweeps over many seeds, and shrinking."""

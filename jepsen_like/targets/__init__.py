@@ -1,0 +1,1 @@
+"""What can be broken on purpose: real processes, and the simulation."""
