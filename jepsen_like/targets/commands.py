@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from jepsen_like.asking import Completion, Request
 from jepsen_like.history import CONDITION
@@ -48,9 +49,17 @@ def namespace_of(request: Request) -> str:
     return str(first if isinstance(first, str) else first[0]).partition(":")[0]
 
 
-def command_of(request: Request) -> Command:
-    """Raises KeyError where the operation is none that shards execute."""
-    return _COMMANDS[request.name](request)
+def command_of(request: Request, epoch: int) -> Command:
+    """The command, which names its namespace as of a metadata epoch, as over HTTP. Raises KeyError where the operation
+    is none that shards execute."""
+    command = _COMMANDS[request.name](request)
+    if namespace_of(request) == DEFAULT:
+        return command
+    if isinstance(command, MultiGet):
+        return MultiGet(tuple(replace(item, named_at=epoch) for item in command.items))
+    if isinstance(command, MultiSet):
+        return MultiSet(tuple(replace(item, named_at=epoch) for item in command.items))
+    return replace(command, named_at=epoch)
 
 
 def completion_of(request: Request, reply: Reply) -> Completion:

@@ -107,8 +107,11 @@ def _execute(process: SimProcess, request: Request, deadline: float, answer: Don
     def replied(reply: Reply) -> None:
         answer(completion_of(request, reply))
 
-    command = command_of(request)
-    _with_namespace(process, request, deadline, answer, lambda: process.backend.execute(command, deadline, replied))
+    def execute() -> None:
+        command = command_of(request, process.backend.namespaces().epoch)
+        process.backend.execute(command, deadline, replied)
+
+    _with_namespace(process, request, deadline, answer, execute)
 
 
 def _with_namespace(
