@@ -33,6 +33,7 @@ class SimDirector:
         self._under_way: dict[str, Heal] = {}
         self._calm = self._over = False
         self.struck = 0
+        """Faults, those not counted that heal a majority."""
 
     def begin(self) -> None:
         """Times count from now."""
@@ -79,8 +80,7 @@ class SimDirector:
     def _mend(self, name: str, heal: Heal) -> None:
         if self._under_way.get(name) is heal:
             del self._under_way[name]
-            heal()
-            self._record(name, "info")
+            self._record(name, "info", **(heal() or {}))
             if name == MAJORITY_HEALED:
                 self._calm = False
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from jepsen_like.nemeses.plan import METADATA
 from jepsen_like.proxy.partitions import CLIENTS, Pair
+from jepsen_like.simulated.invariants import Invariants
 from jepsen_like.targets.simulated import SimTarget
 from raftcache.metadata.state import METADATA_GROUP
 from raftcache.testing.cluster import SimCluster, SimProcess
@@ -14,8 +15,9 @@ from raftcache.testing.cluster import SimCluster, SimProcess
 class SimGround:
     """A running cluster. Every fault on links has a layer of its own, so that to lift one leaves the others."""
 
-    def __init__(self, cluster: SimCluster, target: SimTarget) -> None:
+    def __init__(self, cluster: SimCluster, target: SimTarget, invariants: Invariants) -> None:
         self.cluster, self.target = cluster, target
+        self._invariants = invariants
         self._cuts: dict[object, frozenset[Pair]] = {}
         self._delays: dict[object, dict[Pair, float]] = {}
 
@@ -37,6 +39,11 @@ class SimGround:
         self._delays.pop(layer, None)
         self._apply()
 
+    @property
+    def layers(self) -> set[object]:
+        """Those there are."""
+        return {*self._cuts, *self._delays}
+
     def _apply(self) -> None:
         network = self.cluster.network
         network.heal()
@@ -46,6 +53,16 @@ class SimGround:
             network.slow.update(delays)
         cut = {pair for pairs in self._cuts.values() for pair in pairs if CLIENTS in pair}
         self.target.cut_off = {end for pair in cut for end in pair if end != CLIENTS}
+
+    # -- power -----------------------------------------------------------------------------------
+
+    def lose_power(self, nodes: list[str]) -> list[str]:
+        """The machines of these nodes lose it at one moment. Returns the groups of which a majority may have forgotten
+        something."""
+        forgetful = self._invariants.lose_power(nodes)
+        for node in nodes:
+            self.cluster.lose_power(node)
+        return [_name(group_id) for group_id in forgetful]
 
     # -- who is who ------------------------------------------------------------------------------
 
