@@ -230,7 +230,9 @@ CUTS: dict[str, Callable[[list[str], list[str]], Iterable[Pair]]] = {
 
 
 def leave_broken(ground: SimGround, victims: Victims) -> tuple[dict[str, Any], Heal]:
-    """Break the nodes that the groups can do without; everything else has been healed."""
+    """Break the nodes that the groups can do without; everything else has been healed. Raises Skipped."""
+    if missing := ground.missing():
+        raise Skipped(f"some group has to do without {', '.join(missing)} already")
     majority, rest = spared(victims.order, ground.replicas())
     if not rest:
         raise Skipped("the groups cannot do without any node")

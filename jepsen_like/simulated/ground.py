@@ -8,6 +8,7 @@ from jepsen_like.nemeses.plan import METADATA
 from jepsen_like.proxy.partitions import CLIENTS, Pair
 from jepsen_like.simulated.invariants import Invariants
 from jepsen_like.targets.simulated import SimTarget
+from raftcache.consensus import MemberId
 from raftcache.metadata.state import METADATA_GROUP
 from raftcache.testing.cluster import SimCluster, SimProcess
 
@@ -86,6 +87,18 @@ class SimGround:
             for process in self.cluster.running()
             for group in process.core.host.groups.values()
         }
+
+    def missing(self) -> list[str]:
+        """Nodes that some group counts among its members and that cannot stand in for others: their process is down,
+        their disk was replaced, or they may have forgotten something and do not vote yet."""
+        running = {process.node_id: process.core.host.groups for process in self.cluster.running()}
+        members = {(group_id, each) for groups in running.values() for group_id, g in groups.items() for each in g.members}
+
+        def able(group_id: str, member: MemberId) -> bool:
+            group = running.get(member.node, {}).get(group_id)
+            return group is not None and group.member == member and not group.election.suspect
+
+        return sorted({member.node for group_id, member in members if not able(group_id, member)})
 
     def process(self, node: str) -> SimProcess | None:
         """The node's process, where it has one."""
