@@ -9,12 +9,14 @@
 
 The bound is `boundMs` in the mark's details, or else `livenessBoundMs` of the header's options, or else `BOUND_MS`.
 
-*Groups* are shards, by the versions that any answer ever gave for a key; keys of which none is known, by themselves in
-their namespace; and `metadata`, for changes of policies. *Answered* means served, see `keys.served`: also that a
-condition did not hold. The items of a batch are asked for and answered one by one.
+*Groups* are shards, by the versions that any answer ever gave for a key, and of other keys by their slots, where
+`shards` of the header's options tells how those are cut and no version says otherwise; keys of which neither is known,
+by themselves in their namespace; and `metadata`, for changes of policies. *Answered* means served, see `keys.served`:
+also that a condition did not hold. The items of a batch are asked for and answered one by one.
 
 A group is judged only if somebody asked for it in time: if an operation that was invoked after the mark began was under
-way, or was invoked, in the second half of the bound. Who asks once, at once, and is refused has shown nothing.
+way, or was invoked, in the second half of the bound. Who asks once, at once, and is refused has shown nothing. Nor has
+who asks one of the nodes that were left broken (`rest` in the mark's details): those owe no answer.
 
 **Not judged**: marks that ended before the bound was over; groups that nobody asked for in time. Where nothing was
 judged, the verdict is no pass.
@@ -31,6 +33,8 @@ from jepsen_like.checkers.observed import DELETE_NAMESPACE, SET_NAMESPACE, Histo
 from jepsen_like.checkers.setting import MAJORITY_HEALED, namespace_of
 from jepsen_like.checking import Complaint, Verdict, verdict
 from jepsen_like.history import Fault, Operation
+from raftcache.commands.policy import DEFAULT
+from raftcache.routing.slots import even_ranges, slot_of
 
 BOUND_MS = 10_000.0
 METADATA = "metadata"
@@ -77,7 +81,7 @@ class Liveness(HistoryChecker):
             answered = [each.ended_ms for each in operations if served(each) and each.ended_ms <= until_ms]
             if answered:
                 yield Wait(group, mark, bound_ms, min(answered) - mark.began_ms, operations)
-            elif any(_last_ms(each) >= mark.began_ms + bound_ms / 2 for each in operations):
+            elif any(_last_ms(each) >= mark.began_ms + bound_ms / 2 for each in operations if not _of_rest(each, mark)):
                 yield Wait(group, mark, bound_ms, None, operations)
 
 
@@ -102,21 +106,36 @@ class Groups:
 
     def __init__(self, observed: Observed) -> None:
         self._shard_of: dict[str, str] = {}
+        shards = observed.setting.shards
+        self._ends = list(zip([last for _, last in even_ranges(len(shards))], shards, strict=True)) if shards else []
         for single in observed.singles:
             told = single.completed
             texts = (told.version, told.details.get("newestVersion"), told.details.get("current")) if told else ()
             version = next(filter(None, map(version_of, texts)), None)
             if version is not None:
                 self._shard_of.setdefault(single.invoked.key, version.shard)
+        if any(self._by_slot(key) != shard for key, shard in self._shard_of.items()):
+            self._ends = []  # Slots have moved, or are cut otherwise.
 
     def of(self, operation: Operation) -> str:
         """Its name; "" for what concerns no key."""
         name, key = operation.invoked.name, operation.invoked.key
         if name in (SET_NAMESPACE, DELETE_NAMESPACE):
             return METADATA
-        shard = self._shard_of.get(key)
+        shard = self._shard_of.get(key) or (self._by_slot(key) if key else None)
         unknown_shard = f"keys of {namespace_of(key)}, of no known shard," if key else ""
         return f"shard {shard}" if shard is not None else unknown_shard
+
+    def _by_slot(self, key: str) -> str | None:
+        """The shard whose slot it is, if the slots are cut evenly, as a new cluster's are."""
+        slot = slot_of(key.removeprefix(DEFAULT + ":").encode())
+        return next((shard for last, shard in self._ends if slot <= last), None)
+
+
+def _of_rest(operation: Operation, mark: Fault) -> bool:
+    """Whether one was asked that the mark leaves broken."""
+    rest = mark.details.get("rest")
+    return isinstance(rest, list) and operation.invoked.details.get("node") in rest
 
 
 def _last_ms(operation: Operation) -> float:

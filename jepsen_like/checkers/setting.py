@@ -17,7 +17,7 @@ that any attempt named.
 Faults that mean something to checkers:
 
     final               a mark and no fault: all is healed and has settled, and no client changes anything from now on
-    majority-healed     a mark and no fault: see `liveness`
+    majority-healed     a mark and no fault: see `liveness`. What it leaves broken may have been ended (`stops`)
     any that `forgets`  has in its details `"forgets": "all"`, or a list of shards: of these a majority forgot what was
                         not durable, and may have gone back. It is over when nothing more can be forgotten
     any in `STOPS`      by the beginning of its name, or with `"stops": true` in its details: processes ended, and their
@@ -96,7 +96,8 @@ class Setting:
     @property
     def memory_lost(self) -> bool:
         """Whether a process ended, and what it remembered of its losses with it."""
-        return any(fault.name.startswith(STOPS) or fault.details.get("stops") is True for fault in self.faults)
+        everything = (*self.faults, *self.marks)
+        return any(fault.name.startswith(STOPS) or fault.details.get("stops") is True for fault in everything)
 
     @property
     def clocks_unknown(self) -> bool:

@@ -17,6 +17,9 @@ from jepsen_like.nemeses.plan import Planned, aim
 from jepsen_like.simulated.faults import FAULTS, MAJORITY_HEALED, Heal, Skipped, Victims, leave_broken
 from jepsen_like.simulated.ground import SimGround
 
+AGAIN_S = 0.5
+"""A majority is healed as soon as all groups are complete; this long after it was found that one is not."""
+
 
 class Record(Protocol):
     """Where events of faults go."""
@@ -33,6 +36,7 @@ class SimDirector:
         self._under_way: dict[str, Heal] = {}
         self._calm = self._over = False
         self.struck = 0
+        """Faults, those not counted that heal a majority."""
 
     def begin(self) -> None:
         """Times count from now."""
@@ -62,13 +66,14 @@ class SimDirector:
     def _heal_majority(self, planned: Planned) -> None:
         if self._over:
             return
+        self._calm = True
         self._mend_all()
         self._ground.cluster.start_all()
         try:
             told, heal = leave_broken(self._ground, self._victims(planned))
         except Skipped:
+            self._ground.target.later(AGAIN_S, partial(self._heal_majority, planned))
             return
-        self._calm = True
         self._begun(MAJORITY_HEALED, heal, told)
         self._ground.target.later(planned.hold_s, partial(self._mend, MAJORITY_HEALED, heal))
 
@@ -79,8 +84,7 @@ class SimDirector:
     def _mend(self, name: str, heal: Heal) -> None:
         if self._under_way.get(name) is heal:
             del self._under_way[name]
-            heal()
-            self._record(name, "info")
+            self._record(name, "info", **(heal() or {}))
             if name == MAJORITY_HEALED:
                 self._calm = False
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
+from jepsen_like.checkers.setting import FORGETS
 from jepsen_like.nemeses.plan import ANY, FOLLOWER, HOLD_S, LEADER, METADATA_LEADER, Spec, spared
 from jepsen_like.proxy.partitions import CLIENTS, Pair, between, from_clients, halves, isolate, one_way, ring
 from jepsen_like.simulated.ground import SimGround
@@ -21,6 +22,7 @@ SLOW_S = (0.02, 0.4)
 ROLL_DOWN_S, ROLL_UP_S = 0.3, 1.2
 TORN_AFTER = 60
 """A process that is to die at a write does so at one of its next so many changes of files."""
+LATE_S, UNTIL_LATE_S, LATE_HOLD_S = (0.2, 0.6), 0.6, (1.3, 2.2)
 CLOCK_JUMP_MS = (-600_000, 600_000)
 MAJORITY_HEALED = "majority-healed"
 
@@ -41,7 +43,8 @@ class Victims(NamedTuple):
         return self.order[0]
 
 
-Heal = Callable[[], None]
+Heal = Callable[[], dict[str, Any] | None]
+"""Mends a fault; may tell what is to stand on record beside."""
 Strike = Callable[[SimGround, Victims], Heal]
 
 
@@ -89,12 +92,22 @@ def _pause(ground: SimGround, victims: Victims) -> Heal:
 
 
 def _rolling_restart(ground: SimGround, victims: Victims) -> Heal:
-    at_s = 0.0
-    for node in victims.order:
-        ground.target.later(at_s, partial(ground.cluster.kill, node))
-        ground.target.later(at_s + ROLL_DOWN_S, partial(ground.cluster.start, node))
-        at_s += ROLL_DOWN_S + ROLL_UP_S
-    return lambda: None
+    over: list[bool] = []
+
+    def unless_over(act: Callable[[str], None], node: str) -> None:
+        if not over:
+            act(node)
+
+    for number, node in enumerate(victims.order):
+        at_s = number * (ROLL_DOWN_S + ROLL_UP_S)
+        ground.target.later(at_s, partial(unless_over, ground.cluster.kill, node))
+        ground.target.later(at_s + ROLL_DOWN_S, partial(unless_over, ground.cluster.start, node))
+
+    def heal() -> None:
+        over.append(True)
+        ground.cluster.start_all()
+
+    return heal
 
 
 def _transfer(ground: SimGround, victims: Victims) -> Heal:
@@ -152,6 +165,25 @@ def _reset(ground: SimGround, victims: Victims) -> Heal:
     return lambda: None
 
 
+def _late_answers(ground: SimGround, victims: Victims) -> Heal:
+    """What a leader hears is older than it looks, and then nobody hears the leader: for about as long as an election
+    takes it has nothing but old answers to go by. (The other way round a cut ends with the links that it breaks.)"""
+    slow, mute = object(), object()
+    others = victims.order[1:]
+    ground.delay(slow, one_way(others, [victims.node]), victims.dice.uniform(*LATE_S))
+
+    def cut() -> None:
+        if slow in ground.layers:
+            ground.cut(mute, one_way([victims.node], others))
+
+    def heal() -> None:
+        ground.lift(slow)
+        ground.lift(mute)
+
+    ground.target.later(UNTIL_LATE_S, cut)
+    return heal
+
+
 # -- disks -------------------------------------------------------------------------------------------
 
 
@@ -167,12 +199,12 @@ def _empty_disk(ground: SimGround, victims: Victims) -> Heal:
 
 
 def _power(ground: SimGround, nodes: list[str]) -> Heal:
-    for node in nodes:
-        ground.cluster.lose_power(node)
+    forgetful = ground.lose_power(nodes)
 
-    def heal() -> None:
+    def heal() -> dict[str, Any]:
         for node in nodes:
             ground.cluster.start(node)
+        return {FORGETS: forgetful}
 
     return heal
 
@@ -198,7 +230,9 @@ CUTS: dict[str, Callable[[list[str], list[str]], Iterable[Pair]]] = {
 
 
 def leave_broken(ground: SimGround, victims: Victims) -> tuple[dict[str, Any], Heal]:
-    """Break the nodes that the groups can do without; everything else has been healed."""
+    """Break the nodes that the groups can do without; everything else has been healed. Raises Skipped."""
+    if missing := ground.missing():
+        raise Skipped(f"some group has to do without {', '.join(missing)} already")
     majority, rest = spared(victims.order, ground.replicas())
     if not rest:
         raise Skipped("the groups cannot do without any node")
@@ -213,7 +247,8 @@ def leave_broken(ground: SimGround, victims: Victims) -> tuple[dict[str, Any], H
         for each in heals:
             each()
 
-    return {"majority": majority, "rest": rest, "left": left}, heal
+    stops = {"stops": True} if left == "down" else {}
+    return {"majority": majority, "rest": rest, "left": left, **stops}, heal
 
 
 FAULTS: dict[str, Fault] = {
@@ -235,6 +270,9 @@ FAULTS: dict[str, Fault] = {
         "cut a leader from the clients", _cutting(lambda v: from_clients(v.order[:1])), (LEADER, METADATA_LEADER)
     ),
     "slow": Fault("one node's links with its peers are slow", _slow),
+    "late-answers": Fault(
+        "a leader hears answers late, and is then not heard", _late_answers, (LEADER, METADATA_LEADER), LATE_HOLD_S
+    ),
     "reset": Fault("reset one node's connections", _reset, hold_s=(0.1, 0.2)),
     "empty-disk": Fault("one node's disk is lost", _empty_disk),
     "power": Fault("one node loses power, with what was not synced", _power_one),

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from jepsen_like.nemeses.plan import METADATA
 from jepsen_like.proxy.partitions import CLIENTS, Pair
+from jepsen_like.simulated.invariants import Invariants
 from jepsen_like.targets.simulated import SimTarget
+from raftcache.consensus import MemberId
 from raftcache.metadata.state import METADATA_GROUP
 from raftcache.testing.cluster import SimCluster, SimProcess
 
@@ -14,8 +16,9 @@ from raftcache.testing.cluster import SimCluster, SimProcess
 class SimGround:
     """A running cluster. Every fault on links has a layer of its own, so that to lift one leaves the others."""
 
-    def __init__(self, cluster: SimCluster, target: SimTarget) -> None:
+    def __init__(self, cluster: SimCluster, target: SimTarget, invariants: Invariants) -> None:
         self.cluster, self.target = cluster, target
+        self._invariants = invariants
         self._cuts: dict[object, frozenset[Pair]] = {}
         self._delays: dict[object, dict[Pair, float]] = {}
 
@@ -37,6 +40,11 @@ class SimGround:
         self._delays.pop(layer, None)
         self._apply()
 
+    @property
+    def layers(self) -> set[object]:
+        """Those there are."""
+        return {*self._cuts, *self._delays}
+
     def _apply(self) -> None:
         network = self.cluster.network
         network.heal()
@@ -46,6 +54,16 @@ class SimGround:
             network.slow.update(delays)
         cut = {pair for pairs in self._cuts.values() for pair in pairs if CLIENTS in pair}
         self.target.cut_off = {end for pair in cut for end in pair if end != CLIENTS}
+
+    # -- power -----------------------------------------------------------------------------------
+
+    def lose_power(self, nodes: list[str]) -> list[str]:
+        """The machines of these nodes lose it at one moment. Returns the groups of which a majority may have forgotten
+        something."""
+        forgetful = self._invariants.lose_power(nodes)
+        for node in nodes:
+            self.cluster.lose_power(node)
+        return [_name(group_id) for group_id in forgetful]
 
     # -- who is who ------------------------------------------------------------------------------
 
@@ -69,6 +87,18 @@ class SimGround:
             for process in self.cluster.running()
             for group in process.core.host.groups.values()
         }
+
+    def missing(self) -> list[str]:
+        """Nodes that some group counts among its members and that cannot stand in for others: their process is down,
+        their disk was replaced, or they may have forgotten something and do not vote yet."""
+        running = {process.node_id: process.core.host.groups for process in self.cluster.running()}
+        members = {(group_id, each) for groups in running.values() for group_id, g in groups.items() for each in g.members}
+
+        def able(group_id: str, member: MemberId) -> bool:
+            group = running.get(member.node, {}).get(group_id)
+            return group is not None and group.member == member and not group.election.suspect
+
+        return sorted({member.node for group_id, member in members if not able(group_id, member)})
 
     def process(self, node: str) -> SimProcess | None:
         """The node's process, where it has one."""

@@ -17,11 +17,12 @@ import msgspec
 from jepsen_like.checkers.registry import judge
 from jepsen_like.checking import Judgement, Verdict, worst
 from jepsen_like.history import Header, History
-from jepsen_like.nemeses.plan import Planned, Spec, plan
+from jepsen_like.nemeses.plan import ANY, Planned, Spec, plan
 from jepsen_like.running import Faults, Ran, Run, run_options
 from jepsen_like.simulated.director import SimDirector
 from jepsen_like.simulated.faults import FAULTS, MAJORITY_HEALED, parse_faults
 from jepsen_like.simulated.ground import SimGround
+from jepsen_like.simulated.invariants import Invariants
 from jepsen_like.targets.simulated import SimTarget
 from jepsen_like.versions import versions
 from jepsen_like.workloads.registry import make
@@ -29,9 +30,11 @@ from jepsen_like.workloads.workload import Options
 from raftcache.commands.policy import Namespace
 from raftcache.config import Fsync
 from raftcache.testing.cluster import ClusterSettings, SimCluster, sim_consensus
+from raftcache.testing.lease_faults import tightened
 from raftcache.testing.network import NetworkSettings
 
-MAJORITY_S = (8.0, 12.0)
+MAJORITY_S = 11.0
+"""How long a healed majority is left to itself: a little longer than it may take until it serves."""
 STEP_S = 1.0
 LIMIT_S = 400.0
 """Virtual time after which a run that has not ended is given up: its phases have limits of their own, which sum up to
@@ -54,6 +57,8 @@ class Plan(msgspec.Struct, kw_only=True, frozen=True):
     nodes: int = 3
     shards: int = 2
     slow_network: bool = False
+    tight: bool = False
+    """Whether elections follow as close on a lease as they may."""
     fsync: Fsync = "interval"
 
 
@@ -99,6 +104,7 @@ def draw(workload: str, seed: int, given: Options | None = None, faults: str = "
         shards=dice.choice((1, 1, 2, 3)),
         slow_network=slow,
         fsync=dice.choice(("interval", "interval", "always", "never")),
+        tight=dice.random() < 0.3,
     )
 
 
@@ -106,42 +112,58 @@ def settings_of(plan: Plan) -> ClusterSettings:
     """The shape of the cluster."""
     consensus = replace(sim_consensus(), fsync=plan.fsync)
     network = NetworkSettings(delay=SLOW_NETWORK_S) if plan.slow_network else NetworkSettings()
-    return ClusterSettings(nodes=plan.nodes, shards=plan.shards, consensus=consensus, network=network)
+    settings = ClusterSettings(nodes=plan.nodes, shards=plan.shards, consensus=consensus, network=network)
+    return tightened(settings) if plan.tight else settings
 
 
 def simulate(plan: Plan) -> Outcome:
     """Run it to its end, and judge it. Raises ValueError: an option that cannot be."""
-    cluster = SimCluster(plan.seed, settings_of(plan))
+    workload, invariants = make(plan.workload, plan.options), Invariants()
+    cluster = SimCluster(plan.seed, settings_of(plan), invariants)
+    invariants.watch(cluster)
     cluster.create((Namespace("default", 0),))
-    target, workload = SimTarget(cluster), make(plan.workload, plan.options)
     ended: list[Ran] = []
+    target = SimTarget(cluster)
     run = Run(target, workload, plan.options, random.Random(plan.seed), ended.append)
-    director = SimDirector(SimGround(cluster, target), planned_faults(plan, cluster), run.record_fault)
+    director = SimDirector(SimGround(cluster, target, invariants), planned_faults(plan, cluster), run.record_fault)
     run.faults = Faults(director.begin, director.heal)
-    run.start()
-    end = cluster.loop.time + LIMIT_S + plan.options.seconds
-    while not ended and cluster.loop.time < end:
-        cluster.loop.run_until(cluster.loop.time + STEP_S)
-    ran = ended[0] if ended else Ran(run.events, {}, [f"not over after {LIMIT_S:g} virtual seconds"])
+    trouble = _play(cluster, run, ended, plan.options.seconds + LIMIT_S, invariants)
     options = run_options(workload, plan.options, shards_of(cluster)) | clocks(cluster.settings)
-    history = History(header_of(plan, options), ran.events)
+    history = History(header_of(plan, options), run.events)
     return Outcome(
         plan=plan,
         history=history,
-        verdicts=judge(history, workload.checkers()),
+        verdicts=[*judge(history, workload.checkers()), invariants.verdict()],
         trace=cluster.loop.trace_hash(),
         virtual_s=cluster.loop.time,
-        trouble=ran.trouble,
+        trouble=trouble,
         struck=director.struck,
     )
 
 
+def _play(cluster: SimCluster, run: Run, ended: list[Ran], limit_s: float, invariants: Invariants) -> list[str]:
+    """Let virtual time pass until the run has ended. Returns what went wrong with it, other than what checkers see."""
+    loop = cluster.loop
+    end = loop.time + limit_s
+    try:
+        run.start()
+        while not ended and loop.time < end:
+            loop.run_until(loop.time + STEP_S)
+        invariants.finish()
+    except Exception as error:
+        return [f"a defect at {loop.time:.3f} s: {type(error).__name__}: {error}"]
+    return ended[0].trouble if ended else [f"not over after {limit_s:g} virtual seconds"]
+
+
 def planned_faults(plan_: Plan, cluster: SimCluster) -> list[Planned]:
-    """What strikes when."""
+    """What strikes when. A majority is healed once, past the middle: while that lasts nothing else strikes."""
     specs = parse_faults(",".join(plan_.faults))
+    groups, seconds = plan_.shards + 1, plan_.options.seconds
+    found = plan(plan_.seed, specs, cluster.ids, groups, seconds)
     if plan_.majority_healed and specs:
-        specs.append(Spec(MAJORITY_HEALED, ("any",), MAJORITY_S))
-    return plan(plan_.seed, specs, cluster.ids, plan_.shards + 1, plan_.options.seconds)
+        healed = plan(plan_.seed, [Spec(MAJORITY_HEALED, (ANY,))], cluster.ids, groups, seconds)
+        found += [each._replace(at_s=seconds / 2, hold_s=MAJORITY_S) for each in healed[:1]]
+    return sorted(found, key=lambda each: each.at_s)
 
 
 def shards_of(cluster: SimCluster) -> list[str]:

@@ -142,6 +142,23 @@ def test_keys_of_no_known_shard_and_policies_are_groups() -> None:
     assert passes(alive(healed().policy("q", (5100, 5900))))
 
 
+def test_a_key_that_nobody_was_answered_for_belongs_to_the_shard_of_its_slot() -> None:
+    """`q:w2` and `q:w3` are in the upper half of the slots, `q:w1` in the lower. Where a key lies elsewhere than its slot says, slots say nothing."""
+    story = Story(shards=["a", "b"]).fault("majority-healed", (5000, 7000)).read("q:w1", 1, (5100, 5200), "va.1.1")
+    story.refused("write", "q:w2", 1, (5100, 5900))
+    assert fails(alive(story), "shard b does not serve")
+    assert passes(alive(story.write("q:w3", 1, (5300, 5400), "vb.1.1")))
+    moved = story.read("q:w6", 1, (5300, 5400), "va.1.1")
+    assert fails(alive(moved), "keys of q, of no known shard,")
+
+
+def test_who_asks_what_was_left_broken_has_shown_nothing() -> None:
+    left = {"majority": ["n0", "n1"], "rest": ["n2"]}
+    story = healed(**left).refused("read", "q:a", None, (5100, 5900), node="n2").read("q:b", 1, (5100, 5200), "vb.1.1")
+    assert passes(alive(story))
+    assert fails(alive(story.refused("read", "q:a", None, (5200, 5900), node="n1")), "shard a does not serve")
+
+
 def test_the_items_of_a_batch_are_served_one_by_one() -> None:
     story = healed().did("read-many", "", ["q:a", "q:b"], at=(5100, 5900), answer=[[1, "va.2.1"], "error no_leader"])
     assert fails(alive(story), "shard b does not serve")

@@ -228,6 +228,11 @@ def test_faults_say_whether_memory_is_gone(name: str, ends: bool) -> None:
     assert observed(Story().fault(name, (0, 1))).setting.memory_lost is ends
 
 
+@pytest.mark.parametrize("name", ["pause", "majority-healed"])
+def test_or_say_it_in_so_many_words(name: str) -> None:
+    assert observed(Story().fault(name, (0, 1), stops=True)).setting.memory_lost
+
+
 # -- fates ---------------------------------------------------------------------------------------
 
 
