@@ -42,6 +42,7 @@ SIM_FLAGS = {
     "shards": "--shards",
     "slow_network": "--slow-network",
     "fsync": "--fsync",
+    "tight": "--tight",
 }
 WINDOW_FIELDS = ("ms", "writes", "bytes")
 

@@ -82,6 +82,9 @@ def add_plan(parser: Parser) -> None:
     group.add_argument(
         "--slow-network", action=argparse.BooleanOptionalAction, help="round trips of up to 300 ms"
     )
+    group.add_argument(
+        "--tight", action=argparse.BooleanOptionalAction, help="leases that last nearly as long as an election takes"
+    )
     group.add_argument("--fsync", choices=FSYNCS, help="when logs are synced")
     add_options(parser, "is drawn from the seed")
 

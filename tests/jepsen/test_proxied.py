@@ -136,7 +136,11 @@ async def an_isolated_leader_steps_down_and_another_is_elected(ground: Ground, t
         return True if body["shards"][0]["leader"] is None else None
 
     assert await eventually(stepped_down)
-    assert (await ask(target, new, "write", value="after")).kind == "ok"
+
+    async def written() -> bool | None:
+        return True if (await ask(target, new, "write", value="after")).kind == "ok" else None
+
+    assert await eventually(written), "a front end may not have heard of the new leader at once"
     cut_off = await ask(target, old, "read")
     assert cut_off.kind != "ok", "a leader that is cut off cannot prove that it leads"
     ground.links.lift("cut")
