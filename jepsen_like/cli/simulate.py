@@ -83,7 +83,7 @@ def add_plan(parser: Parser) -> None:
         "--slow-network", action=argparse.BooleanOptionalAction, help="round trips of up to 300 ms"
     )
     group.add_argument(
-        "--tight", action=argparse.BooleanOptionalAction, help="leases that last nearly as long as an election takes"
+        "--tight", action=argparse.BooleanOptionalAction, help="elections as close on a lease as may be"
     )
     group.add_argument("--fsync", choices=FSYNCS, help="when logs are synced")
     add_options(parser, "is drawn from the seed")
