@@ -40,6 +40,8 @@ LIMIT_S = 400.0
 """Virtual time after which a run that has not ended is given up: its phases have limits of their own, which sum up to
 less."""
 CREATE_S = 30.0
+TICK_MS = 50
+"""Where nothing else happens a node's clockwork is most of what a run costs. Elections are timed in 500 ms and more."""
 SLOW_NETWORK_S = (0.04, 0.14)
 AIMED, AIMED_PART = ("kill-cut-off", "late-answers", "partition-leader"), 0.5
 """Faults that open what others hit only by chance, and in how many of the runs there is one for certain."""
@@ -114,7 +116,7 @@ def draw(workload: str, seed: int, given: Options | None = None, faults: str = "
 
 def settings_of(plan: Plan) -> ClusterSettings:
     """The shape of the cluster."""
-    consensus = replace(sim_consensus(), fsync=plan.fsync)
+    consensus = replace(sim_consensus(), fsync=plan.fsync, tick_ms=TICK_MS)
     network = NetworkSettings(delay=SLOW_NETWORK_S) if plan.slow_network else NetworkSettings()
     settings = ClusterSettings(nodes=plan.nodes, shards=plan.shards, consensus=consensus, network=network)
     return tightened(settings) if plan.tight else settings
