@@ -23,6 +23,8 @@ ROLL_DOWN_S, ROLL_UP_S = 0.3, 1.2
 TORN_AFTER = 60
 """A process that is to die at a write does so at one of its next so many changes of files."""
 LATE_S, UNTIL_LATE_S, LATE_HOLD_S = (0.2, 0.6), 0.6, (1.3, 2.2)
+KEEP_AFTER_S, KILL_AFTER_S = (0.1, 0.4), 0.7
+"""Before a leader gives up that hears nobody."""
 CLOCK_JUMP_MS = (-600_000, 600_000)
 MAJORITY_HEALED = "majority-healed"
 
@@ -184,6 +186,31 @@ def _late_answers(ground: SimGround, victims: Victims) -> Heal:
     return heal
 
 
+def _kill_cut_off(ground: SimGround, victims: Victims) -> Heal:
+    """A leader that nobody hears executes on, keeps its state, and is gone before it learns that it was deposed: of all
+    that it has done since, it finds in its files alone."""
+    layer, process = object(), ground.process(victims.node)
+    ground.cut(layer, isolate(victims.node, victims.order))
+
+    def keep() -> None:
+        for group in process.core.host.groups.values() if process is not None else ():
+            if group.is_leader and layer in ground.layers:
+                group.take_snapshot()
+
+    def kill() -> None:
+        if layer in ground.layers and ground.process(victims.node) is process:
+            ground.cluster.kill(victims.node)
+
+    def heal() -> None:
+        ground.lift(layer)
+        ground.cluster.start(victims.node)
+
+    if process is not None:
+        ground.target.later(victims.dice.uniform(*KEEP_AFTER_S), partial(process.runtime.deliver, keep))
+        ground.target.later(KILL_AFTER_S, kill)
+    return heal
+
+
 # -- disks -------------------------------------------------------------------------------------------
 
 
@@ -255,6 +282,9 @@ FAULTS: dict[str, Fault] = {
     "kill": Fault("kill -9 one node", _kill),
     "kill-all": Fault("kill -9 the whole cluster at one moment", _kill_all, (ANY,)),
     "kill-at-write": Fault("one node dies in the middle of a change of its files", _kill_at_write),
+    "kill-cut-off": Fault(
+        "a leader is cut off, takes a snapshot and is killed", _kill_cut_off, (LEADER,)
+    ),
     "pause": Fault("stop one node in its tracks", _pause),
     "rolling-restart": Fault("restart the nodes in turn", _rolling_restart, (ANY,), (6.0, 8.0)),
     "transfer": Fault("one node hands over what it leads", _transfer, (LEADER, METADATA_LEADER), (0.1, 0.2)),

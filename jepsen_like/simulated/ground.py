@@ -92,7 +92,8 @@ class SimGround:
         """Nodes that some group counts among its members and that cannot stand in for others: their process is down,
         their disk was replaced, or they may have forgotten something and do not vote yet."""
         running = {process.node_id: process.core.host.groups for process in self.cluster.running()}
-        members = {(group_id, each) for groups in running.values() for group_id, g in groups.items() for each in g.members}
+        everything = [each for groups in running.values() for each in groups.items()]
+        members = {(group_id, member) for group_id, group in everything for member in group.members}
 
         def able(group_id: str, member: MemberId) -> bool:
             group = running.get(member.node, {}).get(group_id)

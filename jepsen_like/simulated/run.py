@@ -40,7 +40,11 @@ LIMIT_S = 400.0
 """Virtual time after which a run that has not ended is given up: its phases have limits of their own, which sum up to
 less."""
 CREATE_S = 30.0
+TICK_MS = 50
+"""Where nothing else happens a node's clockwork is most of what a run costs. Elections are timed in 500 ms and more."""
 SLOW_NETWORK_S = (0.04, 0.14)
+AIMED, AIMED_PART = ("kill-cut-off", "late-answers", "partition-leader"), 0.5
+"""Faults that open what others hit only by chance, and in how many of the runs there is one for certain."""
 DURABLE_ONLY = "durable"
 """The workload that stands a loss of power everywhere."""
 
@@ -93,12 +97,14 @@ def draw(workload: str, seed: int, given: Options | None = None, faults: str = "
         timeout_s=4.0 if slow else 2.0,
     )
     names = [name for name, fault in FAULTS.items() if workload == DURABLE_ONLY or not fault.needs_durable]
-    some = sorted(dice.sample(names, dice.randint(1, 5)))
+    some = set(dice.sample(names, dice.randint(1, 4)))
+    if dice.random() < AIMED_PART:
+        some.add(dice.choice(AIMED))
     return Plan(
         workload=workload,
         seed=seed,
         options=given or drawn,
-        faults=tuple(faults.split(",")) if faults else tuple(some),
+        faults=tuple(faults.split(",")) if faults else tuple(sorted(some)),
         majority_healed=dice.random() < 0.5,
         nodes=dice.choice((3, 3, 3, 4, 5)),
         shards=dice.choice((1, 1, 2, 3)),
@@ -110,7 +116,7 @@ def draw(workload: str, seed: int, given: Options | None = None, faults: str = "
 
 def settings_of(plan: Plan) -> ClusterSettings:
     """The shape of the cluster."""
-    consensus = replace(sim_consensus(), fsync=plan.fsync)
+    consensus = replace(sim_consensus(), fsync=plan.fsync, tick_ms=TICK_MS)
     network = NetworkSettings(delay=SLOW_NETWORK_S) if plan.slow_network else NetworkSettings()
     settings = ClusterSettings(nodes=plan.nodes, shards=plan.shards, consensus=consensus, network=network)
     return tightened(settings) if plan.tight else settings

@@ -114,6 +114,9 @@ class Engine(SyncObj):  # type: ignore[misc]
     def _SyncObj__tryLogCompaction(self) -> None:
         pass
 
+    def _checkCommandsToApply(self) -> None:
+        """Nothing: nobody puts a command into the engine's queue (`append_command`), and to look costs a lock."""
+
     def _SyncObj__parseChangeClusterRequest(self, _command: bytes) -> None:
         pass
 

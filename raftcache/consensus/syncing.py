@@ -57,8 +57,8 @@ class Syncing:
 
     def poll(self) -> None:
         """At the end of a step, when all is flushed: sync where somebody waits for it."""
-        journal = self._g.journal
-        if max(self._g.gate.must_sync(), min(self.wanted, self._g.last_index)) > journal.synced_index:
+        synced, last = self._g.journal.synced_index, self._g.last_index
+        if synced < last and synced < max(self._g.gate.must_sync(), min(self.wanted, last)):
             self.sync()
 
     def sync(self) -> None:

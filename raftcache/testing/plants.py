@@ -20,12 +20,13 @@ from raftcache.consensus.replication import Replication
 from raftcache.consensus.snapshots import SnapshotInbox
 from raftcache.consensus.staleness import Staleness
 from raftcache.consensus.syncing import Syncing
-from raftcache.shard import receipts
+from raftcache.shard import receipts, retries, snapshot
 from raftcache.shard.executor import Executor
 from raftcache.shard.following import PolicyFollower
 from raftcache.shard.losses import Losses
 from raftcache.shard.pipeline import Pipeline
 from raftcache.shard.replica import ShardReplica
+from raftcache.shard.replica_reads import ReplicaReads
 from raftcache.shard.window import LossWindows
 from raftcache.store.entry import Entry
 from raftcache.store.replies import Replies
@@ -33,10 +34,11 @@ from raftcache.testing.cluster import DATA, SimCluster
 from raftcache.wal.snapshot_format import newest_two
 from raftcache.wal.snapshots import FileSnapshots, _Draft
 
-Patch = tuple[type, str, Any]
+Patch = tuple[Any, str, Any]
+"""A class or a module, the name of something in it, and what stands there for a while."""
 
 
-def _ack_at_once() -> list[Patch]:
+def _ack_before_quorum() -> list[Patch]:
     """A quorum write is answered when it is executed."""
     return [(Pipeline, "wait", lambda self, reply_to, answer, durable=False: reply_to(answer))]
 
@@ -130,7 +132,7 @@ def _install_anything() -> list[Patch]:
     ]
 
 
-def _stale_reads() -> list[Patch]:
+def _read_without_proof() -> list[Patch]:
     """A linearizable read is answered at once, without proof of leadership."""
     stock = Pipeline.wait
 
@@ -224,7 +226,7 @@ def _staleness_from_receipt() -> list[Patch]:
     return [(Staleness, "echoed", lambda self, commit, stamp: stock(self, commit, self._g.runtime.now()))]
 
 
-def _lease_from_ack() -> list[Patch]:
+def _lease_from_receive_time() -> list[Patch]:
     """A leader counts its lease from when the answers come in."""
 
     def promised_until(self: Lease, sent_at: float, silence_ms: int) -> float:
@@ -304,8 +306,71 @@ def _name_unheeded() -> list[Patch]:
     return [(Executor, "resolve", lambda self, command: self.namespaces().resolve(command.key))]
 
 
+def _truncate_on_overlap() -> list[Patch]:
+    """An append deletes whatever follows its place in the log, though it matches (hazard 3); after each answer the
+    leader sends again what is in flight, so that appends overlap."""
+
+    def delete_from(self: Journal, offset: int) -> None:
+        kept = max(offset, self.applied_index() - self[0].index + 1)
+        if kept < len(self):
+            self._drop_suffix(kept)
+
+    def on_ack(self: Replication, node: Any, term: int, *fields: Any) -> None:
+        self.progress(node.member).sent_to = 0
+        stock(self, node, term, *fields)
+
+    stock = Replication.on_ack
+    return [(Journal, "deleteEntriesFrom", delete_from), (Replication, "on_ack", on_ack)]
+
+
+def _speculative_snapshot() -> list[Patch]:
+    """A leader's snapshot holds what it has executed, committed or not."""
+
+    def blocks(self: ShardReplica) -> Any:
+        cuts = self.keyspace.cut(), self.replies.cut()
+        return snapshot.SnapshotBlocks(self.shard_id, self.history, *cuts, self.policies.applied)
+
+    return [(ShardReplica, "snapshot_blocks", blocks)]
+
+
+def _window_per_batch() -> list[Patch]:
+    """A loss window counts the writes of the batch that is open, and not those of the batches in flight."""
+
+    def propose(self: Pipeline, batch: Any) -> None:
+        self.windows.release(batch.portions)
+        batch.portions = []
+        stock(self, batch)
+
+    stock = Pipeline._propose
+    return [(Pipeline, "_propose", propose)]
+
+
+def _stale_receipts() -> list[Patch]:
+    """What was once said of a version is said again, whatever has become of it since."""
+    stock = receipts.ReceiptDesk._receipt
+
+    def receipt(self: receipts.ReceiptDesk, history: Any, newest_seq: int, version: Any) -> Any:
+        said = vars(self).setdefault("said", {})
+        return said.setdefault(version, stock(self, history, newest_seq, version))
+
+    return [(receipts.ReceiptDesk, "_receipt", receipt)]
+
+
+def _ignore_min_version() -> list[Patch]:
+    """A replica answers from the state that it has, whether or not that holds the version asked for."""
+    return [
+        (ReplicaReads, "_holds", lambda self, version: True),
+        (ReplicaReads, "_batch_of", lambda self, version: None),
+    ]
+
+
+def _retry_counts_twice() -> list[Patch]:
+    """Nobody looks for the record of a keyed write, which is executed as often as it is sent."""
+    return [(retries, "_standing", lambda ex, id_: None)]
+
+
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
-    "ack-at-once": _ack_at_once,
+    "ack-before-quorum": _ack_before_quorum,
     "no-undo": _no_undo,
     "undo-oldest-first": _undo_oldest_first,
     "forget-log": _forget_log,
@@ -313,7 +378,7 @@ PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "vote-twice": _vote_twice,
     "commit-uncapped": _commit_uncapped,
     "install-anything": _install_anything,
-    "stale-reads": _stale_reads,
+    "read-without-proof": _read_without_proof,
     "apply-twice": _apply_twice,
     "window-off": _window_off,
     "receipt-too-early": _receipt_too_early,
@@ -323,6 +388,10 @@ PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "forget-reply-record": _forget_reply_record,
     "record-in-next-batch": _record_in_next_batch,
     "name-unheeded": _name_unheeded,
+    "retry-counts-twice": _retry_counts_twice,
+    "ignore-min-version": _ignore_min_version,
+    "window-per-batch": _window_per_batch,
+    "stale-receipts": _stale_receipts,
 }
 
 POWER_PLANTS: dict[str, Callable[[], list[Patch]]] = {
@@ -335,7 +404,7 @@ POWER_PLANTS: dict[str, Callable[[], list[Patch]]] = {
 """Bugs that only a loss of power brings to light."""
 
 LEASE_PLANTS: dict[str, Callable[[], list[Patch]]] = {
-    "lease-from-ack": _lease_from_ack,
+    "lease-from-receive-time": _lease_from_receive_time,
     "lease-after-transfer": _lease_after_transfer,
     "lease-without-margin": _lease_without_margin,
     "no-restart-silence": _no_restart_silence,
@@ -349,7 +418,13 @@ POLICY_PLANTS: dict[str, Callable[[], list[Patch]]] = {
 }
 """Bugs for which the dice would need many seeds: scripts bring them about (`tests/node/test_policies.py`)."""
 
-ALL_PLANTS = PLANTS | POWER_PLANTS | LEASE_PLANTS | POLICY_PLANTS
+AIMED_PLANTS: dict[str, Callable[[], list[Patch]]] = {
+    "truncate-on-overlap": _truncate_on_overlap,
+    "speculative-snapshot": _speculative_snapshot,
+}
+"""Bugs that need a leader to be struck just then: `jepsen_like` aims its faults so."""
+
+ALL_PLANTS = AIMED_PLANTS | PLANTS | POWER_PLANTS | LEASE_PLANTS | POLICY_PLANTS
 
 
 @contextmanager

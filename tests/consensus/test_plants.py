@@ -22,7 +22,7 @@ SCENARIOS = [
     ("suspects-vote", test_suspects.test_the_vote_of_a_suspect_elects_nobody),
     ("staleness-from-receipt", test_staleness.test_what_a_deposed_leader_sent_long_ago_makes_nothing_fresh),
     ("vote-unsynced", test_syncing.test_no_vote_leaves_before_it_is_on_disk),
-    ("lease-from-ack", test_lease.test_late_answers_prolong_nothing),
+    ("lease-from-receive-time", test_lease.test_late_answers_prolong_nothing),
     ("lease-after-transfer", test_lease.test_a_transfer_forfeits_it_for_the_rest_of_the_term),
     ("lease-without-margin", test_lease.test_it_ends_before_another_is_elected_whatever_the_clocks_do),
     ("no-restart-silence", test_lease.test_who_restarts_keeps_the_promise_of_its_last_run),

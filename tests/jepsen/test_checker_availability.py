@@ -143,7 +143,8 @@ def test_keys_of_no_known_shard_and_policies_are_groups() -> None:
 
 
 def test_a_key_that_nobody_was_answered_for_belongs_to_the_shard_of_its_slot() -> None:
-    """`q:w2` and `q:w3` are in the upper half of the slots, `q:w1` in the lower. Where a key lies elsewhere than its slot says, slots say nothing."""
+    """`q:w2` and `q:w3` are in the upper half of the slots, `q:w1` in the lower. Where one key lies
+    elsewhere than its slot says, slots say nothing."""
     story = Story(shards=["a", "b"]).fault("majority-healed", (5000, 7000)).read("q:w1", 1, (5100, 5200), "va.1.1")
     story.refused("write", "q:w2", 1, (5100, 5900))
     assert fails(alive(story), "shard b does not serve")

@@ -10,7 +10,7 @@ from raftcache.testing.simulation import run_seed
 
 WITHIN_SEEDS = 25
 SECONDS = 40.0
-FIRST_SEED = {"stale-reads": 26}
+FIRST_SEED = {"read-without-proof": 26}
 """Where to begin looking for those that the dice of the first seeds do not bring about."""
 
 
