@@ -41,7 +41,7 @@ DATA = Path(__file__).parent / "data"
         ("run --window 10,0,none", "must be from 1"),
         ("run --shape mine", "no shape 'mine'"),
         ("sim --workload register,what", "no workload 'what'"),
-        ("sim --plant nobody", "no plant 'nobody'; there are ack-at-once"),
+        ("sim --plant nobody", "no plant 'nobody'; there are ack-before-log"),
         ("sim --nemesis torn-log", "no simulated nemesis 'torn-log'"),
         ("sim --seeds 0", "must be from 1"),
         ("replay", "required: SEED"),
