@@ -69,6 +69,23 @@ def test_an_unknown_outcome_is_reported_and_not_sent_again():
     assert type(nodes.submit()) is OutcomeUnknown and nodes.asked == ["n0"]
 
 
+def test_a_leader_that_fell_silent_is_asked_last_until_it_answers():
+    """It was asked first, for the whole of every deadline, though the others had elected another long ago: no change of
+    policy came through at the other nodes (`python -m jepsen_like replay 0 --workload policy-change`)."""
+    nodes = _Nodes()
+    nodes.submit()
+    nodes.script["n2"] = [OutcomeUnknown("n2 is silent")]
+    assert type(nodes.submit()) is OutcomeUnknown
+    nodes.groups["n1"].gain()
+    nodes.groups["n1"].commit()
+    nodes.asked.clear()
+    assert isinstance(nodes.submit(), Applied) and nodes.asked == ["n0", "n1"]
+    assert isinstance(nodes.submit(), Applied) and nodes.asked == ["n0", "n1", "n1"]
+    nodes.script["n0"] = nodes.script["n1"] = [NotLeader("no")] * 2
+    assert isinstance(nodes.submit(), Applied) and nodes.asked[-1] == "n2"
+    assert nodes.submitter.silent == set() and nodes.submitter.leader == "n2"
+
+
 def test_without_a_leader_the_deadline_ends_it():
     nodes = _Nodes()
     nodes.script = {name: [NotLeader("no", leader="n1")] * 500 for name in ("n0", "n1", "n2")}
