@@ -175,6 +175,12 @@ class NoLeader(RaftcacheError):
     code, http_status, resp_prefix, retry_after_ms = "no_leader", 503, "CLUSTERDOWN", 1000
 
 
+class NotFollowing(RaftcacheError):
+    """The shard has not heard yet of the namespace that the request names. Not executed."""
+
+    code, http_status, resp_prefix, retry_after_ms = "not_following", 503, "CLUSTERDOWN", 1000
+
+
 class Unavailable(RaftcacheError):
     """The peer could not be reached, and nothing was sent. Not executed."""
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from jepsen_like.asking import Completion, Request
 from jepsen_like.history import CONDITION
@@ -48,9 +49,14 @@ def namespace_of(request: Request) -> str:
     return str(first if isinstance(first, str) else first[0]).partition(":")[0]
 
 
-def command_of(request: Request) -> Command:
-    """Raises KeyError where the operation is none that shards execute."""
-    return _COMMANDS[request.name](request)
+def command_of(request: Request, named_at: int) -> Command:
+    """The command, whose keys are named by their namespace as of that epoch; 0: they are keys of `default`. Raises
+    KeyError where the operation is none that shards execute."""
+    command: Any = _COMMANDS[request.name](request)
+    if isinstance(command, MultiGet | MultiSet):
+        items: Any = [replace(item, named_at=named_at) for item in command.items]
+        return type(command)(tuple(items))
+    return replace(command, named_at=named_at)  # type: ignore[no-any-return]
 
 
 def completion_of(request: Request, reply: Reply) -> Completion:

@@ -5,6 +5,10 @@ of the key (`routing.namespaces` joins and splits them). Times are milliseconds,
 
 A single-key write may carry an idempotency key, `idempotency`: of several with the same key, within a namespace, only
 the first is executed, and all get its reply.
+
+`named_at` says of a key that it was addressed by the name of a namespace, which is its prefix then, and that this
+namespace existed as of that metadata epoch; 0 says that it was not. The sender may not have heard that it was
+deleted since, or the shard not yet that it was created: either way it does not become a key of `default`.
 """
 
 from __future__ import annotations
@@ -91,6 +95,7 @@ class Get(_Command, frozen=True):
     replica: bool = False
     min_version: Version | None = None
     max_staleness_ms: int | None = None
+    named_at: int = 0
 
 
 class Set(_Command, frozen=True):
@@ -104,6 +109,7 @@ class Set(_Command, frozen=True):
     if_absent: bool = False
     ack: AckLevel | None = None
     idempotency: bytes | None = None
+    named_at: int = 0
 
 
 class Delete(_Command, frozen=True):
@@ -113,6 +119,7 @@ class Delete(_Command, frozen=True):
     if_version: Version | None = None
     ack: AckLevel | None = None
     idempotency: bytes | None = None
+    named_at: int = 0
 
 
 class Incr(_Command, frozen=True):
@@ -123,6 +130,7 @@ class Incr(_Command, frozen=True):
     ttl_ms: int | None = None
     ack: AckLevel | None = None
     idempotency: bytes | None = None
+    named_at: int = 0
 
 
 class Expire(_Command, frozen=True):
@@ -132,6 +140,7 @@ class Expire(_Command, frozen=True):
     ttl_ms: int
     ack: AckLevel | None = None
     idempotency: bytes | None = None
+    named_at: int = 0
 
 
 class Persist(_Command, frozen=True):
@@ -140,6 +149,7 @@ class Persist(_Command, frozen=True):
     key: bytes
     ack: AckLevel | None = None
     idempotency: bytes | None = None
+    named_at: int = 0
 
 
 class MultiGet(_Command, frozen=True):

@@ -1,7 +1,8 @@
 """One command on its way to the leader of one shard, until it is answered.
 
 An *attempt* sends the command to one node: here, where this node serves the shard; else to the leader that the
-table names; else to the shard's replicas in turn. A replica read goes to this node's replica whether or not that leads,
+table names; else to the shard's replicas in turn. A leader that has not heard yet of the namespace which the command
+names is asked again after a pause. A replica read goes to this node's replica whether or not that leads,
 else to any node that holds one, so that the readers spread; from one that is too old, it goes on as above. A *round*
 ends when none is left to try; then the request is parked, until a timer, a newer map or another leader wakes it. What
 may be sent again is `retry.may_retry`.
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from raftcache.clock import Handle
 from raftcache.commands.types import Failure, Reply, failure_of
-from raftcache.errors import NoLeader, OutcomeUnknown, TooStale, WrongShard
+from raftcache.errors import NoLeader, NotFollowing, OutcomeUnknown, TooStale, WrongShard
 from raftcache.routing.retry import (
     any_replica_serves,
     cleared_of_doubt,
@@ -31,6 +32,9 @@ from raftcache.routing.retry import (
 if TYPE_CHECKING:
     from raftcache.routing.dispatcher import Dispatcher
 
+_TELLING = frozenset({TooStale.code, NotFollowing.code})
+"""Failures that say more than that nobody answered, where the deadline finds them to be the last."""
+
 
 class Request:
     """A single-key command; subclasses route other things.
@@ -39,7 +43,7 @@ class Request:
     """
 
     __slots__ = (
-        "_attempt", "_dispatcher", "_in_doubt", "_reply", "_sent_node", "_sent_term", "_too_stale", "_tried",
+        "_attempt", "_dispatcher", "_in_doubt", "_last_word", "_reply", "_sent_node", "_sent_term", "_tried",
         "command", "deadline", "done", "epoch", "key", "out", "rounds", "seen_leader", "shard_id", "timer",
     )  # fmt: skip
 
@@ -57,7 +61,7 @@ class Request:
         self._attempt = 0
         self._in_doubt = False
         self._sent_node, self._sent_term = "", 0
-        self._too_stale: Failure | None = None
+        self._last_word: Failure | None = None
         self.command = command
         self.key = key
         self.deadline = deadline
@@ -122,8 +126,8 @@ class Request:
         if self._in_doubt or (self.out and not is_read(self.command)):
             error = OutcomeUnknown("no answer within the deadline: the write may or may not take effect")
             return self.finish(failure_of(error))
-        if self._too_stale is not None:
-            return self.finish(self._too_stale)
+        if self._last_word is not None:
+            return self.finish(self._last_word)
         where = f"shard {self.shard_id}" if self.shard_id is not None else "the key's slot"
         self.finish(failure_of(NoLeader(f"no leader of {where} answered within the deadline: not executed")))
 
@@ -202,8 +206,10 @@ class Request:
         self._dispatcher.retries[failure.code] += 1
         self._in_doubt |= failure.code == OutcomeUnknown.code and not is_read(self.command)
         self._note_tried()
-        self._too_stale = failure if failure.code == TooStale.code else None
+        self._last_word = failure if failure.code in _TELLING else None
         self._dispatcher.heed(self.shard_id or "", failure)
+        if failure.code == NotFollowing.code and not any_replica_serves(self.command):
+            return self._park()
         if failure.code != WrongShard.code:
             return self.attempt()
         self._tried = None

@@ -33,6 +33,7 @@ from raftcache.commands.types import (
 from raftcache.errors import (
     IdempotencyMismatch,
     NotAnInteger,
+    NotFollowing,
     NotLeader,
     OutcomeUnknown,
     TooStale,
@@ -43,8 +44,8 @@ from raftcache.errors import (
 READS: frozenset[type] = frozenset({Get, MultiGet, Receipts})
 WRITES: frozenset[type] = frozenset({Set, Delete, Incr, Expire, Persist, MultiSet, MultiDelete})
 
-ROUTING_CODES = frozenset({NotLeader.code, WrongShard.code, Unavailable.code, TooStale.code})
-"""Definite failures that say: not here. Other definite failures are answers, for the client to act on."""
+ROUTING_CODES = frozenset({NotLeader.code, WrongShard.code, Unavailable.code, TooStale.code, NotFollowing.code})
+"""Definite failures that say: not here, or not yet. Other definite failures are answers, for the client to act on."""
 
 DECIDED_CODES = frozenset({NotAnInteger.code, IdempotencyMismatch.code})
 """Failures that are said by a record, and so by every attempt under its key."""

@@ -19,7 +19,7 @@ def incr(ex: Executor, command: Incr) -> Answer:
     The result reveals the counter's value, and a refusal reveals that it has none. Raises MemoryFull, Overloaded.
     """
     key = command.key
-    namespace = ex.resolve(key)
+    namespace = ex.resolve(command)
     ack = ex.granted(check_incr(command, namespace))
     ex.pipeline.admit()
     ex.require_memory(key, len(str(INT64_MIN)))

@@ -23,7 +23,9 @@ lost, and of other keys; there it names the newest that is committed when the re
 miss above `latest` is released when the batch with that effect commits, so no later leader can show the key again.
 
 **Namespaces.** An entry that was stored under another namespace id than its key resolves to is a miss and matches
-no `if_version`. It is not removed here but reclaimed in the background (`sweep`), and overwritten by a set.
+no `if_version`. It is not removed here but reclaimed in the background (`sweep`), and overwritten by a set. A key that
+was addressed by the name of a namespace is refused where its prefix names none here (`resolve`): it would be executed
+as a key of `default`, under another policy than its sender knows.
 """
 
 from __future__ import annotations
@@ -31,9 +33,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TypeAlias
 
-from raftcache.commands.policy import Namespace, Namespaces, OnExceeded
-from raftcache.commands.types import AckLevel, Counted, Failure, Get, Many, ReadLevel, Reply, Value, Version, Written
-from raftcache.errors import MemoryFull, NoDisk, WrongShard
+from raftcache.commands.policy import DEFAULT, Namespace, Namespaces, OnExceeded
+from raftcache.commands.types import (
+    AckLevel,
+    Counted,
+    Failure,
+    Get,
+    Many,
+    ReadLevel,
+    Reply,
+    Single,
+    Value,
+    Version,
+    Written,
+)
+from raftcache.errors import MemoryFull, NoDisk, NotFollowing, RaftcacheError, UnknownNamespace, WrongShard
 from raftcache.shard.held import Hold
 from raftcache.shard.pipeline import PendingBatch, Pipeline
 from raftcache.shard.policies import Point, Policies, effect_of
@@ -99,11 +113,24 @@ class Executor:
         """The namespaces in force for what is executed now."""
         return self.policies.in_force
 
-    def resolve(self, key: bytes) -> Namespace:
-        """The namespace of a key of this shard. Raises WrongShard."""
-        if not self.owns(key):
+    def resolve(self, command: Single) -> Namespace:
+        """The namespace of a command's key. Raises WrongShard, UnknownNamespace, NotFollowing."""
+        if not self.owns(command.key):
             raise WrongShard(f"key: its slot does not belong to shard {self.shard_id}")
-        return self.namespaces().resolve(key)
+        namespaces = self.namespaces()
+        namespace = namespaces.resolve(command.key)
+        if command.named_at and namespace.name == DEFAULT:
+            raise self._unnamed(command, namespaces.epoch)
+        return namespace
+
+    def _unnamed(self, command: Single, epoch: int) -> RaftcacheError:
+        """Why there is no namespace by which the key was addressed: it is deleted, if the log has come as far as the
+        sender had; else the sender knew of a creation of which the log does not."""
+        name = command.key.partition(b":")[0].decode()
+        if epoch >= command.named_at:
+            return UnknownNamespace(f"namespace {name!r} does not exist", namespace=name)
+        text = f"shard {self.shard_id} follows the policies of epoch {epoch} and does not know namespace {name!r} yet"
+        return NotFollowing(text, namespace=name, epoch=epoch)
 
     def lookup(self, key: bytes, namespace: Namespace) -> Entry | None:
         """The entry that stands at `key` for all the world. One that has expired is removed. Raises Overloaded."""

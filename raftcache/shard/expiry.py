@@ -11,7 +11,7 @@ from raftcache.store.entry import Entry
 
 def expire(ex: Executor, command: Expire) -> Answer:
     """Make a key expire `ttl_ms` from now. Writes nothing where there is no key."""
-    namespace = ex.resolve(command.key)
+    namespace = ex.resolve(command)
     ack = ex.granted(check_expire(command, namespace))
     ex.pipeline.admit()
     ex.in_turn(namespace, command.key)
@@ -23,7 +23,7 @@ def expire(ex: Executor, command: Expire) -> Answer:
 
 def persist(ex: Executor, command: Persist) -> Answer:
     """Make a key stay. Writes nothing where there is no key, or where it has no time to live (`existed` tells)."""
-    namespace = ex.resolve(command.key)
+    namespace = ex.resolve(command)
     ack = ex.granted(check_persist(command, namespace))
     ex.pipeline.admit()
     ex.in_turn(namespace, command.key)

@@ -94,7 +94,7 @@ class ReplicaReads:
     def submit(self, command: Get, reply_to: ReplyTo) -> None:
         """Answer a replica read from this follower's state."""
         try:
-            namespace = self._executor.resolve(command.key)
+            namespace = self._executor.resolve(command)
             check_get(command, namespace)
             if self._holds(command.min_version):
                 deliver(reply_to, self._read(command, namespace))

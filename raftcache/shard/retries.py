@@ -43,7 +43,7 @@ from raftcache.store.replies import (
 REPLY_ROOM_BYTES = 256
 """What a record needs beside its keys and its entry, at most: fingerprint and reply."""
 
-_NOT_THE_BODY = frozenset({"ack", "idempotency"})
+_NOT_THE_BODY = frozenset({"ack", "idempotency", "named_at"})
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -79,7 +79,7 @@ def fingerprint(command: Any) -> bytes:
 
 def _keyed(ex: Executor, command: Any, execute: Execute) -> Answer:
     """Answer from the record, or execute and keep one. Raises IdempotencyMismatch, RepliesFull, MemoryFull."""
-    namespace = ex.resolve(command.key)
+    namespace = ex.resolve(command)
     id_ = record_id(namespace.id, command.idempotency)
     row = _standing(ex, id_)
     if row is not None:

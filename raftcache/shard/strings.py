@@ -12,7 +12,7 @@ def get(ex: Executor, command: Get) -> Answer:
     """Read a key. Above `latest` the answer waits until the newest change of the key is committed; at `linearizable`,
     without a lease, for the batch in which it was read."""
     key = command.key
-    namespace = ex.resolve(key)
+    namespace = ex.resolve(command)
     level = check_get(command, namespace)
     if level == REPLICA:
         return ex.replica_get(command, namespace)
@@ -40,7 +40,7 @@ def _value(ex: Executor, entry: Entry | None, level: ReadLevel, version: Version
 def set_(ex: Executor, command: Set) -> Answer:
     """Write a key, if its condition holds. Raises MemoryFull, Overloaded, and what `in_turn` and `fit` raise."""
     key, value = command.key, command.value
-    namespace = ex.resolve(key)
+    namespace = ex.resolve(command)
     ack = ex.granted(check_set(command, namespace))
     ex.pipeline.admit()
     ex.require_memory(key, len(value))
@@ -60,7 +60,7 @@ def set_(ex: Executor, command: Set) -> Answer:
 def delete(ex: Executor, command: Delete) -> Answer:
     """Remove a key, if it is there and its condition holds. Never refused for want of memory."""
     key = command.key
-    namespace = ex.resolve(key)
+    namespace = ex.resolve(command)
     ack = ex.granted(check_delete(command, namespace))
     ex.pipeline.admit()
     ex.in_turn(namespace, key)

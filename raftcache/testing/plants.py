@@ -364,6 +364,9 @@ def _retry_counts_twice() -> list[Patch]:
     return [(retries, "_standing", lambda ex, id_: None)]
 
 
+def _name_unheeded() -> list[Patch]:
+    """A shard takes a key for one of `default` where the namespace by which it was addressed is deleted."""
+    return [(Executor, "resolve", lambda self, command: self.namespaces().resolve(command.key))]
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ack-before-quorum": _ack_before_quorum,
     "no-undo": _no_undo,
@@ -386,6 +389,7 @@ PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ignore-min-version": _ignore_min_version,
     "window-per-batch": _window_per_batch,
     "stale-receipts": _stale_receipts,
+    "name-unheeded": _name_unheeded,
 }
 
 POWER_PLANTS: dict[str, Callable[[], list[Patch]]] = {

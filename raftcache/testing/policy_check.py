@@ -8,6 +8,8 @@ thing at a time, so it knows between which replies which policy must have been o
   higher one, and one over the policy's size limit is refused.
 - *After the reply to a creation or a deletion*, a read never shows a value whose write was answered in an earlier
   life of the namespace, for which it stood under another id.
+- *After the reply to a deletion*, what is addressed by the namespace's name is refused, at nodes also that have not
+  heard of it.
 
 Where a change ended in anything but success, nothing is known until one succeeds. Values that were written while there
 was no such namespace are `default`'s, and may come back when it has gone again: they are judged while there is one.
@@ -154,15 +156,26 @@ class Owner:
         value = b"%s-%d" % (self.name.encode(), self._values)
         if self._values % 3 == 0:
             value = value.ljust(LARGE_BYTES, b".")
-        known, change = self.known, self._change
+        known, change, named_at = self.known, self._change, self._named_at(process)
 
         def judge(reply: Reply) -> None:
             if isinstance(reply, Written):
+                if known is not None and change == self._change:
+                    self._judge_refusal(known, named_at, reply)
                 self._judge_write(known if change == self._change else None, value, reply)
                 if known is not None and self.known is not None and known.life == self.known.life:
                     self._stored[value] = Stored(known.life, known.exists)
 
-        self._execute(process, Set(key, value), judge)
+        self._execute(process, Set(key, value, named_at=named_at), judge)
+
+    def _named_at(self, process: SimProcess) -> int:
+        """As a front end names the namespace, where it has heard of it."""
+        namespaces = process.backend.namespaces()
+        return namespaces.epoch if self.name in namespaces.by_name else 0
+
+    def _judge_refusal(self, known: Known, named_at: int, reply: Written | Value) -> None:
+        if named_at and not known.exists:
+            raise Violation(f"{self.name}: {reply} was given as of epoch {named_at}, and it is deleted: {known}")
 
     def _judge_write(self, known: Known | None, value: bytes, reply: Written) -> None:
         if known is None or not known.exists:
@@ -174,18 +187,19 @@ class Owner:
             raise Violation(f"{self.name}: {reply.version} stored {len(value)} bytes, the policy is {known}")
 
     def _read(self, process: SimProcess, key: bytes) -> None:
-        known, change = self.known, self._change
+        known, change, named_at = self.known, self._change, self._named_at(process)
 
         def judge(reply: Reply) -> None:
             if isinstance(reply, Failure) or known is None or change != self._change:
                 return
             assert isinstance(reply, Value)
             self.judged_reads += 1
+            self._judge_refusal(known, named_at, reply)
             stored = self._stored.get(reply.value or b"")
             if stored is not None and stored.life < known.life and (stored.exists or known.exists):
                 raise Violation(f"{self.name}: {reply.version} of life {stored.life} was read in {known}")
 
-        self._execute(process, Get(key), judge)
+        self._execute(process, Get(key, named_at=named_at), judge)
 
 
 def check_evidence(owners: list[Owner]) -> None:

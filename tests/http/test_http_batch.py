@@ -43,7 +43,7 @@ def test_what_is_asked_of_the_shards(caller: Caller) -> None:
     caller.call("POST", GET, {"namespace": "default", "keys": ["a"], "consistency": "linearizable"})
     assert caller.backend.commands[0][0] == MultiGet((Get(b"a", ReadLevel.LINEARIZABLE),))
     caller.call("POST", SET, {"namespace": "safe", "items": [{"key": "a", "value": "x", "ttlSeconds": 0.0001}]})
-    assert caller.backend.commands[1][0] == MultiSet((Set(b"safe:a", b'"x"', 1, 1),))
+    assert caller.backend.commands[1][0] == MultiSet((Set(b"safe:a", b'"x"', 1, 1, named_at=1),))
     caller.call("POST", DELETE, {"namespace": "default", "keys": ["a"], "durability": "quorum"})
     command = caller.backend.commands[-1][0]
     assert isinstance(command, MultiDelete)

@@ -37,7 +37,7 @@ def test_put_passes_on_what_is_asked(caller: Caller) -> None:
     caller.call("PUT", "/v1/cache/safe/k", {"value": [1, 2], **options}, Raftcache_Timeout_Ms="250")
     command, deadline = caller.backend.commands[-1]
     version = Version("7c1f", 3, 1)
-    assert command == Set(b"safe:k", b"[1,2]", 1, 2000, version, True, AckLevel.QUORUM)
+    assert command == Set(b"safe:k", b"[1,2]", 1, 2000, version, True, AckLevel.QUORUM, named_at=1)
     assert deadline == 1000.25
 
 

@@ -8,7 +8,7 @@ import pytest
 from http_caller import Caller
 
 from raftcache.commands.types import VALUE_LIMIT_BYTES
-from raftcache.errors import NoLeader, OutcomeUnknown
+from raftcache.errors import NoLeader, NotFollowing, OutcomeUnknown, RaftcacheError, UnknownNamespace
 
 DEFAULTS = {
     "ack": "primary",
@@ -124,3 +124,40 @@ def test_a_namespace_is_not_called_unknown_where_nobody_can_be_asked(caller: Cal
     caller.backend.refresh_error = NoLeader("nobody")
     assert caller.call("GET", "/v1/cache/other/k").status == 503
     assert caller.call("GET", "/v1/cache/bad%20name/k").status == 400
+
+
+REQUESTS: list[tuple[str, str, Any]] = [
+    ("GET", "/v1/cache/{}/k", None),
+    ("PUT", "/v1/cache/{}/k", {"value": 1}),
+    ("DELETE", "/v1/cache/{}/k", None),
+    ("POST", "/v1/cache/incr", {"key": "n"}),
+    ("POST", "/v1/cache/expire", {"key": "k", "ttlSeconds": 5}),
+    ("POST", "/v1/cache/expire", {"key": "k", "ttlSeconds": None}),
+    ("POST", "/v1/cache/batch/get", {"keys": ["k"]}),
+    ("POST", "/v1/cache/batch/set", {"items": [{"key": "k", "value": 1}]}),
+    ("POST", "/v1/cache/batch/delete", {"keys": ["k"]}),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), REQUESTS)
+@pytest.mark.parametrize("namespace", ["brief", "default"])
+def test_every_command_says_that_its_namespace_is_named(
+    caller: Caller, method: str, path: str, body: Any, namespace: str
+) -> None:
+    if method == "POST":
+        body = {"namespace": namespace, **body}
+    caller.call(method, path.format(namespace), body)
+    command = caller.backend.commands[-1][0]
+    (single,) = getattr(command, "items", (command,))
+    epoch = caller.backend.namespaces().epoch
+    assert single.named_at == (epoch if namespace == "brief" else 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(UnknownNamespace("namespace 'brief' does not exist"), 404), (NotFollowing("7c1f does not know it yet"), 503)],
+)
+def test_what_a_shard_says_of_a_namespace_is_the_answer(caller: Caller, error: RaftcacheError, status: int) -> None:
+    caller.backend.failing = error
+    answer = caller.call("PUT", "/v1/cache/brief/k", {"value": 1})
+    assert (answer.status, answer.error["code"]) == (status, error.code)

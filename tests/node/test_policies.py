@@ -7,8 +7,21 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from raftcache.commands.types import AckLevel, Set, Value, Written
+from raftcache.commands.types import (
+    AckLevel,
+    Delete,
+    Expire,
+    Failure,
+    Get,
+    Incr,
+    MultiSet,
+    Persist,
+    Set,
+    Value,
+    Written,
+)
 from raftcache.errors import OutcomeUnknown, RaftcacheError, UnknownNamespace
 from raftcache.frontends.backend import PolicyWritten
 from raftcache.node.backend import ViewBackend
@@ -98,6 +111,94 @@ def test_a_deleted_namespace_takes_its_keys_along_and_a_new_one_starts_without()
     assert isinstance(found, Value) and found.value is None
 
 
+def deaf(cluster: SimCluster, node_id: str) -> int:
+    """Have a node hear of no change of the metadata any more. Returns the epoch that it knows."""
+    there = cluster.processes[node_id].core
+    there.metadata._subscribers.clear()
+    there.view.update_state = lambda _state: None  # type: ignore[method-assign]
+    return there.view.epoch
+
+
+NAMED = (
+    Set(KEY, b"v"),
+    Get(KEY),
+    Get(KEY, replica=True),
+    Delete(KEY),
+    Incr(KEY),
+    Expire(KEY, 1000),
+    Persist(KEY),
+    Set(KEY, b"v", idempotency=b"once"),
+)
+
+
+def named(cluster: SimCluster, node_id: str, command: Any, epoch: int) -> Any:
+    """What a command gets that names the namespace as of an epoch."""
+    command = replace(command, named_at=epoch)
+    replies = begin(cluster, node_id, lambda backend, end, done: backend.execute(command, end, done), 3.0)
+    assert run_until(cluster, lambda: bool(replies), 4.0)
+    return replies[0]
+
+
+@pytest.mark.parametrize("command", NAMED, ids=lambda command: type(command).__name__)
+def test_after_a_deletion_nothing_is_done_for_its_name_at_a_node_that_has_not_heard_of_it(command: Any) -> None:
+    cluster = created()
+    leader, others = parts(cluster)
+    put(cluster, leader, "primary")
+    run(cluster, 1.0)
+    epoch = deaf(cluster, others[0])
+    assert not isinstance(named(cluster, others[0], command, epoch), Failure)
+    assert delete(cluster, leader) is None
+    refused = named(cluster, others[0], command, epoch)
+    assert isinstance(refused, Failure) and refused.code == "unknown_namespace"
+    put(cluster, leader, "primary")
+    again = named(cluster, others[0], command, epoch)
+    assert not isinstance(again, Failure)
+
+
+def test_a_shard_that_does_not_heed_the_name_is_caught() -> None:
+    with planted("name-unheeded"):
+        cluster = created()
+        leader, others = parts(cluster)
+        put(cluster, leader, "quorum")
+        run(cluster, 1.0)
+        epoch = deaf(cluster, others[0])
+        assert delete(cluster, leader) is None
+        reply = named(cluster, others[0], Set(KEY, b"v"), epoch)
+    assert isinstance(reply, Written) and reply.ack == AckLevel.PRIMARY
+
+
+def test_of_a_batch_only_what_names_a_deleted_namespace_is_refused() -> None:
+    cluster = created()
+    leader, others = parts(cluster)
+    put(cluster, leader, "quorum")
+    run(cluster, 1.0)
+    epoch = deaf(cluster, others[0])
+    assert delete(cluster, leader) is None
+    batch = MultiSet((Set(KEY, b"v", named_at=epoch), Set(b"plain", b"v"), Set(KEY + b"2", b"v")))
+    replies = begin(cluster, others[0], lambda backend, end, done: backend.execute(batch, end, done), 3.0)
+    assert run_until(cluster, lambda: bool(replies), 4.0)
+    refused, plain, unnamed = replies[0].items
+    assert refused.code == "unknown_namespace" and isinstance(plain, Written) and isinstance(unnamed, Written)
+
+
+def test_what_names_a_namespace_that_the_shard_has_not_heard_of_waits_for_it() -> None:
+    """The creation is in the metadata, and the shard's leader hears of it a second later."""
+    cluster = created()
+    leader, others = parts(cluster)
+    shard = cluster.processes[leader].core.shards[the_shard(cluster).id]
+    old = shard.policies.applied
+    follower, known = shard._follower, shard._follower._known
+    follower._known = lambda: old
+    cluster.loop.call_later(1.0, lambda: setattr(follower, "_known", known))
+    creating = start_put(cluster, others[0], "quorum")
+    node = cluster.processes[others[0]].backend
+    assert run_until(cluster, lambda: "x" in node.namespaces().by_name, 2.0)
+    epoch, before = node.namespaces().epoch, cluster.loop.time
+    reply = named(cluster, others[0], Set(KEY, b"v"), epoch)
+    assert isinstance(reply, Written) and reply.ack == AckLevel.QUORUM and cluster.loop.time - before > 0.3
+    assert run_until(cluster, lambda: bool(creating), 5.0)
+
+
 @pytest.mark.parametrize("plant", ["", "policy-at-view"])
 def test_a_leader_whose_node_is_behind_obeys_what_was_confirmed(plant: str) -> None:
     with planted(plant) if plant else nullcontext():
@@ -106,9 +207,7 @@ def test_a_leader_whose_node_is_behind_obeys_what_was_confirmed(plant: str) -> N
         put(cluster, leader, "primary")
         run(cluster, 1.0)
         late = others[0]
-        there = cluster.processes[late].core
-        there.metadata._subscribers.clear()
-        there.view.update_state = lambda _state: None  # type: ignore[method-assign]
+        deaf(cluster, late)
         assert isinstance(put(cluster, leader, "quorum"), PolicyWritten)
         shard_id = the_shard(cluster).id
         old = cluster.processes[leader]

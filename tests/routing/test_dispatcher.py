@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from routing_world import LocalReplica, World, answer, failure, not_leader
 
-from raftcache.commands.types import Delete, Expire, Failure, Get, Incr, Persist, Set, Written
+from raftcache.commands.types import Delete, Expire, Failure, Get, Incr, Persist, Set, Value, Written
 
 KEY = b"foo"
 WRITES = [Set(KEY, b"v"), Delete(KEY), Incr(KEY), Expire(KEY, 1000), Persist(KEY)]
@@ -332,3 +332,29 @@ def test_whatever_happens_one_answer_comes_and_no_write_is_sent_after_it_may_hav
         assert (step is None and reads) or (isinstance(step, Failure) and step.code in definite)
     if isinstance(reply, Failure) and reply.code == "no_leader" and not reads:
         assert all(step is not None for step in taken)
+
+
+def test_a_leader_that_has_not_heard_of_the_namespace_is_asked_again_after_a_pause():
+    world = World().up()
+    first = _led_by(world)
+    world.script[first] = [failure("not_following"), failure("not_following")]
+    reply = world.run(Set(KEY, b"v", named_at=9))
+    assert isinstance(reply, Written) and world.asked == [first] * 3
+    assert world.runtime.now() > 0.02
+
+
+def test_one_that_never_hears_of_it_is_what_the_deadline_tells():
+    world = World().up()
+    world.script[_led_by(world)] = [failure("not_following")] * 1000
+    reply = world.run(Set(KEY, b"v", named_at=9))
+    assert isinstance(reply, Failure) and reply.code == "not_following"
+
+
+def test_a_replica_that_has_not_heard_of_it_is_passed_over_by_a_replica_read():
+    world = World().up()
+    leader = _led_by(world)
+    for node in {"n0", "n1", "n2"} - {leader}:
+        world.script[node] = [failure("not_following")] * 1000
+    for _ in range(20):
+        assert isinstance(world.run(Get(KEY, replica=True, named_at=9)), Value)
+    assert set(world.asked) > {leader}

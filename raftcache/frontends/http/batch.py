@@ -72,7 +72,7 @@ async def get_many(front: FrontEnd, request: web.Request) -> web.Response:
     deadline = front.deadline(request)
     asked = decode_json(_get_body, await front.read_body(request, BATCH_BODY_LIMIT_BYTES))
     _check(front, asked.namespace, "keys", asked.keys)
-    plan = _plan(asked.keys, lambda key: values.get_command(front.full_key(asked.namespace, key.encode()), asked))
+    plan = _plan(asked.keys, lambda key: values.get_command(front.address(asked.namespace, key.encode()), asked))
     replies = await _run(front, plan, MultiGet, deadline)
     return json_answer(GotMany(list(map(_got, asked.keys, replies))))
 
@@ -86,8 +86,8 @@ async def set_many(front: FrontEnd, request: web.Request) -> web.Response:
     ack = values.ack_level(asked.durability)
 
     def command(item: SetItem) -> Set:
-        key, value = front.full_key(asked.namespace, item.key.encode()), values.stored_json(item.value)
-        return Set(key, value, JSON, values.ttl_ms(item.ttl_seconds), ack=ack)
+        (key, named_at), value = front.address(asked.namespace, item.key.encode()), values.stored_json(item.value)
+        return Set(key, value, JSON, values.ttl_ms(item.ttl_seconds), ack=ack, named_at=named_at)
 
     replies = await _run(front, _plan(asked.items, command), MultiSet, deadline)
     return json_answer(StoredMany([_stored(item.key, reply) for item, reply in zip(asked.items, replies, strict=True)]))
@@ -100,8 +100,12 @@ async def delete_many(front: FrontEnd, request: web.Request) -> web.Response:
     asked = decode_json(_delete_body, await front.read_body(request, BATCH_BODY_LIMIT_BYTES))
     _check(front, asked.namespace, "keys", asked.keys)
     ack = values.ack_level(asked.durability)
-    plan = _plan(asked.keys, lambda key: Delete(front.full_key(asked.namespace, key.encode()), ack=ack))
-    replies = await _run(front, plan, MultiDelete, deadline)
+
+    def command(item: str) -> Delete:
+        key, named_at = front.address(asked.namespace, item.encode())
+        return Delete(key, ack=ack, named_at=named_at)
+
+    replies = await _run(front, _plan(asked.keys, command), MultiDelete, deadline)
     return json_answer(DeletedMany(list(map(_deleted, asked.keys, replies))))
 
 

@@ -8,7 +8,7 @@ from msgspec import UNSET
 
 from raftcache.commands.types import JSON, RAW, Delete, Set, Value, Written
 from raftcache.frontends.http import values
-from raftcache.frontends.http.context import FrontEnd
+from raftcache.frontends.http.context import Address, FrontEnd
 from raftcache.frontends.http.errors import JSON_TYPE, decode_json
 from raftcache.frontends.http.intake import OCTETS, brings_octets, idempotency_key, path_key, query, wants_octets
 from raftcache.frontends.http.routes import (
@@ -45,7 +45,7 @@ _put_body = msgspec.json.Decoder(PutBody)
 async def get(front: FrontEnd, request: web.Request) -> web.Response:
     """Read one key."""
     asked = query(request, GetQuery)
-    command = values.get_command(front.full_key(*path_key(request)), asked)
+    command = values.get_command(front.address(*path_key(request)), asked)
     found = await front.ask(command, front.deadline(request), Value)
     headers = {"Content-Type": JSON_TYPE, CONSISTENCY_HEADER: values.CONSISTENCY_NAMES[found.level]}
     staleness_ms = UNSET if found.staleness_ms is None else found.staleness_ms
@@ -71,15 +71,15 @@ def _octets(value: bytes, found: Value, headers: dict[str, str]) -> web.Response
 
 async def put(front: FrontEnd, request: web.Request) -> web.Response:
     """Write one key."""
-    key = front.full_key(*path_key(request))
+    address = front.address(*path_key(request))
     deadline, idempotency = front.deadline(request), idempotency_key(request)
     body = await front.read_body(request, PUT_BODY_LIMIT_BYTES)
     if brings_octets(request):
-        command = _set(key, values.checked_value(body), RAW, query(request, SetOptions), idempotency)
+        command = _set(address, values.checked_value(body), RAW, query(request, SetOptions), idempotency)
     else:
         query(request, NoQuery)
         asked = decode_json(_put_body, body)
-        command = _set(key, values.stored_json(asked.value), JSON, asked, idempotency)
+        command = _set(address, values.stored_json(asked.value), JSON, asked, idempotency)
     done = await front.ask(command, deadline, Written)
     if not done.written:
         return _refused(done)
@@ -87,17 +87,18 @@ async def put(front: FrontEnd, request: web.Request) -> web.Response:
     return json_answer(Stored(True, str(done.version), expires, level), 201)
 
 
-def _set(key: bytes, value: bytes, flag: int, asked: SetOptions, idempotency: bytes | None) -> Set:
-    ttl, if_version = values.ttl_ms(asked.ttl_seconds), values.version(asked.if_version)
-    return Set(key, value, flag, ttl, if_version, asked.if_absent, values.ack_level(asked.durability), idempotency)
+def _set(address: Address, value: bytes, flag: int, asked: SetOptions, idempotency: bytes | None) -> Set:
+    key, named_at = address
+    ttl, if_version, ack = values.ttl_ms(asked.ttl_seconds), values.version(asked.if_version), asked.durability
+    return Set(key, value, flag, ttl, if_version, asked.if_absent, values.ack_level(ack), idempotency, named_at)
 
 
 async def delete(front: FrontEnd, request: web.Request) -> web.Response:
     """Delete one key; where nothing was there, that is as good."""
     asked = query(request, DeleteQuery)
     if_version = values.version(asked.if_version)
-    key, ack = front.full_key(*path_key(request)), values.ack_level(asked.durability)
-    command = Delete(key, if_version, ack, idempotency_key(request))
+    (key, named_at), ack = front.address(*path_key(request)), values.ack_level(asked.durability)
+    command = Delete(key, if_version, ack, idempotency_key(request), named_at)
     done = await front.ask(command, front.deadline(request), Written)
     if if_version is not None and not done.written:
         return _refused(done)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from aiohttp import StreamReader, web
 
-from raftcache.commands.policy import NAME_PATTERN, full_key, missing_namespace
+from raftcache.commands.policy import DEFAULT, NAME_PATTERN, full_key, missing_namespace
 from raftcache.commands.types import KEY_LIMIT_BYTES, Command, Failure, Reply
 from raftcache.errors import (
     BadRequest,
@@ -76,6 +76,14 @@ class Answer(Generic[T]):
         return self._values[0]
 
 
+class Address(NamedTuple):
+    """A key in the keyspace, and the commands' `named_at` for it: taken at one moment, so that a namespace which
+    existed at that epoch stands before the key."""
+
+    key: bytes
+    named_at: int
+
+
 class FrontEnd:
     """The state of one HTTP front end."""
 
@@ -92,14 +100,14 @@ class FrontEnd:
         """When this request must be answered, on the runtime's clock. Raises BadRequest."""
         return self.runtime.now() + timeout_seconds(request)
 
-    def full_key(self, namespace: str, key: bytes, field: str = "key") -> bytes:
+    def address(self, namespace: str, key: bytes, field: str = "key") -> Address:
         """The key in the keyspace. Raises InvalidName, NotHeardOf, NoLeader, InvalidKey."""
         self.check_namespace(namespace)
         whole = full_key(namespace, key)
         if not key or len(whole) > KEY_LIMIT_BYTES:
             prefix = "" if whole is key else f" with its prefix {namespace + ':'!r}"
             raise InvalidKey(f"{field} has {len(whole)} bytes{prefix}: it must have 1 to {KEY_LIMIT_BYTES}")
-        return whole
+        return Address(whole, 0 if namespace == DEFAULT else self.backend.namespaces().epoch)
 
     async def refresh_namespaces(self, deadline: float) -> None:
         """Learn of every namespace whose creation was acknowledged before. Raises NoLeader, Overloaded."""

@@ -30,8 +30,9 @@ async def incr(front: FrontEnd, request: web.Request) -> web.Response:
     """Add to a counter; one that is not there starts at 0."""
     deadline = front.deadline(request)
     asked = decode_json(_incr_body, await front.read_body(request, SMALL_BODY_LIMIT_BYTES))
-    key, ttl_ms = front.full_key(asked.namespace, asked.key.encode()), values.ttl_ms(asked.ttl_seconds)
-    command = Incr(key, asked.delta, ttl_ms, values.ack_level(asked.durability), idempotency_key(request))
+    (key, named_at), ttl_ms = front.address(asked.namespace, asked.key.encode()), values.ttl_ms(asked.ttl_seconds)
+    ack = values.ack_level(asked.durability)
+    command = Incr(key, asked.delta, ttl_ms, ack, idempotency_key(request), named_at)
     done = await front.ask(command, deadline, Counted)
     return json_answer(CountedAnswer(done.value, str(done.version), values.DURABILITY_NAMES[done.ack]))
 
@@ -40,9 +41,9 @@ async def expire(front: FrontEnd, request: web.Request) -> web.Response:
     """Give a key another time to live, or none."""
     deadline = front.deadline(request)
     asked = decode_json(_expire_body, await front.read_body(request, SMALL_BODY_LIMIT_BYTES))
-    key, ack = front.full_key(asked.namespace, asked.key.encode()), values.ack_level(asked.durability)
-    ttl_ms, idempotency = values.ttl_ms(asked.ttl_seconds), idempotency_key(request)
-    command = Persist(key, ack, idempotency) if ttl_ms is None else Expire(key, ttl_ms, ack, idempotency)
+    key, named_at = front.address(asked.namespace, asked.key.encode())
+    ttl_ms, last = values.ttl_ms(asked.ttl_seconds), (values.ack_level(asked.durability), idempotency_key(request))
+    command = Persist(key, *last, named_at) if ttl_ms is None else Expire(key, ttl_ms, *last, named_at)
     done = await front.ask(command, deadline, Written)
     return json_answer(ExpireAnswer(done.written, str(done.version), values.DURABILITY_NAMES[done.ack]))
 

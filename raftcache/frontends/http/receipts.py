@@ -55,7 +55,7 @@ async def get(front: FrontEnd, request: web.Request) -> web.Response:
     """The fate of one version."""
     wait_ms = query(request, ReceiptQuery).wait_ms
     namespace, key, text = path_receipt(request)
-    asked = (front.full_key(namespace, key), _version(text))
+    asked = (front.address(namespace, key).key, _version(text))
     [item] = await _ask(front, [asked], wait_ms, front.deadline(request))
     if isinstance(item, Failure):
         raise failure_error(item)
@@ -85,7 +85,7 @@ def _version(text: str) -> Version:
 def _planned(front: FrontEnd, namespace: str, item: ReceiptItem) -> Asked | Failure:
     """What to ask, or the failure that needs no cluster to find."""
     try:
-        return front.full_key(namespace, item.key.encode()), values.parsed_version(item.version)
+        return front.address(namespace, item.key.encode()).key, values.parsed_version(item.version)
     except InvalidKey as error:
         return failure_of(error)
 

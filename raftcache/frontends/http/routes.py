@@ -18,6 +18,7 @@ from raftcache.errors import (
     LossWindowFull,
     MemoryFull,
     NoLeader,
+    NotFollowing,
     OutcomeUnknown,
     Overloaded,
     RaftcacheError,
@@ -40,7 +41,7 @@ BATCH_BODY_LIMIT_BYTES = 16 << 20
 
 ANY_ERRORS: Errors = (BadRequest, InternalError)
 BOUNDED_ERRORS: Errors = (*ANY_ERRORS, Overloaded)
-READ_ERRORS: Errors = (*BOUNDED_ERRORS, UnknownNamespace, LevelTooLow, NoLeader, OutcomeUnknown)
+READ_ERRORS: Errors = (*BOUNDED_ERRORS, UnknownNamespace, LevelTooLow, NoLeader, NotFollowing, OutcomeUnknown)
 REPLICA_ERRORS: Errors = (TooStale, VersionLost)
 WRITE_ERRORS: Errors = (*READ_ERRORS, MemoryFull, LossWindowFull)
 BODY_ERRORS: Errors = (ValueTooLarge,)

@@ -70,10 +70,11 @@ def read_level(name: str | None) -> ReadLevel | None:
     return None if name is None else ReadLevel[name.upper()]
 
 
-def get_command(key: bytes, asked: ReadOptions) -> Get:
-    """A read as it was asked for. Raises BadRequest."""
+def get_command(address: tuple[bytes, int], asked: ReadOptions) -> Get:
+    """A read as it was asked for, of a key and with the `named_at` for it. Raises BadRequest."""
     replica, min_version = asked.read_preference == "replica", version(asked.min_version, "minVersion")
-    return Get(key, read_level(asked.consistency), replica, min_version, asked.max_staleness_ms)
+    key, named_at = address
+    return Get(key, read_level(asked.consistency), replica, min_version, asked.max_staleness_ms, named_at)
 
 
 def version(text: str | None, field: str = "ifVersion") -> Version | None:
