@@ -2,6 +2,9 @@
 
 The same rule as for shards: a command is sent again only after a definite failure to find the leader. An unknown
 outcome is reported: a repeated `DeleteNamespace` would answer `unknown_namespace` for a deletion that worked.
+
+A node that did not answer in time is asked last by the commands that follow: it may hear everything and reach nobody,
+and each of them would wait for it until its own deadline, though another has led for long.
 """
 
 from __future__ import annotations
@@ -50,6 +53,8 @@ class MetadataSubmitter:
         self.call = call
         self.endpoints = endpoints
         self.leader: str | None = None
+        self.silent: str | None = None
+        """The node whose answer was last waited for in vain, until it gives one."""
 
     def submit(self, command: MetadataCommand, deadline: float, done: Callable[[Result], None]) -> None:
         """`done` gets, once, what applying `command` gave, or an error: `NoLeader` where it was never executed."""
@@ -70,9 +75,9 @@ class _Submission:
         self._pause_seconds = PAUSE_MIN_SECONDS
 
     def next_round(self) -> None:
-        """Try the remembered leader, then every other node."""
-        leader, nodes = self._submitter.leader, list(self._submitter.endpoints())
-        self._left = [node for node in nodes if node == leader] + [node for node in nodes if node != leader]
+        """Try the remembered leader, then every other node, the silent one last."""
+        leader, silent = self._submitter.leader, self._submitter.silent
+        self._left = sorted(self._submitter.endpoints(), key=lambda node: (node == silent, node != leader))
         self._next_node()
 
     def _next_node(self) -> None:
@@ -88,6 +93,11 @@ class _Submission:
         self._submitter.call(node, METHOD, self._body, self._deadline, lambda answer: self._answered(node, answer))
 
     def _answered(self, node: str, answer: bytes | RaftcacheError) -> None:
+        if isinstance(answer, RaftcacheError) and not answer.definite:
+            self._submitter.leader, self._submitter.silent = None, node
+            return self._done(answer)
+        if self._submitter.silent == node:
+            self._submitter.silent = None
         if isinstance(answer, NotLeader | Unavailable):
             self._heed(node, answer.details.get("leader"))
             return self._next_node()

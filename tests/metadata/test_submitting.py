@@ -69,6 +69,19 @@ def test_an_unknown_outcome_is_reported_and_not_sent_again():
     assert type(nodes.submit()) is OutcomeUnknown and nodes.asked == ["n0"]
 
 
+def test_a_node_that_left_a_command_without_an_answer_is_asked_last_until_it_gives_one():
+    """Found by policy changes with seed 9: a leader that heard everything and reached nobody was asked by every command
+    of a node, each of which waited for it until its own deadline, while another had led for ten seconds."""
+    nodes = _Nodes()
+    nodes.script["n0"] = [OutcomeUnknown("no answer within the deadline"), NotLeader("no")]
+    nodes.submit()
+    nodes.asked.clear()
+    assert nodes.submit() == Applied(1, True) and nodes.asked == ["n1", "n2"]
+    nodes.script["n2"] = [NotLeader("not any more")]
+    nodes.submit()
+    assert nodes.asked == ["n1", "n2", "n2", "n1", "n0", "n0", "n1", "n2"] and nodes.submitter.silent is None
+
+
 def test_without_a_leader_the_deadline_ends_it():
     nodes = _Nodes()
     nodes.script = {name: [NotLeader("no", leader="n1")] * 500 for name in ("n0", "n1", "n2")}
