@@ -27,6 +27,7 @@ KEEP_AFTER_S, KILL_AFTER_S = (0.1, 0.4), 0.7
 """Before a leader gives up that hears nobody."""
 CLOCK_JUMP_MS = (-600_000, 600_000)
 MAJORITY_HEALED = "majority-healed"
+LEADER_WEIGHT = 2
 
 
 class Skipped(Exception):
@@ -323,4 +324,9 @@ def _parse(word: str) -> Spec:
         raise ValueError(f"no simulated nemesis {name!r}; there are {', '.join(FAULTS)}")
     if target and target not in ALL_TARGETS:
         raise ValueError(f"{word}: no target {target!r}; there are {', '.join(ALL_TARGETS)}")
-    return Spec(name, (target,) if target else fault.targets, fault.hold_s)
+    return Spec(name, (target,) if target else _weighed(fault.targets), fault.hold_s)
+
+
+def _weighed(targets: tuple[str, ...]) -> tuple[str, ...]:
+    """Mostly those who lead what clients ask for: most of what can go wrong goes wrong there."""
+    return (*targets, *[LEADER] * LEADER_WEIGHT) if LEADER in targets else targets

@@ -43,7 +43,7 @@ CREATE_S = 30.0
 TICK_MS = 50
 """Where nothing else happens a node's clockwork is most of what a run costs. Elections are timed in 500 ms and more."""
 SLOW_NETWORK_S = (0.04, 0.14)
-AIMED, AIMED_PART = ("kill-cut-off", "late-answers", "partition-leader"), 0.5
+AIMED, AIMED_PART = ("kill-cut-off", "late-answers", "partition-leader"), 0.75
 """Faults that open what others hit only by chance, and in how many of the runs there is one for certain."""
 DURABLE_ONLY = "durable"
 """The workload that stands a loss of power everywhere."""

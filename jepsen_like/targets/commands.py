@@ -49,17 +49,14 @@ def namespace_of(request: Request) -> str:
     return str(first if isinstance(first, str) else first[0]).partition(":")[0]
 
 
-def command_of(request: Request, epoch: int) -> Command:
-    """The command, which names its namespace as of a metadata epoch, as over HTTP. Raises KeyError where the operation
-    is none that shards execute."""
-    command = _COMMANDS[request.name](request)
-    if namespace_of(request) == DEFAULT:
-        return command
-    if isinstance(command, MultiGet):
-        return MultiGet(tuple(replace(item, named_at=epoch) for item in command.items))
-    if isinstance(command, MultiSet):
-        return MultiSet(tuple(replace(item, named_at=epoch) for item in command.items))
-    return replace(command, named_at=epoch)
+def command_of(request: Request, named_at: int) -> Command:
+    """The command, whose keys are named by their namespace as of that epoch; 0: they are keys of `default`. Raises
+    KeyError where the operation is none that shards execute."""
+    command: Any = _COMMANDS[request.name](request)
+    if isinstance(command, MultiGet | MultiSet):
+        items: Any = [replace(item, named_at=named_at) for item in command.items]
+        return type(command)(tuple(items))
+    return replace(command, named_at=named_at)  # type: ignore[no-any-return]
 
 
 def completion_of(request: Request, reply: Reply) -> Completion:

@@ -12,6 +12,7 @@ from typing import Any
 
 from jepsen_like.asking import Completion, Request
 from jepsen_like.targets.commands import command_of, completion_of, error_completion, failed, namespace_of, whole_key
+from raftcache.commands.policy import DEFAULT
 from raftcache.commands.types import Failure, Receipt, Reply, Version
 from raftcache.errors import RaftcacheError
 from raftcache.frontends.backend import LostReport, PolicyWritten
@@ -108,8 +109,8 @@ def _execute(process: SimProcess, request: Request, deadline: float, answer: Don
         answer(completion_of(request, reply))
 
     def execute() -> None:
-        command = command_of(request, process.backend.namespaces().epoch)
-        process.backend.execute(command, deadline, replied)
+        named_at = 0 if namespace_of(request) == DEFAULT else process.backend.namespaces().epoch
+        process.backend.execute(command_of(request, named_at), deadline, replied)
 
     _with_namespace(process, request, deadline, answer, execute)
 

@@ -1,9 +1,10 @@
 """Bringing a metadata command to the metadata leader, from any node or front end.
 
 The same rule as for shards: a command is sent again only after a definite failure to find the leader. An unknown
-outcome is reported: a repeated `DeleteNamespace` would answer `unknown_namespace` for a deletion that worked. Whoever
-left an outcome unknown may have lost its leadership, or its network, without a word, so it is asked last from then on,
-until it answers: else one that is silent would be asked first, for the whole of the deadline, again and again.
+outcome is reported: a repeated `DeleteNamespace` would answer `unknown_namespace` for a deletion that worked.
+
+A node that did not answer in time is asked last by the commands that follow: it may hear everything and reach nobody,
+and each of them would wait for it until its own deadline, though another has led for long.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from raftcache.clock import Runtime
-from raftcache.errors import BadRequest, InternalError, NoLeader, NotLeader, OutcomeUnknown, RaftcacheError, Unavailable
+from raftcache.errors import BadRequest, InternalError, NoLeader, NotLeader, RaftcacheError, Unavailable
 from raftcache.metadata.applying import Result
 from raftcache.metadata.commands import (
     MetadataCommand,
@@ -52,8 +53,8 @@ class MetadataSubmitter:
         self.call = call
         self.endpoints = endpoints
         self.leader: str | None = None
-        self.silent: set[str] = set()
-        """Those of `endpoints` of which the last answer told nothing."""
+        self.silent: str | None = None
+        """The node whose answer was last waited for in vain, until it gives one."""
 
     def submit(self, command: MetadataCommand, deadline: float, done: Callable[[Result], None]) -> None:
         """`done` gets, once, what applying `command` gave, or an error: `NoLeader` where it was never executed."""
@@ -74,10 +75,9 @@ class _Submission:
         self._pause_seconds = PAUSE_MIN_SECONDS
 
     def next_round(self) -> None:
-        """Try the remembered leader, then every other node, and last those that were silent."""
-        leader, silent, nodes = self._submitter.leader, self._submitter.silent, self._submitter.endpoints()
-        silent.intersection_update(nodes)
-        self._left = sorted(nodes, key=lambda node: (node in silent, node != leader))
+        """Try the remembered leader, then every other node, the silent one last."""
+        leader, silent = self._submitter.leader, self._submitter.silent
+        self._left = sorted(self._submitter.endpoints(), key=lambda node: (node == silent, node != leader))
         self._next_node()
 
     def _next_node(self) -> None:
@@ -93,14 +93,15 @@ class _Submission:
         self._submitter.call(node, METHOD, self._body, self._deadline, lambda answer: self._answered(node, answer))
 
     def _answered(self, node: str, answer: bytes | RaftcacheError) -> None:
-        self._submitter.silent.discard(node)
+        if isinstance(answer, RaftcacheError) and not answer.definite:
+            self._submitter.leader, self._submitter.silent = None, node
+            return self._done(answer)
+        if self._submitter.silent == node:
+            self._submitter.silent = None
         if isinstance(answer, NotLeader | Unavailable):
             self._heed(node, answer.details.get("leader"))
             return self._next_node()
         self._submitter.leader = node
-        if isinstance(answer, OutcomeUnknown):
-            self._submitter.leader = None
-            self._submitter.silent.add(node)
         if isinstance(answer, RaftcacheError):
             return self._done(answer)
         try:

@@ -301,11 +301,6 @@ def _confirm_at_once() -> list[Patch]:
     return [(Group, "alone_from_s", property(lambda self: 0.0))]
 
 
-def _name_unheeded() -> list[Patch]:
-    """A shard takes a key for one of `default` where the namespace by which it was addressed is deleted."""
-    return [(Executor, "resolve", lambda self, command: self.namespaces().resolve(command.key))]
-
-
 def _truncate_on_overlap() -> list[Patch]:
     """An append deletes whatever follows its place in the log, though it matches (hazard 3); after each answer the
     leader sends again what is in flight, so that appends overlap."""
@@ -369,6 +364,9 @@ def _retry_counts_twice() -> list[Patch]:
     return [(retries, "_standing", lambda ex, id_: None)]
 
 
+def _name_unheeded() -> list[Patch]:
+    """A shard takes a key for one of `default` where the namespace by which it was addressed is deleted."""
+    return [(Executor, "resolve", lambda self, command: self.namespaces().resolve(command.key))]
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ack-before-quorum": _ack_before_quorum,
     "no-undo": _no_undo,
@@ -387,11 +385,11 @@ PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "staleness-from-receipt": _staleness_from_receipt,
     "forget-reply-record": _forget_reply_record,
     "record-in-next-batch": _record_in_next_batch,
-    "name-unheeded": _name_unheeded,
     "retry-counts-twice": _retry_counts_twice,
     "ignore-min-version": _ignore_min_version,
     "window-per-batch": _window_per_batch,
     "stale-receipts": _stale_receipts,
+    "name-unheeded": _name_unheeded,
 }
 
 POWER_PLANTS: dict[str, Callable[[], list[Patch]]] = {
