@@ -130,6 +130,16 @@ class _Side(asyncio.Protocol):
         if self.transport is not None and not self.transport.is_closing() and on != self.transport.is_reading():
             (self.transport.resume_reading if on else self.transport.pause_reading)()
 
+    def end_writing(self) -> bool:
+        """Say that no more bytes will come. False where the other end has reset the connection, and nobody was told
+        yet: the system knows of it first."""
+        try:
+            if self.open and self.transport is not None:
+                self.transport.write_eof()
+        except OSError:
+            return False
+        return True
+
     def end(self, how: End) -> None:
         """Close the socket."""
         if self.transport is None:
@@ -231,9 +241,9 @@ class _Carried:
         return not sink.lost and (sink.transport is None or sink.blocked)
 
     def _close_half(self, sink: _Side) -> None:
-        if sink.open and sink.transport is not None:
-            sink.transport.write_eof()
-        if all(flow.told_eof for flow in (self._to_far, self._to_near)):
+        if not sink.end_writing():
+            self.finish(End.RESET)
+        elif all(flow.told_eof for flow in (self._to_far, self._to_near)):
             self.finish(End.CLOSE)
 
     def _dial(self) -> None:

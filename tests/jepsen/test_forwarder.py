@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -115,6 +116,30 @@ def test_a_reset_comes_through_as_a_reset() -> None:
                 if not await near[0].read(1):
                     near[1].write(b"x")
                     await asyncio.sleep(0)
+
+    play(scene)
+
+
+def test_an_end_that_meets_a_reset_does_not_spoil_the_heal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever lifts a cut refreshes every connection: none may fail in the face of it."""
+
+    async def scene(bench: Bench) -> None:
+        near, _ = await bench.connect()
+        bench.put(A, B, CUT)
+        [carried] = bench.forwarder.connections
+        assert carried.far.transport is not None
+
+        def not_connected() -> None:
+            raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+        monkeypatch.setattr(carried.far.transport, "write_eof", not_connected)
+        near[1].write_eof()
+        while carried._to_far._end is None:
+            await asyncio.sleep(0)
+        bench.put(A, B, HEALTHY)
+        await bench.settled()
+        with pytest.raises(ConnectionResetError):
+            await near[0].read()
 
     play(scene)
 
