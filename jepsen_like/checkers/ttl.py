@@ -4,7 +4,7 @@
     outlived            at the leader    no version is read after its answer, its time to live and a margin
     missing too early   linearizable     none is missing before its invocation and its time to live, less a margin
     told                at the leader    `ttlSeconds` is told, and lies between these, rounded up to whole seconds
-    rises               linearizable     it does not rise from one read of a version to the next
+    rises               linearizable     it does not rise from one read of a version to the next by more than a margin
 
 A version is known by its write, which was answered, with `ttlSeconds` or by `expire`; what is read belongs to the write
 whose version it carries.
@@ -15,8 +15,9 @@ beginning and the read's end, and no drop of the namespace.
 
 **The margin.** Expiry is by the shard's time, which the leader's clock carries on, and the next leader takes up by the
 median of the wall clocks. `Setting.clock_margin_ms` bounds how far it can be off at any moment of the run; it may have
-been off one way at the write and the other way at the read, so twice that is allowed. Followers' time may lag without
-bound behind a batch that was long under way: so what replicas answer is not judged.
+been off one way at the write and the other way at the read, so twice that is allowed. A read leaves no mark in the log:
+what one leader has told may be ahead of where the next takes up the time, and what is left rises by so much. Followers'
+time may lag without bound behind a batch that was long under way: so what replicas answer is not judged.
 
 **Not judged**: times to live that the namespace's policy gave; keys that are counted up, which keep the time to live
 that they had; versions that nobody was told; everything, where clocks were set and the header does not say how far
@@ -148,7 +149,7 @@ class _Judging:
             while ended[place].ended_ms < read.began_ms:
                 least = ended[place] if least is None or _left(ended[place]) < _left(least) else least
                 place += 1
-            if least is not None and _left(read) > _left(least):
+            if least is not None and _left(read) > _left(least) + self._margin_ms(read.ended_ms) / SECOND_MS:
                 text = f"{read.key}: what {version} has left rises from {_left(least):g} s to {_left(read):g} s"
                 yield Complaint(text, [least.number, read.number])
 

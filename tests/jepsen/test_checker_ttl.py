@@ -110,15 +110,18 @@ def test_a_key_that_lives_never_shows_zero() -> None:
     assert passes(check(written().read(K, 1, (2100, 2200), "va.1.1", ttlSeconds=1)))
 
 
-def test_the_time_left_never_rises() -> None:
-    def story(first: int, second: int, level: str = "linearizable") -> Story:
-        told = written(clockErrorMs=2000).read(K, 1, (300, 400), "va.1.1", level, ttlSeconds=first)
+def test_the_time_left_rises_by_no_more_than_clocks_are_off() -> None:
+    """More was found once by simulated ttl seed 0: a new leader takes up the log's time, in which no read stands."""
+
+    def story(first: int, second: int, level: str = "linearizable", error_ms: int = 450) -> Story:
+        told = written(clockErrorMs=error_ms).read(K, 1, (300, 400), "va.1.1", level, ttlSeconds=first)
         return told.read(K, 1, (410, 500), "va.1.1", level, ttlSeconds=second)
 
     assert passes(check(story(2, 2)))
     assert passes(check(story(2, 1)))
     assert fails(check(story(2, 3)), "what va.1.1 has left rises from 2 s to 3 s")
     assert passes(check(story(2, 3, "latest")))
+    assert passes(check(story(2, 3, error_ms=1000)))
     assert fails(check(story(2, 1).read(K, 1, (510, 600), "va.1.1", ttlSeconds=2)), "rises from 1 s to 2 s")
 
 
