@@ -11,9 +11,11 @@ import pytest
 from jepsen_like.history import Kind
 from jepsen_like.nemeses.plan import LEADER, METADATA_LEADER, Planned
 from jepsen_like.simulated.director import SimDirector
-from jepsen_like.simulated.faults import FAULTS, MAJORITY_HEALED, Victims, leave_broken, parse_faults
+from jepsen_like.simulated.fault import Victims
+from jepsen_like.simulated.faults import FAULTS, parse_faults
 from jepsen_like.simulated.ground import SimGround
 from jepsen_like.simulated.invariants import Invariants
+from jepsen_like.simulated.majority import MAJORITY_HEALED, leave_broken
 from jepsen_like.targets.simulated import SimTarget
 from raftcache.commands.policy import Namespace
 from raftcache.testing.cluster import ClusterSettings, SimCluster
