@@ -14,8 +14,10 @@ from typing import Any, Protocol
 
 from jepsen_like.history import Kind
 from jepsen_like.nemeses.plan import Planned, aim
-from jepsen_like.simulated.faults import FAULTS, MAJORITY_HEALED, Heal, Skipped, Victims, leave_broken
+from jepsen_like.simulated.fault import Heal, Skipped, Victims
+from jepsen_like.simulated.faults import FAULTS
 from jepsen_like.simulated.ground import SimGround
+from jepsen_like.simulated.majority import MAJORITY_HEALED, leave_broken
 
 AGAIN_S = 0.5
 """A majority is healed as soon as all groups are complete; this long after it was found that one is not."""

@@ -1,64 +1,29 @@
 """The faults of the simulation, by the names that real processes know them by, and some that only it has.
 
-A fault strikes at once and is held for a while; `strike` returns what mends it. One that cannot strike without breaking
-more than it stands for raises Skipped.
+A fault is held for a while. One that cannot strike without breaking more than it stands for raises Skipped.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from jepsen_like.checkers.setting import FORGETS
-from jepsen_like.nemeses.plan import ANY, FOLLOWER, HOLD_S, LEADER, METADATA_LEADER, Spec, spared
-from jepsen_like.proxy.partitions import CLIENTS, Pair, between, from_clients, halves, isolate, one_way, ring
+from jepsen_like.nemeses.plan import ANY, LEADER, METADATA_LEADER, Spec
+from jepsen_like.proxy.partitions import Pair, from_clients, halves, isolate, one_way, ring
+from jepsen_like.simulated.aimed import LATE_HOLD_S, kill_cut_off, late_answers
+from jepsen_like.simulated.fault import ALL_TARGETS as ALL_TARGETS
+from jepsen_like.simulated.fault import Fault, Heal, Skipped, Strike, Victims
 from jepsen_like.simulated.ground import SimGround
 
-ALL_TARGETS = (LEADER, FOLLOWER, ANY, METADATA_LEADER)
 FOR_EVER_S = 3600.0
 SLOW_S = (0.02, 0.4)
 ROLL_DOWN_S, ROLL_UP_S = 0.3, 1.2
 TORN_AFTER = 60
 """A process that is to die at a write does so at one of its next so many changes of files."""
-LATE_S, UNTIL_LATE_S, LATE_HOLD_S = (0.2, 0.6), 0.6, (1.3, 2.2)
-KEEP_AFTER_S, KILL_AFTER_S = (0.1, 0.4), 0.7
-"""Before a leader gives up that hears nobody."""
 CLOCK_JUMP_MS = (-600_000, 600_000)
-MAJORITY_HEALED = "majority-healed"
 LEADER_WEIGHT = 2
-
-
-class Skipped(Exception):
-    """The fault cannot strike just now; the text says why."""
-
-
-class Victims(NamedTuple):
-    """Whom to hit: all nodes, the one aimed at first."""
-
-    order: tuple[str, ...]
-    dice: random.Random
-
-    @property
-    def node(self) -> str:
-        """The one aimed at."""
-        return self.order[0]
-
-
-Heal = Callable[[], dict[str, Any] | None]
-"""Mends a fault; may tell what is to stand on record beside."""
-Strike = Callable[[SimGround, Victims], Heal]
-
-
-class Fault(NamedTuple):
-    """One row of the table. `needs_durable`: only writes that are durable survive it."""
-
-    summary: str
-    strike: Strike
-    targets: tuple[str, ...] = ALL_TARGETS
-    hold_s: tuple[float, float] = HOLD_S
-    needs_durable: bool = False
 
 
 # -- processes ---------------------------------------------------------------------------------------
@@ -168,50 +133,6 @@ def _reset(ground: SimGround, victims: Victims) -> Heal:
     return lambda: None
 
 
-def _late_answers(ground: SimGround, victims: Victims) -> Heal:
-    """What a leader hears is older than it looks, and then nobody hears the leader: for about as long as an election
-    takes it has nothing but old answers to go by. (The other way round a cut ends with the links that it breaks.)"""
-    slow, mute = object(), object()
-    others = victims.order[1:]
-    ground.delay(slow, one_way(others, [victims.node]), victims.dice.uniform(*LATE_S))
-
-    def cut() -> None:
-        if slow in ground.layers:
-            ground.cut(mute, one_way([victims.node], others))
-
-    def heal() -> None:
-        ground.lift(slow)
-        ground.lift(mute)
-
-    ground.target.later(UNTIL_LATE_S, cut)
-    return heal
-
-
-def _kill_cut_off(ground: SimGround, victims: Victims) -> Heal:
-    """A leader that nobody hears executes on, keeps its state, and is gone before it learns that it was deposed: of all
-    that it has done since, it finds in its files alone."""
-    layer, process = object(), ground.process(victims.node)
-    ground.cut(layer, isolate(victims.node, victims.order))
-
-    def keep() -> None:
-        for group in process.core.host.groups.values() if process is not None else ():
-            if group.is_leader and layer in ground.layers:
-                group.take_snapshot()
-
-    def kill() -> None:
-        if layer in ground.layers and ground.process(victims.node) is process:
-            ground.cluster.kill(victims.node)
-
-    def heal() -> None:
-        ground.lift(layer)
-        ground.cluster.start(victims.node)
-
-    if process is not None:
-        ground.target.later(victims.dice.uniform(*KEEP_AFTER_S), partial(process.runtime.deliver, keep))
-        ground.target.later(KILL_AFTER_S, kill)
-    return heal
-
-
 # -- disks -------------------------------------------------------------------------------------------
 
 
@@ -248,43 +169,12 @@ def _power_all(ground: SimGround, victims: Victims) -> Heal:
     return _power(ground, list(victims.order))
 
 
-# -- liveness ----------------------------------------------------------------------------------------
-
-CUTS: dict[str, Callable[[list[str], list[str]], Iterable[Pair]]] = {
-    "cut off": lambda rest, others: between(rest, [*others, CLIENTS]),
-    "deaf": lambda rest, others: one_way(others, rest),
-    "mute": lambda rest, others: one_way(rest, others),
-}
-
-
-def leave_broken(ground: SimGround, victims: Victims) -> tuple[dict[str, Any], Heal]:
-    """Break the nodes that the groups can do without; everything else has been healed. Raises Skipped."""
-    if missing := ground.missing():
-        raise Skipped(f"some group has to do without {', '.join(missing)} already")
-    majority, rest = spared(victims.order, ground.replicas())
-    if not rest:
-        raise Skipped("the groups cannot do without any node")
-    left = victims.dice.choice(["down", "paused", *CUTS])
-    if left in CUTS:
-        heals = [_cutting(lambda _: CUTS[left](rest, majority))(ground, victims)]
-    else:
-        strike = _kill if left == "down" else _pause
-        heals = [strike(ground, Victims((node,), victims.dice)) for node in rest]
-
-    def heal() -> None:
-        for each in heals:
-            each()
-
-    stops = {"stops": True} if left == "down" else {}
-    return {"majority": majority, "rest": rest, "left": left, **stops}, heal
-
-
 FAULTS: dict[str, Fault] = {
     "kill": Fault("kill -9 one node", _kill),
     "kill-all": Fault("kill -9 the whole cluster at one moment", _kill_all, (ANY,)),
     "kill-at-write": Fault("one node dies in the middle of a change of its files", _kill_at_write),
     "kill-cut-off": Fault(
-        "a leader is cut off, takes a snapshot and is killed", _kill_cut_off, (LEADER,)
+        "a leader is cut off, takes a snapshot and is killed", kill_cut_off, (LEADER,)
     ),
     "pause": Fault("stop one node in its tracks", _pause),
     "rolling-restart": Fault("restart the nodes in turn", _rolling_restart, (ANY,), (6.0, 8.0)),
@@ -302,7 +192,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "slow": Fault("one node's links with its peers are slow", _slow),
     "late-answers": Fault(
-        "a leader hears answers late, and is then not heard", _late_answers, (LEADER, METADATA_LEADER), LATE_HOLD_S
+        "a leader hears answers late, and is then not heard", late_answers, (LEADER, METADATA_LEADER), LATE_HOLD_S
     ),
     "reset": Fault("reset one node's connections", _reset, hold_s=(0.1, 0.2)),
     "empty-disk": Fault("one node's disk is lost", _empty_disk),

@@ -20,9 +20,10 @@ from jepsen_like.history import Header, History
 from jepsen_like.nemeses.plan import ANY, Planned, Spec, plan
 from jepsen_like.running import Faults, Ran, Run, run_options
 from jepsen_like.simulated.director import SimDirector
-from jepsen_like.simulated.faults import FAULTS, MAJORITY_HEALED, parse_faults
+from jepsen_like.simulated.faults import FAULTS, parse_faults
 from jepsen_like.simulated.ground import SimGround
 from jepsen_like.simulated.invariants import Invariants
+from jepsen_like.simulated.majority import MAJORITY_HEALED
 from jepsen_like.targets.simulated import SimTarget
 from jepsen_like.versions import versions
 from jepsen_like.workloads.registry import make

@@ -387,7 +387,6 @@ PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "record-in-next-batch": _record_in_next_batch,
     "retry-counts-twice": _retry_counts_twice,
     "ignore-min-version": _ignore_min_version,
-    "window-per-batch": _window_per_batch,
     "stale-receipts": _stale_receipts,
     "name-unheeded": _name_unheeded,
 }
@@ -419,6 +418,7 @@ POLICY_PLANTS: dict[str, Callable[[], list[Patch]]] = {
 AIMED_PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "truncate-on-overlap": _truncate_on_overlap,
     "speculative-snapshot": _speculative_snapshot,
+    "window-per-batch": _window_per_batch,
 }
 """Bugs that need a leader to be struck just then: `jepsen_like` aims its faults so."""
 
