@@ -104,8 +104,9 @@ def test_a_budget_ends_it_and_what_still_fails_is_kept() -> None:
 
 
 def test_a_planted_bug_stays_caught_while_its_run_is_made_smaller() -> None:
-    small = Options(seconds=12.0, processes=4, rate=10.0)
-    plan = replace(draw("set", 0, small), faults=("clock", "partition-leader:leader"), shards=1)
+    small = Options(seconds=12.0, processes=6, rate=12.0, liveness_bound_s=5.0)
+    drawn = draw("set", 0, small, "clock,partition-leader:leader")
+    plan = replace(drawn, nodes=3, shards=1, majority_healed=False, slow_network=False)
 
     def fails(candidate: Plan) -> bool:
         return run_plan(candidate, "ack-before-quorum").judgement is Judgement.FAIL
