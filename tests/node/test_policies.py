@@ -155,27 +155,28 @@ def test_after_a_deletion_nothing_is_done_for_its_name_at_a_node_that_has_not_he
     assert not isinstance(again, Failure)
 
 
-def test_a_shard_that_does_not_heed_the_name_is_caught() -> None:
-    with planted("name-unheeded"):
-        cluster = created()
-        leader, others = parts(cluster)
-        put(cluster, leader, "quorum")
-        run(cluster, 1.0)
-        epoch = deaf(cluster, others[0])
-        assert delete(cluster, leader) is None
-        reply = named(cluster, others[0], Set(KEY, b"v"), epoch)
-    assert isinstance(reply, Written) and reply.ack == AckLevel.PRIMARY
-
-
-def test_of_a_batch_only_what_names_a_deleted_namespace_is_refused() -> None:
+def deleted_unheard() -> tuple[SimCluster, str, int]:
+    """A namespace that acknowledged at `quorum` is deleted; a node that has not heard of that; its epoch."""
     cluster = created()
     leader, others = parts(cluster)
     put(cluster, leader, "quorum")
     run(cluster, 1.0)
     epoch = deaf(cluster, others[0])
     assert delete(cluster, leader) is None
+    return cluster, others[0], epoch
+
+
+def test_a_shard_that_does_not_heed_the_name_is_caught() -> None:
+    with planted("name-unheeded"):
+        cluster, node_id, epoch = deleted_unheard()
+        reply = named(cluster, node_id, Set(KEY, b"v"), epoch)
+    assert isinstance(reply, Written) and reply.ack == AckLevel.PRIMARY
+
+
+def test_of_a_batch_only_what_names_a_deleted_namespace_is_refused() -> None:
+    cluster, node_id, epoch = deleted_unheard()
     batch = MultiSet((Set(KEY, b"v", named_at=epoch), Set(b"plain", b"v"), Set(KEY + b"2", b"v")))
-    replies = begin(cluster, others[0], lambda backend, end, done: backend.execute(batch, end, done), 3.0)
+    replies = begin(cluster, node_id, lambda backend, end, done: backend.execute(batch, end, done), 3.0)
     assert run_until(cluster, lambda: bool(replies), 4.0)
     refused, plain, unnamed = replies[0].items
     assert refused.code == "unknown_namespace" and isinstance(plain, Written) and isinstance(unnamed, Written)
