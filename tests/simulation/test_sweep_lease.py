@@ -11,7 +11,7 @@ from raftcache.testing.simulation import run_seed
 SEEDS, PARTS = 30, 6
 SECONDS = 20.0
 PLANT_WITHIN_SEEDS = 25
-FIRST_SEED = {"lease-after-transfer": 50, "lease-without-margin": 12, "no-restart-silence": 38}
+FIRST_SEED = {"lease-after-transfer": 50, "lease-without-margin": 24, "no-restart-silence": 38}
 """Where to begin looking for those that the dice of the first seeds do not bring about."""
 
 
