@@ -36,6 +36,9 @@ def add_commands(commands: Any) -> None:
     setting.add_argument("--read-level", choices=levels, help="default: what fits --ack")
     setting.add_argument("--replica-reads", choices=("allow", "refuse"), help="default: allow where --ack is primary")
     setting.add_argument("--default-ttl", type=float, metavar="SECONDS", help="default: keys do not expire")
+    setting.add_argument("--max-ttl", type=float, metavar="SECONDS", help="no key lives longer (default: no bound)")
+    jitter = "take up to so much off each time to live, so that keys do not expire together (default: 0)"
+    setting.add_argument("--ttl-jitter", type=int, metavar="PERCENT", help=jitter)
     setting.add_argument("--max-item-bytes", type=int, metavar="N", help="default: 1 MiB")
     for bound, text in WINDOW_HELP.items():
         setting.add_argument(f"--window-{bound}", type=_bound, metavar="N|none", help=text)
@@ -61,15 +64,22 @@ def _print_table(policies: list[dict[str, Any]]) -> None:
     from raftcache.supervisor.report import make_console, new_table
 
     console = make_console()
-    columns = ("ack", "read level", "replica reads", "default ttl", "max item bytes", "loss window", "on exceeded")
+    columns = ("ack", "read level", "replica reads", "ttl", "max item bytes", "loss window", "on exceeded")
     table = new_table(console, "namespace", *columns)
     for policy in policies:
-        ttl = policy["defaultTtlSeconds"]
-        lifetime = "-" if ttl is None else f"{ttl:g} s"
         replica_reads = "allowed" if policy["allowReplicaReads"] else "refused"
         levels = (policy["ack"], policy["readLevel"], replica_reads)
-        table.add_row(policy["name"], *levels, lifetime, str(policy["maxItemBytes"]), *_shown_window(policy))
+        table.add_row(policy["name"], *levels, _shown_ttl(policy), str(policy["maxItemBytes"]), *_shown_window(policy))
     console.print(table)
+
+
+def _shown_ttl(policy: dict[str, Any]) -> str:
+    """The default, the longest, and what jitter takes off."""
+    default, longest, percent = (policy[name] for name in ("defaultTtlSeconds", "maxTtlSeconds", "ttlJitterPercent"))
+    parts = [f"{default:g} s"] if default is not None else []
+    parts += [f"at most {longest:g} s"] if longest is not None else []
+    parts += [f"less up to {percent} %"] if percent else []
+    return ", ".join(parts) or "-"
 
 
 def _shown_window(policy: dict[str, Any]) -> tuple[str, str]:
@@ -87,6 +97,8 @@ def set_(args: argparse.Namespace) -> int:
         "readLevel": args.read_level,
         "allowReplicaReads": None if args.replica_reads is None else args.replica_reads == "allow",
         "defaultTtlSeconds": args.default_ttl,
+        "maxTtlSeconds": args.max_ttl,
+        "ttlJitterPercent": args.ttl_jitter,
         "maxItemBytes": args.max_item_bytes,
         "lossWindow": _window(args),
         "onExceeded": args.on_exceeded,

@@ -8,6 +8,7 @@ creating or deleting one drops that prefix's keys at once.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from enum import IntEnum
 
 import msgspec
@@ -46,7 +47,9 @@ WINDOW_LIMITS = {"ms": 3_600_000, "writes": 1_000_000_000, "bytes": 1 << 40}
 class Namespace(msgspec.Struct, frozen=True):
     """A namespace with its whole policy. `read_level` and `allow_replica_reads` None mean what fits `ack`.
 
-    `loss_window` and `on_exceeded` are kept for any `ack`, and mean something for `primary` alone.
+    `loss_window` and `on_exceeded` are kept for any `ack`, and mean something for `primary` alone. No key lives longer
+    than `max_ttl_ms` after it was written or its time to live was set, whatever was asked. `ttl_jitter_percent` takes
+    up to that share off each time to live, at random, so that keys written together do not expire together.
     """
 
     name: str
@@ -58,6 +61,8 @@ class Namespace(msgspec.Struct, frozen=True):
     loss_window: LossWindow = LossWindow()
     on_exceeded: OnExceeded = OnExceeded.QUORUM
     allow_replica_reads: bool | None = None
+    max_ttl_ms: int | None = None
+    ttl_jitter_percent: int = 0
 
     @property
     def reads_at(self) -> ReadLevel:
@@ -70,6 +75,22 @@ class Namespace(msgspec.Struct, frozen=True):
     def replica_reads(self) -> bool:
         """Whether requests may ask for `replica` reads: unless the policy says, in `primary` namespaces only."""
         return self.ack == AckLevel.PRIMARY if self.allow_replica_reads is None else self.allow_replica_reads
+
+
+TTL_JITTER_LIMIT_PERCENT = 90
+"""Of a time to live, what jitter may take off at most."""
+
+
+def granted_ttl_ms(asked_ms: int | None, namespace: Namespace, dice: Callable[[], float]) -> int | None:
+    """The time to live, at least 1 ms, that a key gets for which `asked_ms` is asked; None for ever. `dice` gives a
+    number from 0 up to 1, and is rolled only where the namespace has jitter."""
+    ttl_ms = namespace.default_ttl_ms if asked_ms is None else asked_ms
+    longest_ms, jitter_percent = namespace.max_ttl_ms, namespace.ttl_jitter_percent
+    if longest_ms is not None and (ttl_ms is None or ttl_ms > longest_ms):
+        ttl_ms = longest_ms
+    if ttl_ms is None or not jitter_percent:
+        return ttl_ms
+    return max(1, ttl_ms - int(ttl_ms * jitter_percent / 100 * dice()))
 
 
 class Namespaces:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from raftcache.commands.policy import DEFAULT, NAME_PATTERN, WINDOW_LIMITS, Namespace
+from raftcache.commands.policy import DEFAULT, NAME_PATTERN, TTL_JITTER_LIMIT_PERCENT, WINDOW_LIMITS, Namespace
 from raftcache.commands.types import TTL_LIMIT_MS, VALUE_LIMIT_BYTES, ReadLevel
 from raftcache.consensus.api import MemberId
 from raftcache.errors import BadRequest, InvalidName, InvalidPolicy
@@ -137,9 +137,12 @@ def check_namespace(namespace: Namespace) -> None:
     check_name(namespace.name)
     if namespace.read_level == ReadLevel.REPLICA:
         raise InvalidPolicy("readLevel must be 'latest', 'committed' or 'linearizable', got 'replica'")
-    ttl_ms = namespace.default_ttl_ms
-    if ttl_ms is not None and not 1 <= ttl_ms <= TTL_LIMIT_MS:
-        raise InvalidPolicy(f"defaultTtlSeconds must be 0.001 to {TTL_LIMIT_MS // 1000}, got {ttl_ms / 1000}")
+    for field, ttl_ms in (("defaultTtlSeconds", namespace.default_ttl_ms), ("maxTtlSeconds", namespace.max_ttl_ms)):
+        if ttl_ms is not None and not 1 <= ttl_ms <= TTL_LIMIT_MS:
+            raise InvalidPolicy(f"{field} must be 0.001 to {TTL_LIMIT_MS // 1000}, got {ttl_ms / 1000}")
+    jitter_percent, limit = namespace.ttl_jitter_percent, TTL_JITTER_LIMIT_PERCENT
+    if not 0 <= jitter_percent <= limit:
+        raise InvalidPolicy(f"ttlJitterPercent must be 0 to {limit}, got {jitter_percent}")
     if not 1 <= namespace.max_item_bytes <= VALUE_LIMIT_BYTES:
         raise InvalidPolicy(f"maxItemBytes must be 1 to {VALUE_LIMIT_BYTES}, got {namespace.max_item_bytes}")
     for field, limit in WINDOW_LIMITS.items():

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from raftcache.commands.policy import WINDOW_LIMITS, LossWindow, Namespace, OnExceeded
+from raftcache.commands.policy import TTL_JITTER_LIMIT_PERCENT, WINDOW_LIMITS, LossWindow, Namespace, OnExceeded
 from raftcache.commands.types import TTL_LIMIT_MS, VALUE_LIMIT_BYTES, AckLevel, ReadLevel
 from raftcache.errors import InvalidPolicy
 from raftcache.metadata.checks import check_name
@@ -21,7 +21,17 @@ READ_LEVELS = {level.name.lower(): level for level in ReadLevel if level != Read
 
 ON_EXCEEDED = {choice.name.lower(): choice for choice in OnExceeded}
 
-FIELDS = ("ack", "readLevel", "allowReplicaReads", "defaultTtlSeconds", "maxItemBytes", "lossWindow", "onExceeded")
+FIELDS = (
+    "ack",
+    "readLevel",
+    "allowReplicaReads",
+    "defaultTtlSeconds",
+    "maxTtlSeconds",
+    "ttlJitterPercent",
+    "maxItemBytes",
+    "lossWindow",
+    "onExceeded",
+)
 _MISSING = object()
 
 _brief = Repr()
@@ -48,27 +58,33 @@ def parse_policy(name: str, document: Any, replication_factor: int) -> Namespace
         0,
         ack,
         None if read_level == fitting else read_level,
-        _default_ttl_ms(document.get("defaultTtlSeconds")),
+        _ttl_ms("defaultTtlSeconds", document),
         _max_item_bytes(document.get("maxItemBytes", VALUE_LIMIT_BYTES)),
         _loss_window(document.get("lossWindow", {})),
         OnExceeded(_choice(document, "onExceeded", ON_EXCEEDED, OnExceeded.QUORUM)),
         allow_replica_reads=_allow_replica_reads(document.get("allowReplicaReads"), plain.replica_reads),
+        max_ttl_ms=_ttl_ms("maxTtlSeconds", document),
+        ttl_jitter_percent=_ttl_jitter_percent(document.get("ttlJitterPercent", 0)),
     )
 
 
 def policy_document(namespace: Namespace) -> dict[str, Any]:
     """The whole policy as a document; `parse_policy` reads it back to the same policy."""
-    ttl_ms = namespace.default_ttl_ms
-    seconds = None if ttl_ms is None else ttl_ms // 1000 if ttl_ms % 1000 == 0 else ttl_ms / 1000
     return {
         "ack": namespace.ack.name.lower(),
         "readLevel": namespace.reads_at.name.lower(),
         "allowReplicaReads": namespace.replica_reads,
-        "defaultTtlSeconds": seconds,
+        "defaultTtlSeconds": _seconds(namespace.default_ttl_ms),
+        "maxTtlSeconds": _seconds(namespace.max_ttl_ms),
+        "ttlJitterPercent": namespace.ttl_jitter_percent,
         "maxItemBytes": namespace.max_item_bytes,
         "lossWindow": msgspec.to_builtins(namespace.loss_window),
         "onExceeded": namespace.on_exceeded.name.lower(),
     }
+
+
+def _seconds(ttl_ms: int | None) -> float | None:
+    return None if ttl_ms is None else ttl_ms // 1000 if ttl_ms % 1000 == 0 else ttl_ms / 1000
 
 
 def _check_fields(document: dict[Any, Any], replication_factor: int) -> None:
@@ -100,15 +116,23 @@ def _allow_replica_reads(value: Any, fitting: bool) -> bool | None:
     return None if value is None or value == fitting else value
 
 
-def _default_ttl_ms(value: Any) -> int | None:
+def _ttl_ms(field: str, document: dict[Any, Any]) -> int | None:
+    value = document.get(field)
     if value is None:
         return None
     limit = TTL_LIMIT_MS // 1000
     number = type(value) in (int, float) and 0 < value <= limit
     if not number or round(value * 1000) < 1:
-        raise InvalidPolicy(f"defaultTtlSeconds must be null or a positive number up to {limit}, got {_shown(value)}")
+        raise InvalidPolicy(f"{field} must be null or a positive number up to {limit}, got {_shown(value)}")
     ttl_ms: int = round(value * 1000)
     return ttl_ms
+
+
+def _ttl_jitter_percent(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= TTL_JITTER_LIMIT_PERCENT:
+        limit = TTL_JITTER_LIMIT_PERCENT
+        raise InvalidPolicy(f"ttlJitterPercent must be an integer from 0 to {limit}, got {_shown(value)}")
+    return value
 
 
 def _max_item_bytes(value: Any) -> int:

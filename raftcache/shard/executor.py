@@ -33,7 +33,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TypeAlias
 
-from raftcache.commands.policy import DEFAULT, Namespace, Namespaces, OnExceeded
+from raftcache.commands.policy import DEFAULT, Namespace, Namespaces, OnExceeded, granted_ttl_ms
 from raftcache.commands.types import (
     AckLevel,
     Counted,
@@ -85,6 +85,7 @@ class Executor:
         owns: Callable[[bytes], bool],
         now_ms: Callable[[], int],
         on_disk: Callable[[], bool],
+        dice: Callable[[], float],
     ) -> None:
         self.shard_id = shard_id
         self.keyspace = keyspace
@@ -96,6 +97,7 @@ class Executor:
         self.owns = owns
         self.now_ms = now_ms
         self.on_disk = on_disk
+        self.dice = dice
         self.blocked: Collection[int] = ()
         """Namespaces of which commands are held, so that every further write must be."""
         self.holds_lease: Callable[[], bool] = lambda: False
@@ -235,10 +237,9 @@ class Executor:
         return Version(self.shard_id, entry.term, entry.seq)
 
     def expires_ms(self, ttl_ms: int | None, namespace: Namespace) -> int:
-        """The absolute expiry of a new entry; 0 for never. `ttl_ms` None means the namespace's default."""
-        if ttl_ms is None:
-            ttl_ms = namespace.default_ttl_ms
-        return 0 if ttl_ms is None else self.now_ms() + ttl_ms
+        """The absolute expiry where `ttl_ms` is asked, None for the namespace's default; 0 for never."""
+        granted_ms = granted_ttl_ms(ttl_ms, namespace, self.dice)
+        return 0 if granted_ms is None else self.now_ms() + granted_ms
 
     def require_memory(self, key: bytes, value_bytes: int) -> None:
         """Refuse what the node has no memory for: the entry, and its effect until that is committed.

@@ -18,7 +18,7 @@ def expire(ex: Executor, command: Expire) -> Answer:
     entry = ex.lookup(command.key, namespace)
     if entry is None:
         return ex.unchanged(command.key, ack, namespace, None)
-    return _rewrite(ex, command.key, entry, ex.now_ms() + command.ttl_ms, ack, namespace)
+    return _rewrite(ex, command.key, entry, ex.expires_ms(command.ttl_ms, namespace), ack, namespace)
 
 
 def persist(ex: Executor, command: Persist) -> Answer:
@@ -30,7 +30,10 @@ def persist(ex: Executor, command: Persist) -> Answer:
     entry = ex.lookup(command.key, namespace)
     if entry is None or not entry.expires_ms:
         return ex.unchanged(command.key, ack, namespace, entry)
-    return _rewrite(ex, command.key, entry, 0, ack, namespace)
+    longest_ms = namespace.max_ttl_ms
+    if longest_ms is None:
+        return _rewrite(ex, command.key, entry, 0, ack, namespace)
+    return _rewrite(ex, command.key, entry, ex.expires_ms(longest_ms, namespace), ack, namespace)
 
 
 def _rewrite(ex: Executor, key: bytes, entry: Entry, expires_ms: int, ack: AckLevel, namespace: Namespace) -> Answer:

@@ -82,6 +82,11 @@ def _smaller(field: str, old: Namespace, new: Namespace) -> Any:
     return min(getattr(old, field), getattr(new, field))
 
 
+def _smaller_bound(field: str, old: Namespace, new: Namespace) -> Any:
+    """Where None is no bound."""
+    return min((each for each in (getattr(old, field), getattr(new, field)) if each is not None), default=None)
+
+
 def _smaller_window(_field: str, old: Namespace, new: Namespace) -> LossWindow:
     """Bound by bound, where None is no bound."""
     both = ((getattr(old.loss_window, name), getattr(new.loss_window, name)) for name in LossWindow.__struct_fields__)
@@ -106,6 +111,8 @@ STRICTER: dict[str, Callable[[str, Namespace, Namespace], Any]] = {
     "loss_window": _smaller_window,
     "on_exceeded": _newer,
     "allow_replica_reads": _both_allow,
+    "max_ttl_ms": _smaller_bound,
+    "ttl_jitter_percent": _newer,
 }
 """For every field of `Namespace`, what holds while the change from one policy to another may still be lost."""
 

@@ -116,6 +116,7 @@ class ShardReplica:
             owns,
             now_ms,
             self._on_disk,
+            runtime.random.random,
         )
         self._follower = PolicyFollower(runtime, self.policies, namespaces, self._executor.follow)
         self._sweeper = Sweeper(runtime, self._executor)

@@ -88,7 +88,7 @@ class FakeCache:
 def policy(ack: str) -> dict[str, Any]:
     """A whole policy."""
     level = "latest" if ack == "primary" else "linearizable"
-    limits = {"defaultTtlSeconds": None, "maxItemBytes": 1048576}
+    limits = {"defaultTtlSeconds": None, "maxTtlSeconds": None, "ttlJitterPercent": 0, "maxItemBytes": 1048576}
     window = {"lossWindow": {"ms": 1000, "writes": 10_000, "bytes": 16 << 20}, "onExceeded": "quorum"}
     return {"ack": ack, "readLevel": level, "allowReplicaReads": ack == "primary", **limits, **window}
 

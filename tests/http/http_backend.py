@@ -167,7 +167,8 @@ class FakeBackend:
     def put_namespace(self, name: str, document: dict[str, Any], deadline: float, done: PolicyDone) -> None:
         if self.failing is not None:
             return done(self.failing)
-        created, ttl = name not in self.policies, document["defaultTtlSeconds"]
+        created = name not in self.policies
+        ttl, longest = document["defaultTtlSeconds"], document["maxTtlSeconds"]
         level = document["readLevel"]
         self._know(
             Namespace(
@@ -180,6 +181,8 @@ class FakeBackend:
                 LossWindow(**document["lossWindow"]),
                 OnExceeded[document["onExceeded"].upper()],
                 allow_replica_reads=document["allowReplicaReads"],
+                max_ttl_ms=None if longest is None else round(longest * 1000),
+                ttl_jitter_percent=document["ttlJitterPercent"],
             )
         )
         done(PolicyWritten(created, document))
@@ -201,6 +204,8 @@ class FakeBackend:
             "readLevel": None if policy.read_level is None else policy.read_level.name.lower(),
             "allowReplicaReads": policy.allow_replica_reads,
             "defaultTtlSeconds": None if policy.default_ttl_ms is None else policy.default_ttl_ms / 1000,
+            "maxTtlSeconds": None if policy.max_ttl_ms is None else policy.max_ttl_ms / 1000,
+            "ttlJitterPercent": policy.ttl_jitter_percent,
             "maxItemBytes": policy.max_item_bytes,
             "lossWindow": msgspec.to_builtins(policy.loss_window),
             "onExceeded": policy.on_exceeded.name.lower(),

@@ -15,6 +15,8 @@ DEFAULTS = {
     "readLevel": None,
     "allowReplicaReads": None,
     "defaultTtlSeconds": None,
+    "maxTtlSeconds": None,
+    "ttlJitterPercent": 0,
     "maxItemBytes": VALUE_LIMIT_BYTES,
     "lossWindow": {"ms": 1000, "writes": 10_000, "bytes": 16 << 20},
     "onExceeded": "quorum",
@@ -25,6 +27,7 @@ def test_put_is_201_when_new_else_200(caller: Caller) -> None:
     answer = caller.call("PUT", "/v1/namespaces/users", {})
     assert (answer.status, answer.json) == (201, DEFAULTS)
     policy = {**DEFAULTS, "ack": "quorum", "readLevel": "committed", "defaultTtlSeconds": 1.5, "maxItemBytes": 10}
+    policy |= {"maxTtlSeconds": 7.5, "ttlJitterPercent": 20}
     policy |= {"lossWindow": {"ms": None, "writes": 5, "bytes": 1}, "onExceeded": "wait"}
     answer = caller.call("PUT", "/v1/namespaces/users", policy)
     assert (answer.status, answer.json) == (200, policy)
@@ -71,6 +74,8 @@ def test_delete(caller: Caller) -> None:
         ({"readLevel": "replica"}, ("readLevel", '"replica"', "latest, committed, linearizable")),
         ({"allowReplicaReads": "yes"}, ("allowReplicaReads", "yes")),
         ({"evictionPolicy": "lru"}, ("unknown field", "evictionPolicy")),
+        ({"maxTtlSeconds": -1}, ("maxTtlSeconds", "-1")),
+        ({"ttlJitterPercent": 91}, ("ttlJitterPercent", "90")),
         ({"defaultTtlSeconds": -1}, ("defaultTtlSeconds", "-1")),
         ({"defaultTtlSeconds": "1"}, ("defaultTtlSeconds", '"1"')),
         ({"maxItemBytes": 0}, ("maxItemBytes", "1", "0")),

@@ -134,6 +134,8 @@ def test_a_namespace_keeps_its_id_while_it_lives_and_gets_a_new_one_when_made_ag
         (PutNamespace(Namespace("a/b", 0)), InvalidName),
         (PutNamespace(Namespace("x", 0, read_level=ReadLevel.REPLICA)), InvalidPolicy),
         (PutNamespace(Namespace("x", 0, default_ttl_ms=0)), InvalidPolicy),
+        (PutNamespace(Namespace("x", 0, max_ttl_ms=0)), InvalidPolicy),
+        (PutNamespace(Namespace("x", 0, ttl_jitter_percent=91)), InvalidPolicy),
         (PutNamespace(Namespace("x", 0, max_item_bytes=(1 << 20) + 1)), InvalidPolicy),
         (PutNode("n 3", "a", Addresses("h", "r", "p")), BadRequest),
         (SetShard("ffff", preferred="n0"), BadRequest),

@@ -21,6 +21,8 @@ def test_an_empty_document_is_the_default_policy():
         "readLevel": "latest",
         "allowReplicaReads": True,
         "defaultTtlSeconds": None,
+        "maxTtlSeconds": None,
+        "ttlJitterPercent": 0,
         "maxItemBytes": 1 << 20,
         "lossWindow": {"ms": 1000, "writes": 10_000, "bytes": 16 << 20},
         "onExceeded": "quorum",
@@ -33,13 +35,16 @@ def test_a_whole_document():
         "readLevel": "latest",
         "allowReplicaReads": True,
         "defaultTtlSeconds": 1.5,
+        "maxTtlSeconds": 60,
+        "ttlJitterPercent": 10,
         "maxItemBytes": 10,
         "lossWindow": {"ms": None, "writes": 5, "bytes": 1 << 40},
         "onExceeded": "wait",
     }
     parsed = parse_policy("x", {**document, "replicationFactor": 3}, 3)
     window = LossWindow(None, 5, 1 << 40)
-    assert parsed == Namespace("x", 0, AckLevel.QUORUM, ReadLevel.LATEST, 1500, 10, window, OnExceeded.WAIT, True)
+    last = (window, OnExceeded.WAIT, True, 60_000, 10)
+    assert parsed == Namespace("x", 0, AckLevel.QUORUM, ReadLevel.LATEST, 1500, 10, *last)
     assert policy_document(parsed) == document
     assert parse_policy("x", {"ack": "durable"}, 3) == Namespace("x", 0, AckLevel.DURABLE)
 
@@ -63,6 +68,11 @@ def test_a_namespace_struct_is_held_to_the_same_limits(bound, value):
         ({"ack": 1}, ["ack", "got 1"]),
         ({"ack": ["quorum"]}, ["ack", "['quorum']"]),
         ({"readLevel": "replica"}, ["readLevel", "'latest' or 'committed' or 'linearizable'", "'replica'"]),
+        ({"maxTtlSeconds": 0}, ["maxTtlSeconds", "positive", "got 0"]),
+        ({"maxTtlSeconds": "1"}, ["maxTtlSeconds", "got '1'"]),
+        ({"ttlJitterPercent": 91}, ["ttlJitterPercent", "90", "got 91"]),
+        ({"ttlJitterPercent": 0.5}, ["ttlJitterPercent", "integer", "got 0.5"]),
+        ({"ttlJitterPercent": True}, ["ttlJitterPercent", "got True"]),
         ({"defaultTtlSeconds": 0}, ["defaultTtlSeconds", "positive", "got 0"]),
         ({"defaultTtlSeconds": -5}, ["defaultTtlSeconds", "got -5"]),
         ({"defaultTtlSeconds": True}, ["defaultTtlSeconds", "got True"]),

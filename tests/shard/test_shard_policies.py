@@ -88,6 +88,13 @@ def test_the_stricter_of_two_policies_keeps_both() -> None:
     assert stricter(old, old) is old
 
 
+def test_the_stricter_of_two_longest_times_to_live_is_the_shorter() -> None:
+    without, long, short = (Namespace("x", 2, max_ttl_ms=longest_ms) for longest_ms in (None, 9000, 50))
+    assert stricter(without, long).max_ttl_ms == stricter(long, without).max_ttl_ms == 9000
+    assert stricter(long, short).max_ttl_ms == stricter(short, long).max_ttl_ms == 50
+    assert stricter(without, without).max_ttl_ms is None
+
+
 def test_the_stricter_of_two_windows_has_the_smaller_of_each_bound() -> None:
     old = Namespace("x", 2, loss_window=LossWindow(ms=None, writes=10, bytes=None), on_exceeded=OnExceeded.WAIT)
     new = Namespace("x", 2, loss_window=LossWindow(ms=5, writes=20, bytes=None), on_exceeded=OnExceeded.REJECT)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from raftcache.commands.policy import WINDOW_LIMITS
+from raftcache.commands.policy import TTL_JITTER_LIMIT_PERCENT, WINDOW_LIMITS
 from raftcache.commands.policy import LossWindow as Defaults
 from raftcache.commands.types import (
     INT64_MAX,
@@ -206,14 +206,17 @@ class Policy(Input, frozen=True):
     """The whole policy of a namespace; what is left out takes its default.
 
     `readLevel` null: `latest` where `ack` is `primary`, else `linearizable`. `allowReplicaReads` null: true where `ack`
-    is `primary`, else false. `lossWindow`, and what becomes of a write that it has no room for (`onExceeded`), mean
-    something where `ack` is `primary`.
+    is `primary`, else false. No key lives longer than `maxTtlSeconds`, whatever is asked; null: no bound.
+    `ttlJitterPercent` takes up to that share off each time to live, at random. `lossWindow`, and what becomes of a
+    write that it has no room for (`onExceeded`), mean something where `ack` is `primary`.
     """
 
     ack: Durability = "primary"
     read_level: Consistency | None = None
     allow_replica_reads: bool | None = None
     default_ttl_seconds: Ttl | None = None
+    max_ttl_seconds: Ttl | None = None
+    ttl_jitter_percent: Annotated[int, Meta(ge=0, le=TTL_JITTER_LIMIT_PERCENT)] = 0
     max_item_bytes: Annotated[int, Meta(ge=1, le=VALUE_LIMIT_BYTES)] = VALUE_LIMIT_BYTES
     loss_window: LossWindow = LossWindow()
     on_exceeded: Literal["quorum", "wait", "reject"] = "quorum"
