@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Disk:
             if state is None:
                 raise Skipped(f"{victims.node} does not say what it holds")
             held = _members(state, victims.node)
-            group = victims.dice.choice(sorted(held))
+            group = group_to_hit(victims.node, held, victims.dice)
             await self.prepare(ground, victims.node, group)
             self._node = victims.node
             told = await asyncio.to_thread(self._hit, ground, victims.node, group, victims.dice)
@@ -140,6 +140,14 @@ class TornLog(Disk):
     def renewed(self, held: list[str], group: str) -> list[str]:
         """None: the node cuts it and goes on."""
         return []
+
+
+def group_to_hit(node: str, held: Collection[str], dice: random.Random) -> str:
+    """One of the groups of which the node has a replica. Raises Skipped where there is none: a small cluster leaves
+    some of its nodes without."""
+    if not held:
+        raise Skipped(f"{node} holds no group")
+    return dice.choice(sorted(held))
 
 
 def _flipped(path: Path, group: str) -> Details:

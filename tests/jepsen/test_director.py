@@ -13,6 +13,7 @@ from jepsen_like.cluster import DriverError, RealCluster
 from jepsen_like.history import Event, Header, History
 from jepsen_like.nemeses.api import Details, Ground, Nemesis, Skipped, Victims
 from jepsen_like.nemeses.director import Director, from_table
+from jepsen_like.nemeses.files import group_to_hit
 from jepsen_like.nemeses.links import Links, at_one
 from jepsen_like.nemeses.majority import CUTS, MAJORITY_HEALED, PAUSED, MajorityHealed
 from jepsen_like.nemeses.plan import ANY, LEADER, Planned
@@ -262,3 +263,10 @@ def test_a_cluster_that_can_do_without_nobody_is_not_judged() -> None:
     ground = Two(RealCluster.__new__(RealCluster), network())
     with pytest.raises(Skipped, match="cannot do without"):
         asyncio.run(MajorityHealed().strike(ground, Victims(("n0", "n1"), "meta", random.Random(0))))
+
+
+def test_a_node_without_a_group_has_no_file_to_damage() -> None:
+    """Found by `suite long`: of four nodes one has no replica where there is one shard."""
+    assert group_to_hit("n0", {"s1": 1}, random.Random(0)) == "s1"
+    with pytest.raises(Skipped, match="n3 holds no group"):
+        group_to_hit("n3", {}, random.Random(0))
