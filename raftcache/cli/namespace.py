@@ -11,7 +11,7 @@ from raftcache.cli.output import add_api_command, add_command, print_json
 
 SET_EXAMPLES = """\
   raftcache namespace set sessions --ack quorum --default-ttl 3600
-  raftcache namespace set pictures --max-item-bytes 65536
+  raftcache namespace set pictures --max-item-bytes 65536 --max-ttl 86400 --ttl-jitter 10
   raftcache namespace set carts --window-ms 200 --window-writes 500 --window-bytes none --on-exceeded wait
 The whole policy is replaced: an option that is left out takes its default."""
 

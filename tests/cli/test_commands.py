@@ -261,6 +261,8 @@ def test_namespaces(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> Non
     assert main(["namespace", "set", "new", "--ack", "quorum", "--default-ttl", "60", "--url", cache.url]) == 0
     assert cache.log[-1][:2] == ("PUT", "/v1/namespaces/new")
     assert json.loads(cache.log[-1][2]) == {"ack": "quorum", "defaultTtlSeconds": 60.0}
+    assert main(["namespace", "set", "new", "--max-ttl", "90", "--ttl-jitter", "10", "--url", cache.url]) == 0
+    assert json.loads(cache.log[-1][2]) == {"maxTtlSeconds": 90.0, "ttlJitterPercent": 10}
 
 
 def test_a_loss_window_is_set_and_shown(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
