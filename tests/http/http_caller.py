@@ -59,9 +59,18 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(_TIMEOUT_SECONDS)
 
     def close(self) -> None:
+        self.run(_last_turns())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_TIMEOUT_SECONDS)
         self.loop.close()
+
+
+async def _last_turns() -> None:
+    """Connections that a server has closed end their tasks in the turns after it."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 class Caller:
