@@ -96,8 +96,8 @@ class Backend(Protocol):
     def namespace_document(self, name: str) -> dict[str, Any] | None:
         """The whole policy of `name` in the names of the HTTP interface, None where there is no such namespace.
 
-        `ack`, `readLevel` (null: the one that fits `ack`), `defaultTtlSeconds` (or null), `maxItemBytes`,
-        `lossWindow` (`{ms, writes, bytes}`, each a number or null), `onExceeded`.
+        `ack`, `readLevel` (null: the one that fits `ack`), `defaultTtlSeconds`, `maxTtlSeconds` (each null: none),
+        `ttlJitterPercent`, `maxItemBytes`, `lossWindow` (`{ms, writes, bytes}`, each a number or null), `onExceeded`.
         """
 
     def replace_shard(self, shard_id: str, source: str | None, deadline: float, done: ReplaceDone) -> None:
