@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from jepsen_like.nemeses.majority import MAJORITY_HEALED
 from jepsen_like.nemeses.table import parse_nemeses
@@ -22,37 +22,34 @@ SECONDS_LIMIT = 24 * 3600.0
 RATE_LIMIT = 1000.0
 
 Parser = argparse.ArgumentParser
-
+N = TypeVar("N", int, float)
 
 
 def whole(least: int, limit: int) -> Callable[[str], int]:
     """An integer within these."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"not a whole number: {text}") from None
-        if not least <= value <= limit:
-            raise argparse.ArgumentTypeError(f"must be from {least} to {limit}, got {value}")
-        return value
-
-    return parse
+    return _within(int, "a whole number", least, limit)
 
 
 def number(least: float, limit: float) -> Callable[[str], float]:
     """A number within these."""
+    return _within(float, "a number", least, limit)
 
-    def parse(text: str) -> float:
+
+def _within(kind: Callable[[str], N], called: str, least: N, limit: N) -> Callable[[str], N]:
+    def parse(text: str) -> N:
         try:
-            value = float(text)
+            value = kind(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"not a number: {text}") from None
+            raise argparse.ArgumentTypeError(f"not {called}: {text}") from None
         if not least <= value <= limit:
-            raise argparse.ArgumentTypeError(f"must be from {least:g} to {limit:g}, got {text}")
+            raise argparse.ArgumentTypeError(f"must be from {_shown(least)} to {_shown(limit)}, got {text}")
         return value
 
     return parse
+
+
+def _shown(bound: float) -> str:
+    return f"{bound:g}" if isinstance(bound, float) else str(bound)
 
 
 def workload(text: str) -> str:
