@@ -21,7 +21,17 @@ from raftcache.consensus.journal import MEMBERSHIP, NO_OP, REGULAR, unpack_membe
 from raftcache.metadata.commands import decode_metadata_command
 from raftcache.metadata.state import METADATA_GROUP
 from raftcache.shard.policies import point_of
-from raftcache.store.effects import LEADER_STARTED, POLICY_POINT, PUT, REMOVE, REPLY, Effect, decode_batch
+from raftcache.store.effects import (
+    LEADER_STARTED,
+    POLICY_POINT,
+    PUT,
+    PUT_TAGGED,
+    REMOVE,
+    REPLY,
+    TAG,
+    Effect,
+    decode_batch,
+)
 from raftcache.store.replies import decode_record
 from raftcache.wal.api import Entry
 
@@ -71,11 +81,14 @@ def _content(name: str, data: bytes) -> dict[str, Any]:
 
 def _effect(effect: Effect) -> dict[str, Any]:
     code = effect[0]
-    if code == PUT:
-        _, key, value, flag, expires_ms, namespace_id = effect
+    if code in (PUT, PUT_TAGGED):
+        _, key, value, flag, expires_ms, namespace_id, *tags = effect
         kind = "json" if flag == JSON else "raw"
         sizes = {"value_bytes": len(value), "flag": kind, "expires_ms": expires_ms, "namespace_id": namespace_id}
-        return {"effect": "put", "key": text(key), **sizes}
+        return {"effect": "put", "key": text(key), **sizes, **({"tags": list(tags[0])} if tags else {})}
+    if code == TAG:
+        kind = "drop_tag" if effect[3] else "forget_tag"
+        return {"effect": kind, "namespace_id": effect[1], "tag": effect[2]}
     if code == REMOVE:
         return {"effect": "remove", "key": text(effect[1])}
     if code == REPLY and len(effect) == 2:

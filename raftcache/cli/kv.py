@@ -1,11 +1,11 @@
-"""`raftcache kv`: read and write single keys over HTTP."""
+"""`raftcache kv`: read and write single keys over HTTP, and drop those that carry a tag."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -19,6 +19,7 @@ SET_EXAMPLES = """\
   raftcache kv set user:7 '{"name": "Ada"}' --ttl 300
   raftcache kv set --namespace safe balance 100 --if-absent
   raftcache kv set picture --raw - < picture.png
+  raftcache kv set page:7 '"<html>"' --tag user:7 --tag front-page
 A VALUE that is no JSON is stored as a JSON string. With --raw it is stored byte by byte; "-" reads standard input."""
 
 
@@ -31,6 +32,7 @@ def add_commands(commands: Any) -> None:
     _add_incr(group)
     _add_expire(group)
     _add_mget(group)
+    _add_invalidate_tag(group)
 
 
 def _add(group: Any, name: str, run: Any, summary: str, examples: str, *, writes: bool) -> argparse.ArgumentParser:
@@ -65,6 +67,9 @@ def _add_set(group: Any) -> None:
     parser.add_argument("value")
     parser.add_argument("--raw", action="store_true", help="store VALUE byte by byte")
     parser.add_argument("--ttl", type=float, metavar="SECONDS", help="default: the namespace's")
+    parser.add_argument(
+        "--tag", action="append", dest="tags", metavar="TAG", help="a family to be dropped with; may be repeated"
+    )
     parser.add_argument("--if-version", metavar="VERSION", help="write only over this version")
     parser.add_argument("--if-absent", action="store_true", help="write only where nothing is")
 
@@ -93,6 +98,14 @@ def _add_expire(group: Any) -> None:
 def _add_mget(group: Any) -> None:
     parser = _add(group, "mget", mget, "read many keys", "  raftcache kv mget a b c", writes=False)
     parser.add_argument("keys", nargs="+", metavar="key")
+
+
+def _add_invalidate_tag(group: Any) -> None:
+    examples = "  raftcache kv invalidate-tag user:7\n  raftcache kv invalidate-tag --namespace pages front-page"
+    summary = "drop the keys that were set with a tag"
+    parser = add_api_command(group, "invalidate-tag", invalidate_tag, summary, examples)
+    parser.add_argument("--namespace", default="default", metavar="NAME", help="default: default")
+    parser.add_argument("tag")
 
 
 def _seconds_or_never(text: str) -> float | None:
@@ -139,10 +152,11 @@ def set_(args: argparse.Namespace) -> int:
         "durability": args.durability,
     }
     if args.raw:
+        options["tags"] = ",".join(args.tags) if args.tags else None
         body, headers = _raw_value(args.value), {"Content-Type": OCTETS, **_idempotency(args)}
         answer = Api(args.url).call("PUT", _with_query(_path(args), **options), body, headers)
     else:
-        document = {"value": json_value(args.value), **_given(options)}
+        document = {"value": json_value(args.value), **_given({**options, "tags": args.tags})}
         answer = Api(args.url).call(
             "PUT", _path(args), msgspec.json.encode(document), {"Content-Type": JSON_TYPE, **_idempotency(args)}
         )
@@ -232,6 +246,17 @@ def mget(args: argparse.Namespace) -> int:
         failed = failed or "error" in result
         print(f"{result['key']}\t{_shown(result)}")
     return 1 if failed else 0
+
+
+def invalidate_tag(args: argparse.Namespace) -> int:
+    """Drop a family."""
+    path = f"/v1/cache/{quote(args.namespace, safe='')}/tags/{quote(args.tag, safe='')}/invalidate"
+    answer = Api(args.url).send("POST", path)
+    if args.output == "json":
+        print_json(answer)
+    else:
+        print(f"{args.namespace}: all keys with the tag {args.tag} are dropped")
+    return 0
 
 
 def _shown(result: dict[str, Any]) -> str:

@@ -48,6 +48,10 @@ def add_commands(commands: Any) -> None:
         group, "delete", delete, "delete a namespace and all its keys", "  raftcache namespace delete old"
     )
     deleting.add_argument("name")
+    invalidating = add_api_command(
+        group, "invalidate", invalidate, "drop all keys of a namespace", "  raftcache namespace invalidate sessions"
+    )
+    invalidating.add_argument("name")
 
 
 def list_all(args: argparse.Namespace) -> int:
@@ -137,6 +141,16 @@ def delete(args: argparse.Namespace) -> int:
         print_json({"deleted": args.name})
     else:
         print(f"{args.name}: deleted, with all its keys")
+    return 0
+
+
+def invalidate(args: argparse.Namespace) -> int:
+    """Drop all keys of a namespace."""
+    answer = Api(args.url).send("POST", f"{_path(args.name)}/invalidate")
+    if args.output == "json":
+        print_json(answer)
+    else:
+        print(f"{args.name}: all its keys are dropped")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 A key is bytes. `user-profile:u_123` belongs to namespace `user-profile` if that exists, else to `default`,
 which adds no prefix (DESIGN §3). Each namespace has an id that is never reused and that every entry stores, so
-creating or deleting one drops that prefix's keys at once.
+creating, deleting or invalidating one drops that prefix's keys at once.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ class Namespace(msgspec.Struct, frozen=True):
     `loss_window` and `on_exceeded` are kept for any `ack`, and mean something for `primary` alone. No key lives longer
     than `max_ttl_ms` after it was written or its time to live was set, whatever was asked. `ttl_jitter_percent` takes
     up to that share off each time to live, at random, so that keys written together do not expire together.
+
+    An invalidation gives the namespace another `id`, which is its generation: what is stored under the older one is
+    dropped. `origin` is the id that it was created under, 0 where that is `id` still.
     """
 
     name: str
@@ -63,6 +66,12 @@ class Namespace(msgspec.Struct, frozen=True):
     allow_replica_reads: bool | None = None
     max_ttl_ms: int | None = None
     ttl_jitter_percent: int = 0
+    origin: int = 0
+
+    @property
+    def identity(self) -> int:
+        """What stays the same for as long as it exists: loss windows and reply records outlive an invalidation."""
+        return self.origin or self.id
 
     @property
     def reads_at(self) -> ReadLevel:

@@ -21,6 +21,8 @@ from raftcache.errors import BadRequest, InvalidKey, LevelTooLow, TooManyKeys, V
 
 _IDEMPOTENCY_KEY = re.compile(rb"[\x20-\x7e]{1,%d}\Z" % t.IDEMPOTENCY_KEY_LIMIT_BYTES)
 
+_TAG = re.compile(t.TAG_PATTERN.removesuffix("$") + r"\Z")
+
 SHOWN_BYTES = 64
 """How much of a key an error message repeats."""
 
@@ -83,6 +85,8 @@ def check_set(command: t.Set, namespace: Namespace) -> AckLevel:
     if command.if_absent and command.if_version is not None:
         raise BadRequest(f"if_absent, if_version: both were given (true, {command.if_version}); at most one may be")
     _check_ttl(command.ttl_ms)
+    if command.tags is not None:
+        _check_tags(command.tags)
     return ack_level(command.ack, namespace)
 
 
@@ -146,6 +150,22 @@ def _check_key(key: bytes) -> None:
 def _check_ttl(ttl_ms: int | None) -> None:
     if ttl_ms is not None and not 0 < ttl_ms <= t.TTL_LIMIT_MS:
         raise BadRequest(f"ttl: {ttl_ms} ms is not within 1 to {t.TTL_LIMIT_MS} ms")
+
+
+def _check_tags(tags: tuple[str, ...]) -> None:
+    if len(tags) > t.TAGS_LIMIT:
+        raise BadRequest(f"tags: {len(tags)} are over the limit of {t.TAGS_LIMIT} for a key")
+    for tag in tags:
+        check_tag(tag)
+
+
+def check_tag(tag: str) -> None:
+    """Raises BadRequest."""
+    if not _TAG.match(tag):
+        raise BadRequest(
+            f"tag: {len(tag)} characters ({tag[:SHOWN_BYTES]!r}): it must be 1 to {t.TAG_LIMIT_BYTES} "
+            "of A-Z a-z 0-9 _ . : @ = + -"
+        )
 
 
 def _check_idempotency(key: bytes | None) -> None:

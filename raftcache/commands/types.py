@@ -29,6 +29,9 @@ IDEMPOTENCY_KEY_LIMIT_BYTES = 128
 TTL_LIMIT_MS = 10 * 365 * 24 * 3600 * 1000
 STALENESS_LIMIT_MS = 24 * 3600 * 1000
 """What a read may name as the oldest state that it takes."""
+TAGS_LIMIT, TAG_LIMIT_BYTES = 8, 64
+"""How many tags a key may carry, and how long each may be."""
+TAG_PATTERN = r"^[A-Za-z0-9_.:@=+-]{1,64}$"
 INT64_MIN, INT64_MAX = -(1 << 63), (1 << 63) - 1
 
 RAW, JSON = 0, 1
@@ -99,7 +102,10 @@ class Get(_Command, frozen=True):
 
 
 class Set(_Command, frozen=True):
-    """Write one key. `ttl_ms` None means the namespace's default. Answers `Written`."""
+    """Write one key. `ttl_ms` None means the namespace's default. Answers `Written`.
+
+    `tags` are the families that the key belongs to from now on, until it is set anew: dropping a tag drops it.
+    """
 
     key: bytes
     value: bytes
@@ -110,6 +116,7 @@ class Set(_Command, frozen=True):
     ack: AckLevel | None = None
     idempotency: bytes | None = None
     named_at: int = 0
+    tags: tuple[str, ...] | None = None
 
 
 class Delete(_Command, frozen=True):

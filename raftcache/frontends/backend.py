@@ -52,6 +52,7 @@ ReceiptsDone = Callable[[list[Receipt | Failure]], None]
 LostDone = Callable[[LostReport], None]
 PolicyDone = Callable[[PolicyWritten | RaftcacheError], None]
 DeleteDone = Callable[[RaftcacheError | None], None]
+InvalidateDone = Callable[[RaftcacheError | None], None]
 RefreshDone = Callable[[RaftcacheError | None], None]
 ReplaceDone = Callable[[ShardReplaced | RaftcacheError], None]
 SnapshotsDone = Callable[[list[dict[str, Any]]], None]
@@ -92,6 +93,13 @@ class Backend(Protocol):
 
     def delete_namespace(self, name: str, deadline: float, done: DeleteDone) -> None:
         """Delete `name` and drop its keys. `done` gets None, or the error: `UnknownNamespace`, `BadRequest`…"""
+
+    def invalidate_namespace(self, name: str, deadline: float, done: InvalidateDone) -> None:
+        """Drop all keys of `name` and keep its policy. Once `done` gets None, no read that is made anywhere sees a
+        value written before. `OutcomeUnknown`: it is made, or may be, and not every shard has said so."""
+
+    def invalidate_tag(self, name: str, tag: str, deadline: float, done: InvalidateDone) -> None:
+        """Drop the keys of `name`, known here, that were set with `tag`: as `invalidate_namespace`."""
 
     def namespace_document(self, name: str) -> dict[str, Any] | None:
         """The whole policy of `name` in the names of the HTTP interface, None where there is no such namespace.

@@ -29,6 +29,7 @@ from raftcache.metadata.commands import (
     DeclareLost,
     DeleteNamespace,
     InitCluster,
+    InvalidateNamespace,
     MetadataCommand,
     PutNamespace,
     PutNode,
@@ -82,7 +83,7 @@ def _init_cluster(state: MetadataState, command: InitCluster) -> MetadataState:
         raise BadRequest(f"the cluster exists already: cluster_id is {state.cluster_id}, got {command.cluster_id}")
     check_init(command)
     named = sorted(command.namespaces, key=lambda namespace: (namespace.name != DEFAULT, namespace.name))
-    namespaces = [replace(ns, id=state.next_namespace_id + offset) for offset, ns in enumerate(named)]
+    namespaces = [replace(ns, id=state.next_namespace_id + offset, origin=0) for offset, ns in enumerate(named)]
     return replace(
         state,
         cluster_id=command.cluster_id,
@@ -112,11 +113,27 @@ def _put_namespace(state: MetadataState, command: PutNamespace) -> MetadataState
     others = [namespace for namespace in state.namespaces if namespace.name != asked.name]
     existing = state.namespace(asked.name)
     if existing is not None:
-        return replace(state, namespaces=_by_name([*others, replace(asked, id=existing.id)]))
+        return replace(state, namespaces=_by_name([*others, _renewed(asked, existing)]))
     if len(others) >= NAMESPACE_LIMIT:
         raise BadRequest(f"namespaces must be at most {NAMESPACE_LIMIT}, got {len(others) + 1}")
-    created = replace(asked, id=state.next_namespace_id)
+    created = replace(asked, id=state.next_namespace_id, origin=0)
     return replace(state, namespaces=_by_name([*others, created]), next_namespace_id=state.next_namespace_id + 1)
+
+
+def _renewed(asked: Namespace, existing: Namespace) -> Namespace:
+    """The policy asked for, for the namespace that exists, keys and all."""
+    return replace(asked, id=existing.id, origin=existing.origin)
+
+
+def _invalidate_namespace(state: MetadataState, command: InvalidateNamespace) -> MetadataState:
+    _require_cluster(state)
+    check_name(command.name)
+    existing = state.namespace(command.name)
+    if existing is None:
+        raise UnknownNamespace(f"no namespace {command.name!r}", namespace=command.name)
+    emptied = replace(existing, id=state.next_namespace_id, origin=existing.identity)
+    others = [namespace for namespace in state.namespaces if namespace is not existing]
+    return replace(state, namespaces=_by_name([*others, emptied]), next_namespace_id=state.next_namespace_id + 1)
 
 
 def _delete_namespace(state: MetadataState, command: DeleteNamespace) -> MetadataState:
@@ -201,6 +218,7 @@ def _by_name(namespaces: list[Namespace]) -> tuple[Namespace, ...]:
 _HANDLERS: dict[type, Callable[[MetadataState, Any], MetadataState]] = {
     Barrier: _barrier,
     InitCluster: _init_cluster,
+    InvalidateNamespace: _invalidate_namespace,
     PutNode: _put_node,
     PutNamespace: _put_namespace,
     DeleteNamespace: _delete_namespace,

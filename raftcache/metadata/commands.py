@@ -52,6 +52,12 @@ class DeleteNamespace(_Command, frozen=True, tag="delete_namespace"):
     name: str
 
 
+class InvalidateNamespace(_Command, frozen=True, tag="invalidate_namespace"):
+    """Drop every key of a namespace and keep its policy: it gets another id."""
+
+    name: str
+
+
 class SetShard(_Command, frozen=True, tag="set_shard"):
     """Want other replicas for a shard, or another leader. None leaves that part as it is."""
 
@@ -107,6 +113,7 @@ MetadataCommand = (
     | PutNode
     | PutNamespace
     | DeleteNamespace
+    | InvalidateNamespace
     | SetShard
     | SetMetadataMembers
     | DeclareLost

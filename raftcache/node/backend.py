@@ -11,6 +11,7 @@ from raftcache.commands.types import Command, Reply, Version
 from raftcache.errors import RaftcacheError
 from raftcache.frontends.backend import (
     DeleteDone,
+    InvalidateDone,
     LostDone,
     PolicyDone,
     PolicyWritten,
@@ -21,12 +22,13 @@ from raftcache.frontends.backend import (
     SnapshotsDone,
 )
 from raftcache.metadata.applying import Result
-from raftcache.metadata.commands import Applied, DeleteNamespace, MetadataCommand, PutNamespace
+from raftcache.metadata.commands import Applied, DeleteNamespace, InvalidateNamespace, MetadataCommand, PutNamespace
 from raftcache.metadata.policy import parse_policy, policy_document
 from raftcache.metadata.replacing import plan_replacement
 from raftcache.metadata.submitting import MetadataSubmitter
 from raftcache.metadata.view import MetadataView
 from raftcache.node.following import Confirmations, still_unconfirmed, when_seen
+from raftcache.node.invalidating import drop_question
 from raftcache.node.losses import gather_lost_writes
 from raftcache.node.refreshing import NamespaceRefresh
 from raftcache.node.snapshots import Call, take_on_nodes
@@ -96,6 +98,17 @@ class ViewBackend:
             done(missing_namespace(self.view.namespaces, name))
             return
         self._change(DeleteNamespace(name), deadline, done, lambda _result: None, self._when_all_follow)
+
+    def invalidate_namespace(self, name: str, deadline: float, done: InvalidateDone) -> None:
+        """Drop all keys of a namespace; answered once every shard follows that."""
+        if self.view.epoch == 0:
+            done(missing_namespace(self.view.namespaces, name))
+            return
+        self._change(InvalidateNamespace(name), deadline, done, lambda _result: None, self._when_all_follow)
+
+    def invalidate_tag(self, name: str, tag: str, deadline: float, done: InvalidateDone) -> None:
+        """Drop the keys of a namespace that carry a tag; answered once every shard has."""
+        self._confirmations.ask(drop_question(name, tag, self.view.epoch), deadline, done)
 
     def refresh_namespaces(self, deadline: float, done: RefreshDone) -> None:
         """See `NamespaceRefresh.ask`."""

@@ -1,16 +1,19 @@
-"""Waiting until every shard follows a change of policy, and answering for the shards of this node.
+"""Asking every shard until all have said yes: whether they follow a change of policy, and to drop a tag.
 
 Whoever changed a policy asks each shard's leader whether the shard follows it (`shard.following` says when it does),
 and asks again, elsewhere if need be, until all have said so; asking twice does no harm. Shards that are declared lost
 are not asked: what replaces them starts with the newest policies. The change itself is agreed on before anybody is
 asked, and the leaders bring it into their logs by themselves, so one whose deadline comes first is not lost.
+
+Any other question that all shards must say yes to goes the same way (`Question`); the other one is told in
+`invalidating`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -66,14 +69,33 @@ def when_seen(
         runtime.call_later(FOLLOW_POLL_S, lambda: when_seen(runtime, view, epoch, deadline, then))
 
 
+def named_shards(shard_ids: Iterable[str]) -> str:
+    """Some shards, for an error message."""
+    ids = sorted(shard_ids)
+    return f"shards {', '.join(ids[:SHOWN_SHARDS])}{' …' if ids[SHOWN_SHARDS:] else ''}" if ids else "the shards"
+
+
 def still_unconfirmed(epoch: int, shard_ids: Iterable[str]) -> OutcomeUnknown:
     """What is said of a change that was made, and that shards had not confirmed at the deadline."""
-    ids = sorted(shard_ids)
-    which = f"shards {', '.join(ids[:SHOWN_SHARDS])}{' …' if ids[SHOWN_SHARDS:] else ''}" if ids else "the shards"
     return OutcomeUnknown(
-        f"the change is made, as epoch {epoch} of the metadata, but {which} had not confirmed within the deadline that "
-        "they follow it; they will"
+        f"the change is made, as epoch {epoch} of the metadata, but {named_shards(shard_ids)} had not confirmed within "
+        "the deadline that they follow it; they will"
     )
+
+
+class Question(NamedTuple):
+    """What every shard is asked. `body` is the RPC's for a shard, `unconfirmed` the error that says which shards had
+    not said yes at the deadline.
+
+    `of_lost`: shards that are declared lost have to answer as well; they cannot, until they are replaced. An error of a
+    `final` kind is the answer for all.
+    """
+
+    method: str
+    body: Callable[[str], bytes]
+    unconfirmed: Callable[[Iterable[str]], RaftcacheError]
+    of_lost: bool = False
+    final: tuple[type[RaftcacheError], ...] = ()
 
 
 class Confirmations:
@@ -85,15 +107,21 @@ class Confirmations:
     def wait(self, epoch: int, deadline: float, done: Followed) -> None:
         """Call `done` once: with None when every shard that is not lost follows `epoch`, which the view has; at the
         deadline with OutcomeUnknown."""
-        _Change(self, epoch, deadline, done).start()
+        question = Question(METHOD, lambda shard_id: _encode((shard_id, epoch)), partial(still_unconfirmed, epoch))
+        self.ask(question, deadline, done)
+
+    def ask(self, question: Question, deadline: float, done: Followed) -> None:
+        """Call `done` once: with None when all shards have said yes, or with why they have not."""
+        _Asked(self, question, deadline, done).start()
 
 
-class _Change:
-    """One change, until all shards have confirmed it."""
+class _Asked:
+    """One question, until all shards have said yes to it."""
 
-    def __init__(self, parent: Confirmations, epoch: int, deadline: float, done: Followed) -> None:
-        self.parent, self.epoch, self.deadline, self._done = parent, epoch, deadline, done
-        self._left = {shard.id for shard in parent.view.state.shards if shard.state != "lost"}
+    def __init__(self, parent: Confirmations, question: Question, deadline: float, done: Followed) -> None:
+        self.parent, self.question, self.deadline, self._done = parent, question, deadline, done
+        shards = parent.view.state.shards
+        self._left = {shard.id for shard in shards if question.of_lost or shard.state != "lost"}
         self._timer = parent.runtime.call_later(max(0.0, deadline - parent.runtime.now()), self._expire)
 
     def start(self) -> None:
@@ -103,9 +131,11 @@ class _Change:
             self._finish(None)
 
     def is_open(self, shard_id: str) -> bool:
-        """Whether this shard has to confirm, still. One that was lost meanwhile, or replaced, has not."""
+        """Whether this shard has to say yes, still. One that was lost meanwhile, or replaced, has not, unless it was
+        asked for all the same: then nobody will."""
         shard = self.parent.view.state.shard(shard_id)
-        if shard_id in self._left and (shard is None or shard.state == "lost"):
+        is_lost = shard is None or shard.state == "lost"
+        if shard_id in self._left and is_lost and not self.question.of_lost:
             self.confirmed(shard_id)
         return shard_id in self._left
 
@@ -116,9 +146,15 @@ class _Change:
             if not self._left:
                 self._finish(None)
 
+    def refused(self, error: RaftcacheError) -> None:
+        """One shard's answer is that of all."""
+        if self._left:
+            self._left = set()
+            self._finish(error)
+
     def _expire(self) -> None:
         left, self._left = self._left, set()
-        self._finish(still_unconfirmed(self.epoch, left))
+        self._finish(self.question.unconfirmed(left))
 
     def _finish(self, error: RaftcacheError | None) -> None:
         self._timer.cancel()
@@ -126,10 +162,10 @@ class _Change:
 
 
 class _Asking:
-    """One shard of a change: its nodes in turn, the leader first, until one confirms."""
+    """One shard of a question: its nodes in turn, the leader first, until one says yes."""
 
-    def __init__(self, change: _Change, shard_id: str) -> None:
-        self._change, self._shard_id = change, shard_id
+    def __init__(self, asked: _Asked, shard_id: str) -> None:
+        self._asked, self._shard_id = asked, shard_id
         self._tried: dict[str, int] = {}
 
     def next_round(self) -> None:
@@ -138,19 +174,19 @@ class _Asking:
         self._ask()
 
     def _ask(self) -> None:
-        if not self._change.is_open(self._shard_id):
+        if not self._asked.is_open(self._shard_id):
             return
-        parent = self._change.parent
+        parent = self._asked.parent
         node = self._next_node()
         if node is None:
             parent.runtime.call_later(PAUSE_S * parent.runtime.random.uniform(0.5, 1.0), self.next_round)
             return
-        body = _encode((self._shard_id, self._change.epoch))
-        deadline = min(self._change.deadline, parent.runtime.now() + ATTEMPT_S)
-        parent.call(node, METHOD, body, deadline, partial(self._answered, node))
+        question = self._asked.question
+        deadline = min(self._asked.deadline, parent.runtime.now() + ATTEMPT_S)
+        parent.call(node, question.method, question.body(self._shard_id), deadline, partial(self._answered, node))
 
     def _next_node(self) -> str | None:
-        view = self._change.parent.view
+        view = self._asked.parent.view
         leader, shard = view.leaders.get(self._shard_id), view.state.shard(self._shard_id)
         if leader is not None and self._tried.get(leader.node, -1) < leader.term:
             self._tried[leader.node] = leader.term
@@ -163,7 +199,9 @@ class _Asking:
 
     def _answered(self, node: str, answer: bytes | RaftcacheError) -> None:
         if not isinstance(answer, RaftcacheError):
-            return self._change.confirmed(self._shard_id)
+            return self._asked.confirmed(self._shard_id)
+        if isinstance(answer, self._asked.question.final):
+            return self._asked.refused(answer)
         if answer.details.get("leader") != node:
-            self._change.parent.view.heed(self._shard_id, answer.details)
+            self._asked.parent.view.heed(self._shard_id, answer.details)
         self._ask()

@@ -56,6 +56,11 @@ SHARD_GAUGES = (
     ("raftcache_parked_replica_reads", "Reads that wait for their minVersion.", lambda r: r.replica_reads.parked),
     ("raftcache_policy_epoch", "The epoch whose policies the shard follows.", lambda r: r.policies.applied.epoch),
     ("raftcache_policy_points_pending", "Policy points not yet committed.", lambda r: r.policies.pending),
+    ("raftcache_dropped_tags", "Dropped tags of which entries are not reclaimed yet.", lambda r: len(r.dropped)),
+    ("raftcache_drop_waiters", "Drops of tags that wait to be confirmed.", lambda r: r.drop_waiters),
+    ("raftcache_tagged_keys", "Keys with tags.", lambda r: r.keyspace.families.entries),
+    ("raftcache_awaiting_reclaim_keys", "At a leader: dropped keys, as counted.", lambda r: r.awaiting_reclaim[0]),
+    ("raftcache_awaiting_reclaim_bytes", "Their bytes.", lambda r: r.awaiting_reclaim[1]),
     ("raftcache_policy_waiters", "Changes of policy that wait to be confirmed.", lambda r: r.policy_waiters),
 )
 SHARD_COUNTERS = (
@@ -65,7 +70,7 @@ SHARD_COUNTERS = (
     ("raftcache_sets", "Keys written.", lambda r: r.stats.sets),
     ("raftcache_deletes", "Keys deleted.", lambda r: r.stats.deletes),
     ("raftcache_expired_keys", "Keys whose time to live was over.", lambda r: r.stats.expired),
-    ("raftcache_reclaimed_keys", "Keys of dropped namespaces reclaimed.", lambda r: r.stats.reclaimed),
+    ("raftcache_reclaimed_keys", "Keys of dropped namespaces and tags reclaimed.", lambda r: r.stats.reclaimed),
     ("raftcache_batches_committed", "Log entries committed here.", lambda r: r.stats.batches_committed),
     ("raftcache_writes_committed", "Effects committed here.", lambda r: r.stats.writes_committed),
     ("raftcache_undone_writes", "Speculative writes undone after a lost leadership.", lambda r: r.stats.undone_writes),
@@ -222,14 +227,18 @@ def _by_cause(shards: dict[str, ShardReplica]) -> Iterable[Metric]:
     bounds = CounterMetricFamily("raftcache_bounds_reached", "Bounds that were hit.", labels=("shard", "bound"))
     text = "Linearizable replies that wrote nothing, by what proved leadership."
     proofs = CounterMetricFamily("raftcache_leadership_proofs", text, labels=("shard", "proof"))
+    text = "Invalidations executed here as the leader, of namespaces and tags."
+    invalidations = CounterMetricFamily("raftcache_invalidations", text, labels=("shard", "of"))
     for shard_id, replica in shards.items():
+        for kind, count in replica.stats.invalidations.items():
+            invalidations.add_metric((shard_id, kind), count)
         for code, count in replica.stats.rejected.items():
             rejected.add_metric((shard_id, code), count)
         for bound, count in replica.stats.overloaded.items():
             bounds.add_metric((shard_id, bound), count)
         for proof, count in replica.stats.proofs.items():
             proofs.add_metric((shard_id, proof), count)
-    return rejected, bounds, proofs
+    return rejected, bounds, proofs, invalidations
 
 
 def _links(core: NodeCore, links: AsyncioLinks, rpc: RpcServer) -> Iterable[Metric]:

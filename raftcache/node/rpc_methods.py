@@ -7,6 +7,7 @@
 | `lost_writes` | JSON `{"namespace": name or null}` | JSON, `losses.LostRows` |
 | `watch` | `metadata.watch.WatchRequest` | `WatchAnswer` |
 | `policy` | `[shard id, epoch]` | empty, once the shard follows the policies of that epoch, see `following` |
+| `drop_tag` | `[shard id, namespace, tag, named at]` | empty, once no reader of the shard sees it, see `invalidating` |
 | `metadata` | a metadata command | `Applied` |
 | `init_cluster` | JSON: cluster_id, nodes, shards, replicas, namespaces | JSON `{"epoch"}` |
 | `cluster` | empty | JSON, the body of `GET /v1/cluster`, with `ready` and `reason` |
@@ -40,6 +41,7 @@ from raftcache.metadata.watch import WatchHub
 from raftcache.net.rpc_server import RpcCall
 from raftcache.node.core import NodeCore
 from raftcache.node.following import serve_policy
+from raftcache.node.invalidating import serve_drop_tag
 from raftcache.node.losses import serve_lost_writes
 from raftcache.node.snapshots import SnapshotBody, take_snapshots
 from raftcache.node.status import cluster_document, readiness
@@ -106,6 +108,7 @@ class NodeMethods:
             "lost_writes": self._lost_writes,
             "watch": self._watch,
             "policy": self._policy,
+            "drop_tag": self._drop_tag,
             "metadata": self._metadata,
             "init_cluster": self._init_cluster,
             "cluster": self._cluster,
@@ -149,6 +152,9 @@ class NodeMethods:
 
     def _policy(self, call: RpcCall) -> None:
         serve_policy(self._core, call.body, call.deadline, lambda answer: _answer(call, answer))
+
+    def _drop_tag(self, call: RpcCall) -> None:
+        serve_drop_tag(self._core, call.body, lambda answer: _answer(call, answer))
 
     def _metadata(self, call: RpcCall) -> None:
         serve_metadata(self._core.metadata, call.body, lambda answer: _answer(call, answer))

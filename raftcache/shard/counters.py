@@ -8,7 +8,7 @@ from raftcache.commands.table import SHOWN_BYTES, check_incr
 from raftcache.commands.types import INT64_MAX, INT64_MIN, JSON, Counted, Incr
 from raftcache.errors import NotAnInteger
 from raftcache.shard.executor import Answer, Executor
-from raftcache.store.entry import Entry
+from raftcache.store.entry import Entry, tags_of
 
 _INTEGER = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
 
@@ -36,7 +36,8 @@ def incr(ex: Executor, command: Incr) -> Answer:
     expires_ms = ex.expires_ms(command.ttl_ms, namespace) if entry is None else entry.expires_ms
     digits = b"%d" % value
     reached = ex.fit(reached, namespace, key, len(digits))
-    version = ex.put(key, digits, flag, expires_ms, namespace, reached)
+    tags = () if entry is None else tags_of(entry)
+    version = ex.put(key, digits, flag, expires_ms, namespace, reached, tags)
     ex.stats.sets += 1
     return Counted(value, version, expires_ms or None, reached), reached
 

@@ -26,6 +26,9 @@ miss above `latest` is released when the batch with that effect commits, so no l
 no `if_version`. It is not removed here but reclaimed in the background (`sweep`), and overwritten by a set. A key that
 was addressed by the name of a namespace is refused where its prefix names none here (`resolve`): it would be executed
 as a key of `default`, under another policy than its sender knows.
+
+**Tags.** So is an entry of which a tag was dropped after it was written (`store.tags`). Its absence shows the drop, so
+a reply that must not show what can be lost waits for that, too.
 """
 
 from __future__ import annotations
@@ -47,16 +50,17 @@ from raftcache.commands.types import (
     Version,
     Written,
 )
-from raftcache.errors import MemoryFull, NoDisk, NotFollowing, RaftcacheError, UnknownNamespace, WrongShard
+from raftcache.errors import MemoryFull, NoDisk, NotFollowing, Overloaded, RaftcacheError, UnknownNamespace, WrongShard
 from raftcache.shard.held import Hold
 from raftcache.shard.pipeline import PendingBatch, Pipeline
 from raftcache.shard.policies import Point, Policies, effect_of
 from raftcache.shard.stats import ShardStats
-from raftcache.store.effects import EFFECT_OVERHEAD_BYTES, PUT, REMOVE, REPLY, effect_bytes
-from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry
+from raftcache.store.effects import EFFECT_OVERHEAD_BYTES, PUT, PUT_TAGGED, REMOVE, REPLY, TAG, effect_bytes
+from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry, TaggedEntry
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
+from raftcache.store.tags import MAX_DROPPED_TAGS, DroppedTags, Family, canonical, tags_bytes
 
 PRIMARY, QUORUM, LATEST = AckLevel.PRIMARY, AckLevel.QUORUM, ReadLevel.LATEST
 COMMITTED, LINEARIZABLE, REPLICA = ReadLevel.COMMITTED, ReadLevel.LINEARIZABLE, ReadLevel.REPLICA
@@ -78,6 +82,7 @@ class Executor:
         shard_id: str,
         keyspace: Keyspace,
         replies: Replies,
+        dropped: DroppedTags,
         budget: MemoryBudget,
         pipeline: Pipeline,
         stats: ShardStats,
@@ -90,6 +95,7 @@ class Executor:
         self.shard_id = shard_id
         self.keyspace = keyspace
         self.replies = replies
+        self.dropped = dropped
         self.budget = budget
         self.pipeline = pipeline
         self.stats = stats
@@ -139,28 +145,77 @@ class Executor:
         entry = self.keyspace.get(key)
         if entry is None or entry.namespace_id != namespace.id:
             return None
+        if type(entry) is TaggedEntry and self.dropped.drop_of(entry) is not None:
+            return None
         if entry.expires_ms and entry.expires_ms <= self.now_ms():
             self.pipeline.admit()
             self.expire(key)
             return None
         return entry
 
-    def put(self, key: bytes, value: bytes, flag: int, expires_ms: int, namespace: Namespace, ack: AckLevel) -> Version:
+    def put(
+        self,
+        key: bytes,
+        value: bytes,
+        flag: int,
+        expires_ms: int,
+        namespace: Namespace,
+        ack: AckLevel,
+        tags: Collection[str] | None = None,
+    ) -> Version:
         """Write a key: one effect, one undo record. Returns the write's version. `ack` is what its answer waits for."""
         self.seq = seq = self.seq + 1
+        if tags:
+            entry = TaggedEntry(value, flag, expires_ms, namespace.id, self.term, seq, canonical(tags))
+            return self._put_tagged(key, entry, namespace, ack)
         old = self.keyspace.put(key, Entry(value, flag, expires_ms, namespace.id, self.term, seq))
         old_bytes = 0 if old is None else len(old.value) + ENTRY_OVERHEAD_BYTES
         size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
         self.pipeline.record((PUT, key, value, flag, expires_ms, namespace.id), (key, old), size_bytes, old_bytes)
         if ack == PRIMARY:
-            self.pipeline.acknowledged(namespace.id, key, seq, size_bytes)
+            self.pipeline.acknowledged(namespace.origin or namespace.id, key, seq, size_bytes)
         return Version(self.shard_id, self.term, seq)
+
+    def _put_tagged(self, key: bytes, entry: TaggedEntry, namespace: Namespace, ack: AckLevel) -> Version:
+        value, tags = entry.value, entry.tags
+        old = self.keyspace.put(key, entry)
+        old_bytes = 0 if old is None else len(old.value) + ENTRY_OVERHEAD_BYTES
+        size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
+        effect = (PUT_TAGGED, key, value, entry.flag, entry.expires_ms, entry.namespace_id, tags)
+        self.pipeline.record(effect, (key, old), size_bytes + tags_bytes(tags), old_bytes)
+        if ack == PRIMARY:
+            self.pipeline.acknowledged(namespace.identity, key, entry.seq, size_bytes)
+        return Version(self.shard_id, self.term, entry.seq)
+
+    def drop_tag(self, namespace: Namespace, tag: str) -> None:
+        """Drop what carries `tag`: one effect, one undo record; none where no key does. Raises Overloaded."""
+        family = (namespace.id, tag)
+        self.stats.invalidations["tag"] += 1
+        if not self.keyspace.families.count(family):
+            return
+        if self.dropped.get(family) is None and len(self.dropped) >= MAX_DROPPED_TAGS:
+            self.stats.overloaded["dropped tags"] += 1
+            raise Overloaded(
+                f"dropped tags of shard {self.shard_id} whose entries are not reclaimed yet: {len(self.dropped)} reach "
+                f"the limit of {MAX_DROPPED_TAGS}; try again later"
+            )
+        self._change_tag(family, True)
+
+    def forget_tag(self, family: Family) -> None:
+        """Forget that a tag was dropped, of which no entry is left that was."""
+        self._change_tag(family, False)
+
+    def _change_tag(self, family: Family, dropped: bool) -> None:
+        self.seq = seq = self.seq + 1
+        old = self.dropped.put(family, (self.term, seq) if dropped else None)
+        effect = (TAG, *family, dropped)
+        self.pipeline.record_tag(effect, (family, old), len(family[1]) + EFFECT_OVERHEAD_BYTES)
 
     def remove(self, key: bytes, namespace: Namespace, ack: AckLevel) -> Version:
         """Remove a key that is there, for a client. Returns the write's version. `ack` is what its answer waits for."""
         self.drop(key)
         if ack == PRIMARY:
-            self.pipeline.acknowledged(namespace.id, key, self.seq, len(key) + EFFECT_OVERHEAD_BYTES)
+            self.pipeline.acknowledged(namespace.identity, key, self.seq, len(key) + EFFECT_OVERHEAD_BYTES)
         return self.newest()
 
     def drop(self, key: bytes) -> None:
@@ -179,8 +234,8 @@ class Executor:
     def keep_reply(self, id_: bytes, record: bytes, expires_ms: int, namespace: Namespace) -> None:
         """Keep the reply record of the command just executed: an effect in the same batch as its own."""
         self.seq = seq = self.seq + 1
-        old = self.replies.put(id_, Entry(record, 0, expires_ms, namespace.id, self.term, seq))
-        effect = (REPLY, id_, record, expires_ms, namespace.id)
+        old = self.replies.put(id_, Entry(record, 0, expires_ms, namespace.identity, self.term, seq))
+        effect = (REPLY, id_, record, expires_ms, namespace.identity)
         self.pipeline.record_reply(effect, (id_, old), len(id_) + len(record) + EFFECT_OVERHEAD_BYTES)
 
     def forget_reply(self, id_: bytes) -> None:
@@ -196,6 +251,7 @@ class Executor:
         self.seq += 1
         effect = effect_of(point)
         self.pipeline.record_point(effect, effect_bytes(effect))
+        self.stats.invalidations["namespace"] += self.policies.invalidated_by(point)
         self.policies.append(point, self.seq)
 
         def answered(reply: Reply) -> None:
@@ -217,11 +273,19 @@ class Executor:
 
     def _newest_shown(self, key: bytes) -> PendingBatch | None:
         """The newest batch that a look at `key` shows something of: a change of the key, or the policy point by which
-        it belongs to another namespace. None where all is committed."""
+        it belongs to another namespace, or the drop of its tag. None where all is committed."""
         changed, seq = self.pipeline.newest_change(key), self.policies.revealed_by(key)
+        if len(self.dropped):
+            seq = max(seq, self._drop_shown(key))
         if not seq or (changed is not None and changed.last_seq >= seq):
             return changed
         return self.pipeline.batch_of(seq)
+
+    def _drop_shown(self, key: bytes) -> int:
+        """The drop, of this leadership, by which what stands at `key` is none; 0 for no such."""
+        entry = self.keyspace.get(key)
+        mark = self.dropped.drop_of(entry) if isinstance(entry, TaggedEntry) else None
+        return mark[1] if mark is not None and mark[0] == self.term else 0
 
     def proved(self, key: bytes) -> tuple[WaitsFor, Version]:
         """The same where this replica has to prove, besides, that it leads still: by its lease, of this very moment, or
@@ -279,8 +343,8 @@ class Executor:
 
         To be asked before its key is looked up: what stands there now may not be what it is to find in its turn.
         """
-        if self.blocked and namespace.id in self.blocked:
-            raise Hold(namespace.id, namespace.name, len(key) + value_bytes + EFFECT_OVERHEAD_BYTES, None)
+        if self.blocked and namespace.identity in self.blocked:
+            raise Hold(namespace.identity, namespace.name, len(key) + value_bytes + EFFECT_OVERHEAD_BYTES, None)
 
     def fit(self, ack: AckLevel, namespace: Namespace, key: bytes, value_bytes: int) -> AckLevel:
         """What a write that would wait for `ack` waits for, its namespace's loss window considered.
@@ -294,7 +358,7 @@ class Executor:
         if exceeded is None:
             return ack
         if exceeded.then == OnExceeded.WAIT:
-            raise Hold(namespace.id, namespace.name, size_bytes, exceeded)
+            raise Hold(namespace.identity, namespace.name, size_bytes, exceeded)
         self.pipeline.windows.note(namespace.name, exceeded.bound, exceeded.then.name.lower())
         if exceeded.then == OnExceeded.REJECT:
             raise exceeded.error(namespace.name, "it is refused")

@@ -195,7 +195,7 @@ def _add(total: Bound, bound: Bound) -> None:
 
 def _names(namespaces: Namespaces) -> Callable[[AckedWrite], str]:
     """The namespace's name of a write. One that was deleted meanwhile gave its keys its name as their prefix."""
-    names = {space.id: space.name for space in namespaces.by_name.values()}
+    names = {space.identity: space.name for space in namespaces.by_name.values()}
 
     def name_of(write: AckedWrite) -> str:
         return names.get(write.namespace_id) or write.key.partition(b":")[0].decode("ascii", "backslashreplace")

@@ -26,10 +26,10 @@ its waiter share a batch. A command adds little more than one value, which bound
 plus that.
 
 **Losing leadership** undoes everything from the newest effect to the oldest: each undo record puts back what stood
-there before its effect, which is right only in that order; reply records are a table of their own, with undo records
-of their own. A waiter whose batch was never proposed, or whose command wrote nothing, gets the definite `not_leader`.
-A write that was proposed may still commit under the next leader, and one that is committed may yet become durable:
-`outcome_unknown`, with its version. So is every waiting write with an idempotency key (`Keyed`, see `retries`).
+there before its effect, which is right only in that order; reply records and dropped tags are tables of their own, with
+undo records of their own. A waiter whose batch was never proposed, or whose command wrote nothing, gets the definite
+`not_leader`. A write that was proposed may still commit under the next leader, and one that is committed may yet become
+durable: `outcome_unknown`, with its version. So is every waiting write with an idempotency key (`Keyed`, `retries`).
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ from raftcache.store.entry import ENTRY_OVERHEAD_BYTES
 from raftcache.store.keyspace import Keyspace, UndoRecord
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
+from raftcache.store.tags import DroppedTags, UndoTag
 
 MAX_IN_FLIGHT = 2
 MAX_BATCH_EFFECTS = 2048
@@ -100,6 +101,7 @@ class PendingBatch:
         "time_ms",
         "undo",
         "undo_replies",
+        "undo_tags",
         "waiters",
     )
 
@@ -108,6 +110,7 @@ class PendingBatch:
         self.effects: list[Effect] = []
         self.undo: list[UndoRecord] = []
         self.undo_replies: list[UndoRecord] = []
+        self.undo_tags: list[UndoTag] = []
         self.acked: list[AckedWrite] = []
         self.portions: list[Portion] = []
         self.waiters: list[Waiter] = []
@@ -140,6 +143,7 @@ class Pipeline:
         runtime: Runtime,
         keyspace: Keyspace,
         replies: Replies,
+        dropped: DroppedTags,
         budget: MemoryBudget,
         stats: ShardStats,
         now_ms: Callable[[], int],
@@ -153,6 +157,7 @@ class Pipeline:
         self._on_broken = on_broken
         self._keyspace = keyspace
         self._replies = replies
+        self._dropped = dropped
         self._budget = budget
         self._stats = stats
         self._now_ms = now_ms
@@ -214,6 +219,11 @@ class Pipeline:
         old = undo[1]
         old_bytes = 0 if old is None else len(old.value) + ENTRY_OVERHEAD_BYTES
         self._add(batch, effect, effect_bytes, effect_bytes + old_bytes)
+
+    def record_tag(self, effect: Effect, undo: UndoTag, effect_bytes: int) -> None:
+        """Add an executed change of the dropped tags and how to undo it."""
+        self._open.undo_tags.append(undo)
+        self._add(self._open, effect, effect_bytes, effect_bytes)
 
     def _add(self, batch: PendingBatch, effect: Effect, effect_bytes: int, held_bytes: int) -> None:
         batch.effects.append(effect)
@@ -297,6 +307,10 @@ class Pipeline:
         """The same for the reply records."""
         return chain.from_iterable(batch.undo_replies for batch in self._batches())
 
+    def undo_tag_records(self) -> Iterator[UndoTag]:
+        """The same for the dropped tags."""
+        return chain.from_iterable(batch.undo_tags for batch in self._batches())
+
     def is_committed(self, term: int, seq: int) -> bool:
         """Whether an effect that stands in a table here is committed: it is, unless it is in a batch of ours."""
         return term != self.term or seq <= self.settled_seq
@@ -347,6 +361,8 @@ class Pipeline:
             restore(key, old)
         for id_, old in reversed(batch.undo_replies):
             self._replies.restore(id_, old)
+        for family, mark in reversed(batch.undo_tags):
+            self._dropped.put(family, mark)
 
     def _forget_changes(self, batch: PendingBatch) -> None:
         newest = self._newest

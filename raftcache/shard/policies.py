@@ -10,6 +10,9 @@ is in force then is the stricter of before and after, field by field (`stricter`
 since the write after the point must obey it; loosening waits for the commit, since a leader whose point is lost goes
 back to policies that its answers must have kept. Of several points under way, all count.
 
+An invalidation is a change of the namespace's id and of nothing else; as with the deletions that follow, what stands
+under the older one is a miss from the append on, and comes back where the point is undone.
+
 Creating and deleting are changes of the policy at a *prefix*: keys `x:...` are under `default` before `x` is created
 and after it was deleted. They resolve to the newer namespace's id from the append on, so the older one's entries are
 misses at once, and come back where the point is undone. Their policy until the commit is the stricter one of both, so
@@ -113,6 +116,7 @@ STRICTER: dict[str, Callable[[str, Namespace, Namespace], Any]] = {
     "allow_replica_reads": _both_allow,
     "max_ttl_ms": _smaller_bound,
     "ttl_jitter_percent": _newer,
+    "origin": _newer,
 }
 """For every field of `Namespace`, what holds while the change from one policy to another may still be lost."""
 
@@ -185,6 +189,12 @@ class Policies:
             return 0
         tables = (self.applied, *(pending.namespaces for pending in self._pending))
         return self._pending[-1].seq if len({table.resolve(key).id for table in tables}) > 1 else 0
+
+    def invalidated_by(self, point: Point) -> int:
+        """How many namespaces a point that comes next drops the keys of, without deleting them."""
+        before = self.newest.by_name
+        kept = ((ns, before[ns.name]) for ns in point.changed if ns.name in before)
+        return sum(ns.id != old.id and ns.identity == old.identity for ns, old in kept)
 
     def append(self, point: Point, seq: int) -> None:
         """A leader executed a point, as the effect `seq`."""

@@ -46,6 +46,7 @@ from raftcache.shard.group import ShardGroup
 from raftcache.shard.handlers import HANDLERS
 from raftcache.shard.held import HeldCommands, Hold
 from raftcache.shard.history import History
+from raftcache.shard.invalidating import Dropped, TagDrops
 from raftcache.shard.losses import Losses, loss_bound
 from raftcache.shard.multi import Gather
 from raftcache.shard.pipeline import Keyed, PendingBatch, Pipeline, ReplyTo, deliver, release_waiters
@@ -61,6 +62,7 @@ from raftcache.store.effects import LEADER_STARTED, Batch, apply_batch, decode_b
 from raftcache.store.keyspace import Cut, Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
+from raftcache.store.tags import DroppedTags, TagRow
 from raftcache.store.trash import Trash
 
 logger = logging.getLogger(__name__)
@@ -96,6 +98,7 @@ class ShardReplica:
         self._trash = Trash(runtime)
         self.keyspace = Keyspace(budget, self._trash.add)
         self.replies = Replies(budget, self._trash.add)
+        self.dropped = DroppedTags()
         self._budget = budget
         self._on_serving = on_serving
         self.policies = Policies()
@@ -104,11 +107,14 @@ class ShardReplica:
         self._leads_now: Callable[[], bool] = lambda: False
         self._time = ShardTime(runtime)
         now_ms = self._time.now_ms
-        self.pipeline = Pipeline(runtime, self.keyspace, self.replies, budget, self.stats, now_ms, self._broken, place)
+        self.pipeline = Pipeline(
+            runtime, self.keyspace, self.replies, self.dropped, budget, self.stats, now_ms, self._broken, place
+        )
         self._executor = Executor(
             shard_id,
             self.keyspace,
             self.replies,
+            self.dropped,
             budget,
             self.pipeline,
             self.stats,
@@ -119,6 +125,7 @@ class ShardReplica:
             runtime.random.random,
         )
         self._follower = PolicyFollower(runtime, self.policies, namespaces, self._executor.follow)
+        self._tag_drops = TagDrops(runtime, self._executor)
         self._sweeper = Sweeper(runtime, self._executor)
         self.held = HeldCommands(
             runtime, budget, self.stats, self.pipeline.windows, self._execute, self._answer,
@@ -180,6 +187,24 @@ class ShardReplica:
         else:
             reply(self._not_leader())
 
+    def drop_tag(self, namespace: str, tag: str, named_at: int, reply: Dropped) -> None:
+        """Drop what carries `tag` in a namespace, which existed as of the epoch `named_at`. `reply` is called once:
+        with None when no reader will see any of it, failovers included; else with why nobody can say so."""
+        if self.serving and self._leads_now():
+            self._tag_drops.drop(namespace, tag, named_at, reply)
+        else:
+            reply(self._not_leader())
+
+    @property
+    def drop_waiters(self) -> int:
+        """Drops of tags that are committed and wait for older leaders to have fallen back."""
+        return self._tag_drops.waiting
+
+    @property
+    def awaiting_reclaim(self) -> tuple[int, int]:
+        """Dropped entries of which the memory has not come back yet, and their bytes, as far as they are counted."""
+        return self._sweeper.awaiting
+
     def apply(self, index: int, term: int, payload: bytes) -> None:
         """Take in what was committed at `index`: its effects, or, if they are this leadership's own, that it was."""
         if self.serving and term == self.pipeline.term:
@@ -226,6 +251,7 @@ class ShardReplica:
         held = self.held.drain()
         batches, error = self.pipeline.abandon(), self._not_leader()
         self._follower.stop(error)
+        self._tag_drops.stop(error)
         self._losses.undone(self.shard_id, term, batches, namespaces)
         self.pipeline.dismiss(batches, failure_of(error))
         self.held.dismiss(held)
@@ -233,7 +259,8 @@ class ShardReplica:
 
     def snapshot_blocks(self) -> Iterator[bytes]:
         """The committed state as of the last `apply`: the cut is made now, the blocks as they are pulled."""
-        return snapshot.SnapshotBlocks(self.shard_id, self.history, *self._cuts(), self.policies.applied)
+        dropped = self._dropped_rows()
+        return snapshot.SnapshotBlocks(self.shard_id, self.history, *self._cuts(), self.policies.applied, dropped)
 
     def prepare_restore(self, blocks: Iterable[bytes]) -> snapshot.Prepared:
         """Build a state from snapshot blocks, off the loop. Raises ValueError."""
@@ -249,6 +276,7 @@ class ShardReplica:
         assert not self.serving, "a snapshot for a leader"
         self.keyspace.adopt(prepared.keyspace)
         self.replies.adopt(prepared.replies)
+        self.dropped.adopt(prepared.dropped)
         self.history = prepared.history
         self.policies.install(prepared.namespaces)
         self._losses.closed(self.shard_id, self.history)
@@ -258,7 +286,8 @@ class ShardReplica:
         """A fingerprint of the committed state, equal on replicas that applied the same. Slow: for tests."""
         keys, replies = self._cuts()
         try:
-            return snapshot.digest(self.history, keys.rows(), replies.rows(), self.policies.applied)
+            applied, dropped = self.policies.applied, self._dropped_rows()
+            return snapshot.digest(self.history, keys.rows(), replies.rows(), applied, dropped)
         finally:
             keys.close()
             replies.close()
@@ -269,11 +298,16 @@ class ShardReplica:
         self.replica_reads.stop()
         self.keyspace.adopt(Keyspace(MemoryBudget()))
         self.replies.adopt(Replies(MemoryBudget()))
+        self.dropped.adopt(DroppedTags())
 
     def _cuts(self) -> tuple[Cut, Cut]:
         """The keys and the reply records as of the last `apply`."""
         keys = self.keyspace.cut(self.pipeline.undo_records())
         return keys, self.replies.cut(self.pipeline.undo_reply_records())
+
+    def _dropped_rows(self) -> list[TagRow]:
+        """The dropped tags as of the last `apply`."""
+        return self.dropped.rows_before(self.pipeline.undo_tag_records())
 
     def _execute_or_hold(self, command: Any, reply: ReplyTo, deadline_s: float) -> None:
         try:
@@ -369,6 +403,7 @@ class ShardReplica:
         bound = loss_bound(self.policies.applied, self._place())
         self._losses.bounds.changed(self.shard_id, max(self.history.closed, default=0), bound)
         self._follower.start(group)
+        self._tag_drops.start(group)
         self.serving = True
         self._sweeper.start()
         self._on_serving(term)

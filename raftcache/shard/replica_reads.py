@@ -36,7 +36,7 @@ from raftcache.shard.executor import PRIMARY, QUORUM, REPLICA, Answer, Executor,
 from raftcache.shard.history import History
 from raftcache.shard.pipeline import PendingBatch, ReplyTo, deliver
 from raftcache.shard.timebase import ShardTime
-from raftcache.store.entry import Entry
+from raftcache.store.entry import Entry, TaggedEntry
 
 PATIENCE_S = 0.15
 """How long a follower lets a read wait for its `min_version`: a heartbeat, with which it learns what is committed."""
@@ -242,6 +242,8 @@ class ReplicaReads:
         """What stands at `key` for whoever reads at `now_ms`. Writes nothing."""
         entry = self._executor.keyspace.get(key)
         if entry is None or entry.namespace_id != namespace.id:
+            return None
+        if type(entry) is TaggedEntry and self._executor.dropped.drop_of(entry) is not None:
             return None
         return None if entry.expires_ms and entry.expires_ms <= now_ms else entry
 

@@ -66,7 +66,7 @@ def is_repeat(ex: Executor, command: Any) -> bool:
     if command.idempotency is None:
         return False
     namespace = ex.namespaces().resolve(command.key)
-    return _standing(ex, record_id(namespace.id, command.idempotency)) is not None
+    return _standing(ex, record_id(namespace.identity, command.idempotency)) is not None
 
 
 def fingerprint(command: Any) -> bytes:
@@ -80,7 +80,7 @@ def fingerprint(command: Any) -> bytes:
 def _keyed(ex: Executor, command: Any, execute: Execute) -> Answer:
     """Answer from the record, or execute and keep one. Raises IdempotencyMismatch, RepliesFull, MemoryFull."""
     namespace = ex.resolve(command)
-    id_ = record_id(namespace.id, command.idempotency)
+    id_ = record_id(namespace.identity, command.idempotency)
     row = _standing(ex, id_)
     if row is not None:
         return _repeat(ex, command, namespace, row)
@@ -88,7 +88,7 @@ def _keyed(ex: Executor, command: Any, execute: Execute) -> Answer:
     assert check is not None, "a multi-key command is not keyed"
     ack = ex.granted(AckLevel(check(command, namespace)))
     if ex.replies.get(id_) is None:
-        _require_room(ex, namespace.id, namespace.name)
+        _require_room(ex, namespace.identity, namespace.name)
     ex.require_memory(command.key, _room_bytes(command))
     answer, _ = execute(ex, command)
     value = encode_record(Record(command.key, fingerprint(command), encode_reply(answer)))

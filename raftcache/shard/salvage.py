@@ -11,6 +11,7 @@ from raftcache.store.effects import apply_batch, decode_batch
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
+from raftcache.store.tags import DroppedTags
 
 
 def salvage(
@@ -22,7 +23,7 @@ def salvage(
     that the lost shard followed go along. Raises ValueError where the snapshot or a batch cannot be read, or they do
     not fit together.
     """
-    state = snapshot.Prepared(Keyspace(MemoryBudget()), Replies(MemoryBudget()), History())
+    state = snapshot.Prepared(Keyspace(MemoryBudget()), Replies(MemoryBudget()), DroppedTags(), History())
     if blocks is not None:
         state = snapshot.prepare(lost_id, blocks)
     policies = Policies(state.namespaces)
@@ -34,6 +35,5 @@ def salvage(
         except AssertionError as error:
             raise ValueError(f"the log of shard {lost_id} does not fit together: {error}") from error
         apply_batch(state, batch)
-    return snapshot.SnapshotBlocks(
-        new_id, state.history, state.keyspace.cut(), state.replies.cut(), policies.applied
-    )
+    cuts = state.keyspace.cut(), state.replies.cut()
+    return snapshot.SnapshotBlocks(new_id, state.history, *cuts, policies.applied, state.dropped.rows_before(()))

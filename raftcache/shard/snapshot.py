@@ -5,6 +5,8 @@ Blocks are msgpack arrays that start with their kind, in this order:
     HEADER   [0, format, shard_id, term, seq, time_ms, [[closed term, last committed seq], ...], keys]   once, first
     ENTRIES  [1, [[key, [value, flag, expires_ms, namespace_id, term, seq]], ...]]                       any number
     POLICIES [4, epoch, [namespace, ...]]    as maps, under one epoch                             any number, after it
+    TAGGED   [5, [[key, [value, flag, expires_ms, namespace_id, term, seq, [tag, ...]]], ...]]           any number
+    TAGS     [6, [[namespace_id, tag, term, seq], ...]]    dropped ones                           any number, after it
     REPLIES  [3, [[record id, [record, 0, expires_ms, namespace_id, term, seq]], ...]]                   any number
     END      [2, keys, reply records]                                                                    once, last
 
@@ -12,6 +14,8 @@ The small side tables come first, with the number of keys, so that whoever resto
 numbers of keys and of reply records actually written come last, so that a stream cut short is noticed. The cut is
 made when the stream is asked for; each step after that looks at a page or a few, as `store.keyspace` has them, while
 writes go on. A block is closed once it passes BLOCK_BYTES, so only a value larger than that exceeds it by much.
+Keys with tags stand in blocks of their own, among those without, and count with them. Format 3 had no tags; it is read
+as well.
 """
 
 from __future__ import annotations
@@ -21,21 +25,25 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
+from msgspec import structs
 
 from raftcache.commands.policy import Namespace, Namespaces
 from raftcache.shard.history import History
 from raftcache.shard.policies import NO_NAMESPACES
-from raftcache.store.entry import Entry
+from raftcache.store.entry import Entry, TaggedEntry
 from raftcache.store.keyspace import Cut, Keyspace, Row
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
+from raftcache.store.tags import DroppedTags, TagRow, canonical, tags_bytes
 
-HEADER, ENTRIES, END, REPLIES, POLICIES = 0, 1, 2, 3, 4
-FORMAT = 3
+HEADER, ENTRIES, END, REPLIES, POLICIES, TAGGED, TAGS = 0, 1, 2, 3, 4, 5, 6
+FORMAT = 4
+READABLE = (3, FORMAT)
 BLOCK_BYTES = 224 << 10
 KEYS_PER_STEP = 2048
 """A step that has looked at so many keys closes its block, be it empty."""
 NAMESPACES_PER_BLOCK = 512
+TAGS_PER_BLOCK = 2048
 ROW_OVERHEAD_BYTES = 40
 DIGEST_BYTES = 16
 
@@ -43,6 +51,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_any = msgspec.msgpack.Decoder(list[Any]).decode
 _decode_header = msgspec.msgpack.Decoder(tuple[int, int, str, int, int, int, list[tuple[int, int]], int]).decode
 _decode_rows = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, Entry]]]).decode
+_decode_tagged = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, TaggedEntry]]]).decode
+_decode_tags = msgspec.msgpack.Decoder(tuple[int, list[TagRow]]).decode
 _decode_policies = msgspec.msgpack.Decoder(tuple[int, int, tuple[Namespace, ...]]).decode
 _decode_end = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
 
@@ -56,6 +66,7 @@ class Prepared(NamedTuple):
 
     keyspace: Keyspace
     replies: Replies
+    dropped: DroppedTags
     history: History
     namespaces: Namespaces = NO_NAMESPACES
 
@@ -72,11 +83,18 @@ class SnapshotBlocks(Iterator[bytes]):
     """The stream, of `keys` keys. Close it to abandon it; it closes itself at its end."""
 
     def __init__(
-        self, shard_id: str, history: History, cut: Cut, replies: Cut, namespaces: Namespaces = NO_NAMESPACES
+        self,
+        shard_id: str,
+        history: History,
+        cut: Cut,
+        replies: Cut,
+        namespaces: Namespaces = NO_NAMESPACES,
+        dropped: list[TagRow] | None = None,
     ) -> None:
         self.keys = cut.count
         self._cut, self._replies = cut, replies
-        self._blocks = _blocks(header_block(shard_id, history, cut.count), namespaces, cut, replies)
+        small = [*_policy_blocks(namespaces), *_tag_blocks(dropped or [])]
+        self._blocks = _blocks(header_block(shard_id, history, cut.count), small, cut, replies)
 
     def __next__(self) -> bytes:
         try:
@@ -123,10 +141,10 @@ def count_rows(shard_id: str, blocks: Iterable[bytes]) -> Contents:
             if _kind(block) == END:
                 written = _decode_end(block)[1:]
                 break
-            if _kind(block) == POLICIES:
+            if _kind(block) in (POLICIES, TAGS):
                 continue
             kind, rows = _decode_rows(block)
-            found[kind] += len(rows)
+            found[ENTRIES if kind == TAGGED else kind] += len(rows)
         counted = (found[ENTRIES], found[REPLIES])
         if counted != written or counted[0] != keys or next(stream, None) is not None:
             raise ValueError(
@@ -141,7 +159,11 @@ def count_rows(shard_id: str, blocks: Iterable[bytes]) -> Contents:
 
 
 def digest(
-    history: History, rows: Iterable[Row], replies: Iterable[Row], namespaces: Namespaces = NO_NAMESPACES
+    history: History,
+    rows: Iterable[Row],
+    replies: Iterable[Row],
+    namespaces: Namespaces = NO_NAMESPACES,
+    dropped: Iterable[TagRow] = (),
 ) -> str:
     """A fingerprint of a state that does not depend on the order of its rows: equal states, equal digests."""
     total = _fingerprint((history.term, history.seq, history.time_ms, sorted(history.closed.items())))
@@ -150,6 +172,8 @@ def digest(
         total += _fingerprint(row)
     for row in replies:
         total += _fingerprint((REPLIES, row))
+    for tag_row in dropped:
+        total += _fingerprint((TAGS, tag_row))
     return f"{total % (1 << 8 * DIGEST_BYTES):0{2 * DIGEST_BYTES}x}"
 
 
@@ -167,9 +191,14 @@ def _policy_blocks(namespaces: Namespaces) -> Iterator[bytes]:
         yield _encode((POLICIES, namespaces.epoch, rows[start : start + NAMESPACES_PER_BLOCK]))
 
 
-def _blocks(header: bytes, namespaces: Namespaces, cut: Cut, replies: Cut) -> Generator[bytes, None, None]:
+def _tag_blocks(rows: list[TagRow]) -> Iterator[bytes]:
+    for start in range(0, len(rows), TAGS_PER_BLOCK):
+        yield _encode((TAGS, rows[start : start + TAGS_PER_BLOCK]))
+
+
+def _blocks(header: bytes, small: Iterable[bytes], cut: Cut, replies: Cut) -> Generator[bytes, None, None]:
     yield header
-    yield from _policy_blocks(namespaces)
+    yield from small
     keys = yield from _rows(ENTRIES, cut)
     records = yield from _rows(REPLIES, replies)
     yield _encode((END, keys, records))
@@ -177,36 +206,54 @@ def _blocks(header: bytes, namespaces: Namespaces, cut: Cut, replies: Cut) -> Ge
 
 def _rows(kind: int, cut: Cut) -> Generator[bytes, None, int]:
     """The blocks of one table. Returns how many rows are in them."""
-    block: list[Row] = []
+    block, tagged = list[Row](), list[Row]()
     size_bytes = count = seen = 0
     while (rows := cut.read_page()) is not None:
         for row in rows:
-            block.append(row)
-            size_bytes += len(row[0]) + len(row[1].value) + ROW_OVERHEAD_BYTES
+            entry = row[1]
+            size_bytes += len(row[0]) + len(entry.value) + ROW_OVERHEAD_BYTES
+            if type(entry) is TaggedEntry:
+                tagged.append(row)
+                size_bytes += tags_bytes(entry.tags)
+            else:
+                block.append(row)
             if size_bytes >= BLOCK_BYTES:
-                count += len(block)
-                yield _encode((kind, block))
-                block, size_bytes, seen = [], 0, cut.looked_at
+                count += len(block) + len(tagged)
+                yield from _filled(kind, block, tagged)
+                block, tagged, size_bytes, seen = [], [], 0, cut.looked_at
         if cut.looked_at - seen >= KEYS_PER_STEP:
-            count += len(block)
-            yield _encode((kind, block))
-            block, size_bytes, seen = [], 0, cut.looked_at
-    if block or kind == ENTRIES:
+            count += len(block) + len(tagged)
+            yield from _filled(kind, block, tagged)
+            block, tagged, size_bytes, seen = [], [], 0, cut.looked_at
+    if block or tagged or kind == ENTRIES:
+        yield from _filled(kind, block, tagged)
+    return count + len(block) + len(tagged)
+
+
+def _filled(kind: int, block: list[Row], tagged: list[Row]) -> Iterator[bytes]:
+    """What one step has read; an empty block where it found nothing."""
+    if block or not tagged:
         yield _encode((kind, block))
-    return count + len(block)
+    if tagged:
+        yield _encode((TAGGED, tagged))
 
 
 def _prepare(
     shard_id: str, keyspace: Keyspace, replies: Replies, blocks: Iterator[bytes], progress: Progress
 ) -> Prepared:
     history, keys = _parse_header(shard_id, next(blocks, b""))
-    epoch, namespaces = 0, list[Namespace]()
+    epoch, namespaces, dropped = 0, list[Namespace](), DroppedTags()
     progress(0, keys)
     for block in blocks:
         kind = _kind(block)
         if kind == ENTRIES:
             keyspace.load(_decode_rows(block)[1])
             progress(len(keyspace), keys)
+        elif kind == TAGGED:
+            keyspace.load([(key, _interned(entry)) for key, entry in _decode_tagged(block)[1]])
+            progress(len(keyspace), keys)
+        elif kind == TAGS:
+            dropped.load(_decode_tags(block)[1])
         elif kind == REPLIES:
             replies.load(_decode_rows(block)[1])
         elif kind == POLICIES:
@@ -219,10 +266,14 @@ def _prepare(
                 raise ValueError(
                     f"damaged snapshot of shard {shard_id}: {len(replies)} reply records where {records} were written"
                 )
-            return Prepared(keyspace, replies, history, Namespaces(epoch, tuple(namespaces)))
+            return Prepared(keyspace, replies, dropped, history, Namespaces(epoch, tuple(namespaces)))
         else:
             raise ValueError(f"damaged snapshot of shard {shard_id}: block of kind {kind!r}")
     raise ValueError(f"damaged snapshot of shard {shard_id}: it ends after {len(keyspace)} keys, without an end block")
+
+
+def _interned(entry: TaggedEntry) -> TaggedEntry:
+    return structs.replace(entry, tags=canonical(entry.tags))
 
 
 def _kind(block: bytes) -> int | None:
@@ -232,7 +283,7 @@ def _kind(block: bytes) -> int | None:
 
 def _parse_header(shard_id: str, block: bytes) -> tuple[History, int]:
     kind, version, stored_id = (*_decode_any(block)[:3], None, None, None)[:3]
-    if (kind, version, stored_id) != (HEADER, FORMAT, shard_id):
+    if (kind, stored_id) != (HEADER, shard_id) or version not in READABLE:
         raise ValueError(
             f"not a snapshot of shard {shard_id} in format {FORMAT}: kind {kind}, format {version}, shard {stored_id!r}"
         )

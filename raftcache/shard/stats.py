@@ -14,7 +14,7 @@ class ShardStats:
     """Counters since the process started. `rejected` is by error code, `overloaded` by the bound that was hit.
 
     `proofs` are the replies that wrote nothing and had to prove that their leader still led, by how it did: `lease` or
-    `barrier`.
+    `barrier`. `invalidations` are those executed here, of a `namespace` or a `tag`.
     """
 
     hits: int = 0
@@ -32,6 +32,7 @@ class ShardStats:
     rejected: Counter[str] = field(default_factory=Counter)
     overloaded: Counter[str] = field(default_factory=Counter)
     proofs: Counter[str] = field(default_factory=Counter)
+    invalidations: Counter[str] = field(default_factory=Counter)
 
     def refusal(self, error: RaftcacheError) -> Failure:
         """Count a command that is refused with `error`; returns its answer."""

@@ -6,6 +6,7 @@ from raftcache.commands.table import check_delete, check_get, check_set
 from raftcache.commands.types import RAW, Delete, Get, ReadLevel, Set, Value, Version, Written
 from raftcache.shard.executor import COMMITTED, LATEST, LINEARIZABLE, PRIMARY, REPLICA, Answer, Executor
 from raftcache.store.entry import Entry
+from raftcache.store.tags import tags_bytes
 
 
 def get(ex: Executor, command: Get) -> Answer:
@@ -43,7 +44,7 @@ def set_(ex: Executor, command: Set) -> Answer:
     namespace = ex.resolve(command)
     ack = ex.granted(check_set(command, namespace))
     ex.pipeline.admit()
-    ex.require_memory(key, len(value))
+    ex.require_memory(key, len(value) + (tags_bytes(command.tags) if command.tags else 0))
     ex.in_turn(namespace, key, len(value))
     conditional = command.if_absent or command.if_version is not None
     if conditional:
@@ -52,7 +53,7 @@ def set_(ex: Executor, command: Set) -> Answer:
             return ex.unchanged(key, ack, namespace, entry)
     reached = ex.fit(ex.revealing(ack, namespace) if conditional else ack, namespace, key, len(value))
     expires_ms = ex.expires_ms(command.ttl_ms, namespace)
-    version = ex.put(key, value, command.flag, expires_ms, namespace, reached)
+    version = ex.put(key, value, command.flag, expires_ms, namespace, reached, command.tags)
     ex.stats.sets += 1
     return Written(True, version, expires_ms or None, reached), reached
 

@@ -117,7 +117,8 @@ class LossWindows:
 
     def check(self, namespace: Namespace, size_bytes: int) -> Exceeded | None:
         """Whether one more write fits: None, or what it does not fit into. To be asked before it is executed."""
-        usage = self._usages.get(namespace.id) or self._track(namespace.id)
+        id_ = namespace.origin or namespace.id
+        usage = self._usages.get(id_) or self._track(id_)
         place = self._place()
         if usage.namespace is not namespace or usage.place != place:
             usage.follow(namespace, place)

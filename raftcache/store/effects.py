@@ -6,8 +6,12 @@ A batch is one log entry, msgpack `[term, first_seq, time_ms, [effect, ...]]`; i
     PUT             [1, key, value, flag, expires_ms (0 = never), namespace_id]
     REMOVE          [2, key]
     REPLY           [3, record id, record, expires_ms, namespace_id], or [3, record id] to forget it: see `replies`
+    TAG             [5, namespace_id, tag, true (dropped) or false (no entry needs to know any more)]: see `tags`
     POLICY_POINT    [7, epoch, [namespace, ...] (created or changed, as maps), [name, ...] (removed)]
     LEADER_STARTED  [8, node_id]
+    PUT_TAGGED      [9, key, value, flag, expires_ms, namespace_id, [tag, ...]]
+
+A put with tags has a code of its own, so that a version that does not know tags refuses it as a whole.
 
 A policy point is the first effect of its batch, so nobody looks for one among a batch's writes.
 
@@ -23,11 +27,12 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
-from raftcache.store.entry import Entry
+from raftcache.store.entry import Entry, TaggedEntry
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.replies import Replies
+from raftcache.store.tags import DroppedTags, canonical
 
-PUT, REMOVE, REPLY, POLICY_POINT, LEADER_STARTED = 1, 2, 3, 7, 8
+PUT, REMOVE, REPLY, TAG, POLICY_POINT, LEADER_STARTED, PUT_TAGGED = 1, 2, 3, 5, 7, 8, 9
 
 Effect: TypeAlias = Sequence[Any]
 """An array `[code, ...]` as above: a tuple where it is made, a list where it was decoded."""
@@ -50,6 +55,10 @@ class Tables(Protocol):
     @property
     def replies(self) -> Replies:
         """The reply records."""
+
+    @property
+    def dropped(self) -> DroppedTags:
+        """The dropped tags."""
 
 
 class Batch(NamedTuple):
@@ -105,6 +114,16 @@ def _put(tables: Tables, effect: Effect, term: int, seq: int) -> None:
     tables.keyspace.put(key, Entry(value, flag, expires_ms, namespace_id, term, seq))
 
 
+def _put_tagged(tables: Tables, effect: Effect, term: int, seq: int) -> None:
+    _, key, value, flag, expires_ms, namespace_id, tags = effect
+    tables.keyspace.put(key, TaggedEntry(value, flag, expires_ms, namespace_id, term, seq, canonical(tags)))
+
+
+def _tag(tables: Tables, effect: Effect, term: int, seq: int) -> None:
+    _, namespace_id, tag, dropped = effect
+    tables.dropped.put((namespace_id, tag), (term, seq) if dropped else None)
+
+
 def _remove(tables: Tables, effect: Effect, term: int, seq: int) -> None:
     tables.keyspace.remove(effect[1])
 
@@ -129,6 +148,8 @@ _APPLY: dict[int, Callable[[Tables, Effect, int, int], None]] = {
     PUT: _put,
     REMOVE: _remove,
     REPLY: _reply,
+    TAG: _tag,
     POLICY_POINT: _policy_point,
     LEADER_STARTED: _leader_started,
+    PUT_TAGGED: _put_tagged,
 }

@@ -9,7 +9,7 @@ ENTRY_OVERHEAD_BYTES = 320
 and its share of the key table and the expiry index. Measured on CPython 3.11, rounded up."""
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A value and what goes with it. Immutable, so undo records and snapshot cuts keep it by reference.
 
     `expires_ms` is absolute on the shard's clock, 0 for never. `(term, seq)` names the put that wrote it. An entry
@@ -22,6 +22,17 @@ class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     namespace_id: int
     term: int
     seq: int
+
+
+class TaggedEntry(Entry, array_like=True, frozen=True, gc=False):
+    """An entry that was written with tags. A type of its own, so that the others pay nothing for there being tags."""
+
+    tags: tuple[str, ...]
+
+
+def tags_of(entry: Entry) -> tuple[str, ...]:
+    """The tags that an entry was written with."""
+    return entry.tags if isinstance(entry, TaggedEntry) else ()
 
 
 def entry_bytes(key: bytes, value: bytes) -> int:

@@ -22,9 +22,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 from zlib import crc32
 
-from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry, entry_bytes
+from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry, TaggedEntry, entry_bytes
 from raftcache.store.expire import ExpiryIndex
 from raftcache.store.memory import MemoryBudget
+from raftcache.store.tags import Families
 from raftcache.store.trash import Parts, drop_at_once
 
 PAGES = 1024
@@ -49,6 +50,7 @@ class Keyspace:
         self._cuts: list[Cut] = []
         self._count = 0
         self.expiries = ExpiryIndex()
+        self.families = Families()
         self.used_bytes = 0
 
     def __len__(self) -> int:
@@ -66,6 +68,10 @@ class Keyspace:
         """The keys of page `number`, 0 to `PAGES` - 1, in the order in which they came."""
         return list(self._pages[number])
 
+    def rows_of_page(self, number: int) -> list[Row]:
+        """The keys of page `number` with their entries."""
+        return list(self._pages[number].items())
+
     def put(self, key: bytes, entry: Entry) -> Entry | None:
         """Write; returns what stood there."""
         number = crc32(key) & _PAGE_MASK
@@ -81,6 +87,8 @@ class Keyspace:
         else:
             old_expires_ms = old.expires_ms
             grown_bytes = len(entry.value) - len(old.value)
+        if type(entry) is TaggedEntry or type(old) is TaggedEntry:
+            grown_bytes += self.families.replaced(old, entry)
         self.used_bytes += grown_bytes
         self._budget.used_bytes += grown_bytes
         if entry.expires_ms != old_expires_ms:
@@ -99,6 +107,8 @@ class Keyspace:
         del page[key]
         self._count -= 1
         freed_bytes = entry_bytes(key, old.value)
+        if type(old) is TaggedEntry:
+            freed_bytes += self.families.left(old)
         self.used_bytes -= freed_bytes
         self._budget.used_bytes -= freed_bytes
         if old.expires_ms:
@@ -124,6 +134,8 @@ class Keyspace:
             size_bytes += len(key) + len(entry.value)
             if entry.expires_ms:
                 self.expiries.add(key, entry.expires_ms)
+            if type(entry) is TaggedEntry:
+                size_bytes += self.families.entered(entry)
         self._count = before + len(rows)
         size_bytes += len(rows) * ENTRY_OVERHEAD_BYTES
         self.used_bytes += size_bytes
@@ -134,19 +146,21 @@ class Keyspace:
         self._budget.used_bytes += other.used_bytes - self.used_bytes
         old = self.parts()
         self._pages, self._count = other._pages, other._count
-        self.expiries, self.used_bytes = other.expiries, other.used_bytes
+        self.expiries, self.families, self.used_bytes = other.expiries, other.families, other.used_bytes
         self._cuts.clear()
         for parts in old:
             self._let_go(parts)
 
     def parts(self) -> list[Parts]:
         """All that it is made of, to be let go of in steps, once this is the last that refers to it."""
-        return [list(self._pages), *self.expiries.parts()]  # A copy of the list: an open cut reads it.
+        pages: Parts = list(self._pages)  # A copy of the list: an open cut reads it.
+        return [pages, *self.expiries.parts(), *self.families.parts()]
 
     def clear(self) -> None:
         """Let go of everything, a page at a time, off the loop. The keyspace must not be used any more."""
         for page in self._pages:
             page.clear()
+        self.families.clear()
 
     def cut(self, undo: Iterable[UndoRecord] = ()) -> Cut:
         """The state as of now, less the changes that `undo` (oldest first) tells how to take back."""

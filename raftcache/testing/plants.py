@@ -323,7 +323,8 @@ def _speculative_snapshot() -> list[Patch]:
 
     def blocks(self: ShardReplica) -> Any:
         cuts = self.keyspace.cut(), self.replies.cut()
-        return snapshot.SnapshotBlocks(self.shard_id, self.history, *cuts, self.policies.applied)
+        dropped = self.dropped.rows_before(())
+        return snapshot.SnapshotBlocks(self.shard_id, self.history, *cuts, self.policies.applied, dropped)
 
     return [(ShardReplica, "snapshot_blocks", blocks)]
 

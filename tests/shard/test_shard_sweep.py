@@ -7,7 +7,7 @@ from shard_harness import POLICIES, Bench, follower_of
 
 from raftcache.commands.policy import Namespace, Namespaces
 from raftcache.commands.types import AckLevel, Delete, Get, Set, Value, Version, Written
-from raftcache.shard import sweep
+from raftcache.shard import reclaim, sweep
 from raftcache.shard.sweep import EXPIRED_PER_TICK
 
 OTHER = Namespaces(2, (*POLICIES.by_name.values(), Namespace("user", 9)))
@@ -107,7 +107,8 @@ def test_entries_of_another_namespace_are_reclaimed_once_the_point_is_committed(
 
 
 def test_the_walk_goes_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep, "WALKED_PER_TICK", 2)
+    monkeypatch.setattr(reclaim, "RECLAIMED_PER_TICK", 2)
+    monkeypatch.setattr(reclaim, "SCANNED_PER_TICK", 2 << 12)
     bench = Bench().lead()
     for number in range(5):
         bench.send(Set(b"user:%d" % number, b"x"))
@@ -127,12 +128,13 @@ def test_the_walk_goes_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_epoch_that_changes_no_namespace_starts_no_walk() -> None:
     bench = Bench().lead()
     drive(bench, 1)
+    walks = bench.replica._sweeper._reclaimer.walks
     bench.follow(Namespaces(7, tuple(POLICIES.by_name.values())))
     bench.replica.confirm_policies(7, bench.runtime.now_s + 9, lambda _error: None)
     bench.settle()
     assert bench.replica.policies.applied.epoch == 7
     bench.runtime.advance(sweep.SWEEP_INTERVAL_S)
-    assert bench.replica._sweeper._seen_epoch == 7 and bench.replica._sweeper._pages_left == 0
+    assert bench.replica._sweeper._reclaimer.walks == walks == 1
 
 
 def test_a_key_written_behind_a_point_that_is_not_committed_is_left_alone() -> None:

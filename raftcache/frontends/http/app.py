@@ -17,6 +17,7 @@ from raftcache.frontends.http import (
     cache,
     cluster,
     counters,
+    invalidation,
     losses,
     namespaces,
     openapi,
@@ -48,6 +49,7 @@ ROUTES: tuple[Route, ...] = (
     *receipts.ROUTES,
     *losses.ROUTES,
     *namespaces.ROUTES,
+    *invalidation.ROUTES,
     *shards.ROUTES,
     *cluster.ROUTES,
     *snapshots.ROUTES,
@@ -79,7 +81,8 @@ def build_app(backend: Backend, settings: HttpSettings | None = None) -> web.App
 
 def _pattern(path: str) -> str:
     """A path in aiohttp's words. It matches against a decoded path, so a key may hold line ends."""
-    return path.replace("{namespace}", "{namespace:[^/]+}").replace("{key}", "{key:(?s:.+)}")
+    pieces = path.replace("{namespace}", "{namespace:[^/]+}").replace("{tag}", "{tag:[^/]+}")
+    return pieces.replace("{key}", "{key:(?s:.+)}")
 
 
 def _guard(front: FrontEnd, watched: Watched) -> Middleware:

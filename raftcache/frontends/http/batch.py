@@ -87,7 +87,8 @@ async def set_many(front: FrontEnd, request: web.Request) -> web.Response:
 
     def command(item: SetItem) -> Set:
         (key, named_at), value = front.address(asked.namespace, item.key.encode()), values.stored_json(item.value)
-        return Set(key, value, JSON, values.ttl_ms(item.ttl_seconds), ack=ack, named_at=named_at)
+        tags = tuple(item.tags) if item.tags else None
+        return Set(key, value, JSON, values.ttl_ms(item.ttl_seconds), ack=ack, named_at=named_at, tags=tags)
 
     replies = await _run(front, _plan(asked.items, command), MultiSet, deadline)
     return json_answer(StoredMany([_stored(item.key, reply) for item, reply in zip(asked.items, replies, strict=True)]))

@@ -31,6 +31,7 @@ from raftcache.frontends.http.types import (
     PutBody,
     Refused,
     SetOptions,
+    SetQuery,
     Stored,
 )
 
@@ -75,11 +76,14 @@ async def put(front: FrontEnd, request: web.Request) -> web.Response:
     deadline, idempotency = front.deadline(request), idempotency_key(request)
     body = await front.read_body(request, PUT_BODY_LIMIT_BYTES)
     if brings_octets(request):
-        command = _set(address, values.checked_value(body), RAW, query(request, SetOptions), idempotency)
+        options = query(request, SetQuery)
+        tags = None if options.tags is None else tuple(options.tags.split(","))
+        command = _set(address, values.checked_value(body), RAW, options, idempotency, tags)
     else:
         query(request, NoQuery)
         asked = decode_json(_put_body, body)
-        command = _set(address, values.stored_json(asked.value), JSON, asked, idempotency)
+        tags = tuple(asked.tags) if asked.tags else None
+        command = _set(address, values.stored_json(asked.value), JSON, asked, idempotency, tags)
     done = await front.ask(command, deadline, Written)
     if not done.written:
         return _refused(done)
@@ -87,10 +91,17 @@ async def put(front: FrontEnd, request: web.Request) -> web.Response:
     return json_answer(Stored(True, str(done.version), expires, level), 201)
 
 
-def _set(address: Address, value: bytes, flag: int, asked: SetOptions, idempotency: bytes | None) -> Set:
+def _set(
+    address: Address,
+    value: bytes,
+    flag: int,
+    asked: SetOptions,
+    idempotency: bytes | None,
+    tags: tuple[str, ...] | None,
+) -> Set:
     key, named_at = address
     ttl, if_version, ack = values.ttl_ms(asked.ttl_seconds), values.version(asked.if_version), asked.durability
-    return Set(key, value, flag, ttl, if_version, asked.if_absent, values.ack_level(ack), idempotency, named_at)
+    return Set(key, value, flag, ttl, if_version, asked.if_absent, values.ack_level(ack), idempotency, named_at, tags)
 
 
 async def delete(front: FrontEnd, request: web.Request) -> web.Response:
@@ -137,7 +148,7 @@ ROUTES = (
         WRITE_ERRORS + BODY_ERRORS + KEYED_ERRORS,
         keyed=True,
         body=PutBody,
-        octets_query=SetOptions,
+        octets_query=SetQuery,
         body_limit_bytes=PUT_BODY_LIMIT_BYTES,
     ),
     Route(

@@ -44,6 +44,17 @@ def path_namespace(request: web.Request) -> str:
     return _text(request.rel_url.raw_path.split("/", 3)[3])
 
 
+def path_verb_namespace(request: web.Request) -> str:
+    """The namespace of `/v1/namespaces/{namespace}/<verb>`. Raises BadRequest."""
+    return _text(request.rel_url.raw_path.split("/", 4)[3])
+
+
+def path_tag(request: web.Request) -> tuple[str, str]:
+    """Namespace and tag of `/v1/cache/{namespace}/tags/{tag}/invalidate`. Raises BadRequest."""
+    _, _, _, namespace, _, tag, *_ = request.rel_url.raw_path.split("/")
+    return _text(namespace), _text(tag)
+
+
 def _text(piece: str) -> str:
     return percent_decoded(piece).decode("utf-8", "backslashreplace")
 

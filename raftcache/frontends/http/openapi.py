@@ -19,6 +19,7 @@ from raftcache.frontends.http.types import (
     ErrorAnswer,
     Input,
     NamespaceName,
+    Tag,
     VersionText,
 )
 from raftcache.store.replies import REPLY_TTL_MS
@@ -57,6 +58,7 @@ _KEY_PARAMETER = {
 _PATH_PARAMETERS = {
     "key": _KEY_PARAMETER,
     "namespace": {"name": "namespace", "in": "path", "required": True, "schema": msgspec.json.schema(NamespaceName)},
+    "tag": {"name": "tag", "in": "path", "required": True, "schema": msgspec.json.schema(Tag)},
     "version": {"name": "version", "in": "path", "required": True, "schema": msgspec.json.schema(VersionText)},
 }
 

@@ -21,6 +21,8 @@ from raftcache.commands.types import (
     MULTI_KEY_LIMIT,
     RECEIPT_WAIT_LIMIT_MS,
     STALENESS_LIMIT_MS,
+    TAG_PATTERN,
+    TAGS_LIMIT,
     TTL_LIMIT_MS,
     VALUE_LIMIT_BYTES,
 )
@@ -54,6 +56,16 @@ ItemKey = Annotated[
 PlainName = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{1,64}$")]
 """A node or a shard."""
 NamespaceName = Annotated[str, Meta(extra_json_schema={"pattern": "^[A-Za-z0-9_.-]{1,64}$"})]
+Tag = Annotated[str, Meta(pattern=TAG_PATTERN)]
+"""A family of keys that can be dropped together."""
+Tags = Annotated[list[Tag], Meta(max_length=TAGS_LIMIT, description="Families that the key is to be dropped with.")]
+TagsText = Annotated[
+    str,
+    Meta(
+        pattern=rf"^{TAG_PATTERN[1:-1]}(,{TAG_PATTERN[1:-1]}){{0,{TAGS_LIMIT - 1}}}$",
+        description="Families that the key is to be dropped with, with commas between them.",
+    ),
+]
 MANY = Meta(extra_json_schema={"maxItems": MULTI_KEY_LIMIT}, description="None is fine, and is answered by none.")
 ErrorDetail = Annotated[
     dict[str, Any],
@@ -110,7 +122,7 @@ class DeleteQuery(Input, frozen=True):
 
 
 class SetOptions(Input, frozen=True):
-    """How to write: the query parameters beside a raw body.
+    """How to write.
 
     `ttlSeconds` absent: the namespace's default. `ifVersion` and `ifAbsent` are conditions; both must hold.
     """
@@ -121,10 +133,17 @@ class SetOptions(Input, frozen=True):
     durability: Durability | None = None
 
 
+class SetQuery(SetOptions, frozen=True):
+    """The query parameters beside a raw body."""
+
+    tags: TagsText | None = None
+
+
 class PutBody(SetOptions, frozen=True, kw_only=True):
     """A value, any JSON, and how to write it."""
 
     value: msgspec.Raw
+    tags: Tags | None = None
 
 
 class GetMany(ReadOptions, frozen=True, kw_only=True):
@@ -140,6 +159,7 @@ class SetItem(Input, frozen=True):
     key: ItemKey
     value: msgspec.Raw
     ttl_seconds: Ttl | None = None
+    tags: Tags | None = None
 
 
 class SetMany(Input, frozen=True):
@@ -424,6 +444,14 @@ class PolicyList(Output, frozen=True):
     """All namespaces, by name."""
 
     namespaces: list[NamedPolicy]
+
+
+class Invalidated(Output, frozen=True):
+    """What was dropped: the keys of a namespace, or those of them that carried a tag."""
+
+    invalidated: bool
+    namespace: str
+    tag: str | UnsetType = UNSET
 
 
 class NodeStatus(Output, frozen=True):
