@@ -4,14 +4,15 @@ A key has four counters of up to 15, found by its checksum, and its estimate is 
 too high only where others share all four. Each time ten uses were counted for each key kept, all counters are halved.
 That is TinyLFU's sketch; what is different here is that no step of it is large.
 
-* The four counters of a key stand in one *block* of 64 bytes, as in Caffeine, of which there is one for 16 keys.
+* The four counters of a key stand in one *block* of 64 bytes, as in Caffeine, of which there is one for 8 keys.
 * **Halving** only counts an era. A block is halved, for each era that it missed, when it is next looked at, which is
   the same as having halved all at once. A hand besides visits one block for each use that is counted, so that none is
   missed out for more eras than its byte can count.
 * **Growing** adds one block at a time, by linear hashing. The new one starts as a copy of the block whose keys it takes
   over a part of, so every estimate stays as it was.
 
-4.1 bytes a key. The sketch grows with the most keys that were ever kept, and is as large as that then.
+8.1 bytes a key, with which one estimate in 25 is too high; with half of it, one in six. The sketch is as large as the
+most keys that were ever kept at one time need.
 
 Sources: G. Cormode and S. Muthukrishnan, "An improved data stream summary: the count-min sketch", J. Algorithms 55(1),
 2005; G. Einziger, R. Friedman and B. Manes, "TinyLFU: a highly efficient cache admission policy", ACM TOS 13(4), 2017.
@@ -23,7 +24,7 @@ from zlib import crc32
 
 from raftcache.store.eviction.growing import FIRST_BUCKETS, Doubling
 
-KEYS_PER_BLOCK = 16
+KEYS_PER_BLOCK = 8
 BLOCK_BYTES = 64
 COUNTER_LIMIT = 15
 USES_PER_KEY = 10
