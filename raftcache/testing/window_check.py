@@ -4,7 +4,9 @@
 `WindowWatch` sees every answer at the moment in which the serving replica gives it, whether or not it arrives anywhere:
 that is what a client may rely on. At the end of the run the table of terms says which of these writes are lost, and for
 each shard, leadership and namespace what is lost must be within the shard's share of writes and of bytes, and lie no
-further apart in time than the window says, by the leader's own clock.
+further apart in time than the window says, by the leader's own clock. A namespace that was deleted and created again is
+another one, with a window of its own, and before it is created its keys are of `default`: what a write spent is told by
+the policies in force where it was answered.
 
 What is counted errs on one side only: a write whose size the command does not tell counts with what is certain, and for
 the time only writes count of which is known when they were executed, which is when a command of one key is answered.
@@ -54,7 +56,7 @@ class Ack(NamedTuple):
     """A write that was answered at `primary`. `at_s` is on the leader's clock, None where nobody can tell; `told_s` is
     when the answer was given, on the simulation's."""
 
-    namespace: str
+    namespace: Namespace
     term: int
     seq: int
     size_bytes: int
@@ -75,18 +77,18 @@ class WindowWatch:
         """A replica on `process` has answered."""
         if isinstance(answer, Many):
             for item, result in zip(command.items, answer.items, strict=True):  # type: ignore[union-attr]
-                self._note(item, result, None)
+                self._note(process, item, result, None)
         else:
-            self._note(command, answer, process.runtime.now())
+            self._note(process, command, answer, process.runtime.now())
 
-    def _note(self, command: Any, answer: Reply, at_s: float | None) -> None:
+    def _note(self, process: SimProcess, command: Any, answer: Reply, at_s: float | None) -> None:
         wrote = isinstance(answer, Counted) or (isinstance(answer, Written) and answer.written)
         if not wrote or answer.ack > AckLevel.PRIMARY:  # type: ignore[union-attr]
             return
         version = answer.version  # type: ignore[union-attr]
-        name = command.key.partition(b":")[0].decode() if b":" in command.key else "default"
+        namespace = process.core.shards[version.shard].policies.in_force.resolve(command.key)
         size_bytes = len(command.key) + EFFECT_OVERHEAD_BYTES + _value_bytes(command, answer)
-        self.acks[version.shard].append(Ack(name, version.term, version.seq, size_bytes, at_s, self._loop_time()))
+        self.acks[version.shard].append(Ack(namespace, version.term, version.seq, size_bytes, at_s, self._loop_time()))
 
     def check(self, cluster: SimCluster, oracle: Oracle) -> None:
         """Hold what is lost against the windows, when nothing is written any more. Raises Violation.
@@ -96,17 +98,22 @@ class WindowWatch:
         for shard_id, acks in sorted(self.acks.items()):
             core = next(p.core for _, p in sorted(cluster.processes.items()) if shard_id in p.core.shards)
             history = core.shards[shard_id].history
-            lost: dict[tuple[str, int], list[Ack]] = defaultdict(list)
+            lost: dict[tuple[int, int], list[Ack]] = defaultdict(list)
             for ack in acks:
                 told_after = ack.told_s > oracle.forgiven.get(shard_id, -1.0)
                 if ack.seq > history.last_committed_seq(ack.term) and told_after:
-                    lost[ack.namespace, ack.term].append(ack)
-            for (name, term), writes in sorted(lost.items()):
-                self.lost[name] += len(writes)
-                where = f"shard {shard_id}, term {term}, namespace {name}"
-                namespace = core.view.namespaces.by_name.get(name)
-                if namespace is not None:  # Else its owner has deleted it meanwhile.
-                    _hold(where, writes, namespace.loss_window, core.view.place_of(shard_id))
+                    lost[ack.namespace.id, ack.term].append(ack)
+            for (_, term), writes in sorted(lost.items()):
+                self.lost[writes[0].namespace.name] += len(writes)
+                where = f"shard {shard_id}, term {term}, namespace {writes[0].namespace.name}"
+                _hold(where, writes, _widest(writes), core.view.place_of(shard_id))
+
+
+def _widest(writes: Iterable[Ack]) -> LossWindow:
+    """Of the windows that were in force for any of them, bound by bound, where None is no bound."""
+    windows = [ack.namespace.loss_window for ack in writes]
+    both = ([getattr(window, field) for window in windows] for field in LossWindow.__struct_fields__)
+    return LossWindow(*(None if None in bounds else max(bounds) for bounds in both))
 
 
 def _value_bytes(command: Any, answer: Reply) -> int:
