@@ -61,6 +61,10 @@ class Nemesis:
         """Strike with these, too."""
         self._faults |= faults
 
+    def narrow(self, name: str) -> None:
+        """Strike with nothing but the fault `name`."""
+        self._faults = {name: self._faults[name]}
+
     def start(self) -> None:
         """Begin in a moment."""
         self.cluster.loop.call_later(1.0, self._strike)

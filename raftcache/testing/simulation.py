@@ -266,12 +266,16 @@ def run_seed(
     settings: ClusterSettings | None = None,
     power: bool = False,
     lease: bool = False,
+    fault: str | None = None,
 ) -> RunResult:
-    """Run one seed; what the nodes log is not shown."""
+    """Run one seed, with all faults or `fault` alone; what the nodes log is not shown."""
     logging.disable(logging.CRITICAL)
     try:
         shape = settings or shape_of(seed)
-        return Run(seed, seconds, tightened(shape) if lease else shape, power, lease).execute()
+        run = Run(seed, seconds, tightened(shape) if lease else shape, power, lease)
+        if fault is not None:
+            run.nemesis.narrow(fault)
+        return run.execute()
     finally:
         logging.disable(logging.NOTSET)
 

@@ -11,8 +11,10 @@ from raftcache.testing.simulation import run_seed
 SEEDS, PARTS = 30, 6
 SECONDS = 20.0
 PLANT_WITHIN_SEEDS = 25
-FIRST_SEED = {"lease-after-transfer": 50, "lease-without-margin": 24, "no-restart-silence": 38}
+FIRST_SEED = {"lease-after-transfer": 50, "lease-without-margin": 24}
 """Where to begin looking for those that the dice of the first seeds do not bring about."""
+AIMED = {"no-restart-silence": "restart-within-lease"}
+"""Of those that all faults together hardly ever bring about, the one fault that does."""
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -26,6 +28,8 @@ def test_every_promise_holds(part: int) -> None:
 @pytest.mark.parametrize("plant", sorted(LEASE_PLANTS))
 def test_a_planted_bug_is_caught(plant: str) -> None:
     first = FIRST_SEED.get(plant, 0)
+    fault = AIMED.get(plant)
     with planted(plant):
-        found = any(run_seed(seed, 40.0, lease=True).violation for seed in range(first, first + PLANT_WITHIN_SEEDS))
+        seeds = range(first, first + PLANT_WITHIN_SEEDS)
+        found = any(run_seed(seed, 40.0, lease=True, fault=fault).violation for seed in seeds)
     assert found, f"{plant} was not noticed"
