@@ -12,6 +12,7 @@ from raftcache.cli.output import add_api_command, add_command, print_json
 SET_EXAMPLES = """\
   raftcache namespace set sessions --ack quorum --default-ttl 3600
   raftcache namespace set pictures --max-item-bytes 65536 --max-ttl 86400 --ttl-jitter 10
+  raftcache namespace set thumbs --quota-bytes 2147483648 --eviction s3fifo --operations-per-second 5000
   raftcache namespace set carts --window-ms 200 --window-writes 500 --window-bytes none --on-exceeded wait
 The whole policy is replaced: an option that is left out takes its default."""
 
@@ -21,6 +22,16 @@ WINDOW_HELP = {
     "writes": "loss window: how many such writes, over all shards (default: 10000)",
     "bytes": "loss window: their bytes, over all shards (default: 16 MiB)",
 }
+
+LIMIT_HELP = {
+    "quota_bytes": "bytes that it may keep, over the cluster (default: no bound)",
+    "quota_items": "keys that it may keep, over the cluster (default: no bound)",
+    "weight": "its share of a node whose memory is full, beside other namespaces' weights (default: 100)",
+    "operations_per_second": "over the cluster; more is answered 429 (default: no bound)",
+    "bytes_per_second": "keys and values, both ways, over the cluster (default: no bound)",
+    "burst_ms": "as much as is allowed in that time may come at once (default: 1000)",
+}
+EVICTIONS = ("lru", "lfu", "lrm", "ttl", "random", "s3fifo", "none")
 
 
 def add_commands(commands: Any) -> None:
@@ -44,6 +55,12 @@ def add_commands(commands: Any) -> None:
         setting.add_argument(f"--window-{bound}", type=_bound, metavar="N|none", help=text)
     then = "a write without room in the window waits for its commit, waits for room, or is refused (default: quorum)"
     setting.add_argument("--on-exceeded", choices=("quorum", "wait", "reject"), help=then)
+    for limit, text in LIMIT_HELP.items():
+        setting.add_argument(f"--{limit.replace('_', '-')}", type=int, metavar="N", help=text)
+    which = "which key goes where there is too much; none: writes are refused (default: lru)"
+    setting.add_argument("--eviction", choices=EVICTIONS, help=which)
+    worth = "all: every new key; tinylfu: one that is asked for more often than who would go for it (default: all)"
+    setting.add_argument("--admission", choices=("all", "tinylfu"), help=worth)
     deleting = add_api_command(
         group, "delete", delete, "delete a namespace and all its keys", "  raftcache namespace delete old"
     )
@@ -68,13 +85,22 @@ def _print_table(policies: list[dict[str, Any]]) -> None:
     from raftcache.supervisor.report import make_console, new_table
 
     console = make_console()
-    columns = ("ack", "read level", "replica reads", "ttl", "max item bytes", "loss window", "on exceeded")
+    columns = ("ack", "read level", "replica reads", "ttl", "max item bytes", "loss window", "on exceeded", "limits")
     table = new_table(console, "namespace", *columns)
     for policy in policies:
         replica_reads = "allowed" if policy["allowReplicaReads"] else "refused"
         levels = (policy["ack"], policy["readLevel"], replica_reads)
-        table.add_row(policy["name"], *levels, _shown_ttl(policy), str(policy["maxItemBytes"]), *_shown_window(policy))
+        sizes = (_shown_ttl(policy), str(policy["maxItemBytes"]))
+        table.add_row(policy["name"], *levels, *sizes, *_shown_window(policy), _shown_limits(policy))
     console.print(table)
+
+
+def _shown_limits(policy: dict[str, Any]) -> str:
+    """Quotas and rates, where there are any, and what goes where there is too much."""
+    units = {"quotaBytes": "bytes", "quotaItems": "keys", "operationsPerSecond": "ops/s", "bytesPerSecond": "bytes/s"}
+    parts = [f"{policy[field]} {unit}" for field, unit in units.items() if policy[field] is not None]
+    evicting = policy["eviction"] if policy["admission"] == "all" else f"{policy['eviction']} + {policy['admission']}"
+    return ", ".join([*parts, evicting])
 
 
 def _shown_ttl(policy: dict[str, Any]) -> str:
@@ -106,6 +132,9 @@ def set_(args: argparse.Namespace) -> int:
         "maxItemBytes": args.max_item_bytes,
         "lossWindow": _window(args),
         "onExceeded": args.on_exceeded,
+        "eviction": args.eviction,
+        "admission": args.admission,
+        **{_camel(limit): getattr(args, limit) for limit in LIMIT_HELP},
     }
     policy = {field: value for field, value in given.items() if value is not None}
     answer = Api(args.url).send("PUT", _path(args.name), policy, expect=(200, 201))
@@ -116,6 +145,11 @@ def set_(args: argparse.Namespace) -> int:
         shown = ", ".join(f"{field} {value}" for field, value in (answer | window).items() if field != "name")
         print(f"{args.name}: {shown}")
     return 0
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))
 
 
 def _bound(text: str) -> int | str:

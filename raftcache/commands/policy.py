@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 import msgspec
 
@@ -28,6 +28,25 @@ class OnExceeded(IntEnum):
     REJECT = 3
 
 
+class Eviction(Enum):
+    """Which key of a namespace goes when it has too much: `store.eviction` has the orders."""
+
+    LRU = "lru"
+    LFU = "lfu"
+    LRM = "lrm"
+    TTL = "ttl"
+    RANDOM = "random"
+    S3FIFO = "s3fifo"
+    NONE = "none"
+
+
+class Admission(Enum):
+    """Which key is let in when another would have to go for it. With eviction `none` both are the same."""
+
+    ALL = "all"
+    TINYLFU = "tinylfu"
+
+
 class LossWindow(msgspec.Struct, frozen=True):
     """How much a `primary` namespace may have acknowledged and not yet committed, over all shards; None lifts a bound.
 
@@ -44,6 +63,36 @@ WINDOW_LIMITS = {"ms": 3_600_000, "writes": 1_000_000_000, "bytes": 1 << 40}
 """The largest that each bound of a loss window may be; the smallest is 1."""
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """What a namespace may use, over the whole cluster; None for no bound.
+
+    `quota_bytes` counts keys, values and what keeping them costs (`store.entry`). Where a node's memory is full, its
+    namespaces share it in proportion to `weight`. Of `operations_per_second` and `bytes_per_second` (keys and values,
+    of requests and of replies) as much as is allowed in `burst_ms` may come at once.
+    """
+
+    quota_bytes: int | None = None
+    quota_items: int | None = None
+    weight: int = 100
+    operations_per_second: int | None = None
+    bytes_per_second: int | None = None
+    burst_ms: int = 1000
+
+
+SHARES_WHOLE = 10_000
+"""Parts that a quota is split into."""
+
+LIMIT_RANGES: dict[str, tuple[int, int]] = {
+    "quota_bytes": (1 << 20, 1 << 50),
+    "quota_items": (1, 1 << 40),
+    "weight": (1, 10_000),
+    "operations_per_second": (1, 1_000_000_000),
+    "bytes_per_second": (1 << 10, 1 << 40),
+    "burst_ms": (10, 60_000),
+}
+"""The smallest and the largest that each may be."""
+
+
 class Namespace(msgspec.Struct, frozen=True):
     """A namespace with its whole policy. `read_level` and `allow_replica_reads` None mean what fits `ack`.
 
@@ -52,7 +101,8 @@ class Namespace(msgspec.Struct, frozen=True):
     up to that share off each time to live, at random, so that keys written together do not expire together.
 
     An invalidation gives the namespace another `id`, which is its generation: what is stored under the older one is
-    dropped. `origin` is the id that it was created under, 0 where that is `id` still.
+    dropped. `origin` is the id that it was created under, 0 where that is `id` still. `shares` says how its quotas are
+    split, in parts of `SHARES_WHOLE`, one for each shard in the order of places; empty for an even split.
     """
 
     name: str
@@ -67,6 +117,10 @@ class Namespace(msgspec.Struct, frozen=True):
     max_ttl_ms: int | None = None
     ttl_jitter_percent: int = 0
     origin: int = 0
+    limits: Limits = Limits()
+    eviction: Eviction = Eviction.LRU
+    admission: Admission = Admission.ALL
+    shares: tuple[int, ...] = ()
 
     @property
     def identity(self) -> int:

@@ -105,7 +105,9 @@ class Backend(Protocol):
         """The whole policy of `name` in the names of the HTTP interface, None where there is no such namespace.
 
         `ack`, `readLevel` (null: the one that fits `ack`), `defaultTtlSeconds`, `maxTtlSeconds` (each null: none),
-        `ttlJitterPercent`, `maxItemBytes`, `lossWindow` (`{ms, writes, bytes}`, each a number or null), `onExceeded`.
+        `ttlJitterPercent`, `maxItemBytes`, `lossWindow` (`{ms, writes, bytes}`, each a number or null), `onExceeded`,
+        `eviction`, `admission`, `quotaBytes`, `quotaItems`, `operationsPerSecond`, `bytesPerSecond` (each null: no
+        bound), `weight`, `burstMs`.
         """
 
     def replace_shard(self, shard_id: str, source: str | None, deadline: float, done: ReplaceDone) -> None:

@@ -116,13 +116,13 @@ def _put_namespace(state: MetadataState, command: PutNamespace) -> MetadataState
         return replace(state, namespaces=_by_name([*others, _renewed(asked, existing)]))
     if len(others) >= NAMESPACE_LIMIT:
         raise BadRequest(f"namespaces must be at most {NAMESPACE_LIMIT}, got {len(others) + 1}")
-    created = replace(asked, id=state.next_namespace_id, origin=0)
+    created = replace(asked, id=state.next_namespace_id, origin=0, shares=())
     return replace(state, namespaces=_by_name([*others, created]), next_namespace_id=state.next_namespace_id + 1)
 
 
 def _renewed(asked: Namespace, existing: Namespace) -> Namespace:
     """The policy asked for, for the namespace that exists, keys and all."""
-    return replace(asked, id=existing.id, origin=existing.origin)
+    return replace(asked, id=existing.id, origin=existing.origin, shares=existing.shares)
 
 
 def _invalidate_namespace(state: MetadataState, command: InvalidateNamespace) -> MetadataState:

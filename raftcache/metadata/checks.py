@@ -8,7 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from raftcache.commands.policy import DEFAULT, NAME_PATTERN, TTL_JITTER_LIMIT_PERCENT, WINDOW_LIMITS, Namespace
+from raftcache.commands.policy import (
+    DEFAULT,
+    LIMIT_RANGES,
+    NAME_PATTERN,
+    TTL_JITTER_LIMIT_PERCENT,
+    WINDOW_LIMITS,
+    Namespace,
+)
 from raftcache.commands.types import TTL_LIMIT_MS, VALUE_LIMIT_BYTES, ReadLevel
 from raftcache.consensus.api import MemberId
 from raftcache.errors import BadRequest, InvalidName, InvalidPolicy
@@ -149,3 +156,7 @@ def check_namespace(namespace: Namespace) -> None:
         bound = getattr(namespace.loss_window, field)
         if bound is not None and not 1 <= bound <= limit:
             raise InvalidPolicy(f"lossWindow.{field} must be null or 1 to {limit}, got {bound}")
+    for field, (low, high) in LIMIT_RANGES.items():
+        bound = getattr(namespace.limits, field)
+        if bound is not None and not low <= bound <= high:
+            raise InvalidPolicy(f"{field} must be null or {low} to {high}, got {bound}")

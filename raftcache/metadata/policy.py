@@ -6,20 +6,43 @@ that names the field, what it may be, and what it was.
 
 from __future__ import annotations
 
+from enum import Enum
 from reprlib import Repr
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from raftcache.commands.policy import TTL_JITTER_LIMIT_PERCENT, WINDOW_LIMITS, LossWindow, Namespace, OnExceeded
+from raftcache.commands.policy import (
+    LIMIT_RANGES,
+    TTL_JITTER_LIMIT_PERCENT,
+    WINDOW_LIMITS,
+    Admission,
+    Eviction,
+    Limits,
+    LossWindow,
+    Namespace,
+    OnExceeded,
+)
 from raftcache.commands.types import TTL_LIMIT_MS, VALUE_LIMIT_BYTES, AckLevel, ReadLevel
 from raftcache.errors import InvalidPolicy
 from raftcache.metadata.checks import check_name
 
-ACK_LEVELS = {level.name.lower(): level for level in AckLevel}
-READ_LEVELS = {level.name.lower(): level for level in ReadLevel if level != ReadLevel.REPLICA}
+ACK_LEVELS: dict[str, AckLevel] = {level.name.lower(): level for level in AckLevel}
+READ_LEVELS: dict[str, ReadLevel] = {level.name.lower(): level for level in ReadLevel if level != ReadLevel.REPLICA}
 
 ON_EXCEEDED = {choice.name.lower(): choice for choice in OnExceeded}
+
+EVICTIONS = {choice.value: choice for choice in Eviction}
+ADMISSIONS = {choice.value: choice for choice in Admission}
+LIMIT_FIELDS = {
+    "quotaBytes": "quota_bytes",
+    "quotaItems": "quota_items",
+    "weight": "weight",
+    "operationsPerSecond": "operations_per_second",
+    "bytesPerSecond": "bytes_per_second",
+    "burstMs": "burst_ms",
+}
+"""What `Limits` has, by the names that documents give it."""
 
 FIELDS = (
     "ack",
@@ -31,8 +54,13 @@ FIELDS = (
     "maxItemBytes",
     "lossWindow",
     "onExceeded",
+    "eviction",
+    "admission",
+    *LIMIT_FIELDS,
 )
 _MISSING = object()
+
+Choice = TypeVar("Choice", bound=Enum)
 
 _brief = Repr()
 _brief.maxstring = 80
@@ -49,10 +77,10 @@ def parse_policy(name: str, document: Any, replication_factor: int) -> Namespace
     if not isinstance(document, dict):
         raise InvalidPolicy(f"a policy must be a JSON object, got {_shown(document)}")
     _check_fields(document, replication_factor)
-    ack = AckLevel(_choice(document, "ack", ACK_LEVELS, AckLevel.PRIMARY))
+    ack = _choice(document, "ack", ACK_LEVELS, AckLevel.PRIMARY)
     plain = Namespace(name, 0, ack)
     fitting = plain.reads_at
-    read_level = ReadLevel(_choice(document, "readLevel", READ_LEVELS, fitting))
+    read_level = _choice(document, "readLevel", READ_LEVELS, fitting)
     return Namespace(
         name,
         0,
@@ -61,10 +89,13 @@ def parse_policy(name: str, document: Any, replication_factor: int) -> Namespace
         _ttl_ms("defaultTtlSeconds", document),
         _max_item_bytes(document.get("maxItemBytes", VALUE_LIMIT_BYTES)),
         _loss_window(document.get("lossWindow", {})),
-        OnExceeded(_choice(document, "onExceeded", ON_EXCEEDED, OnExceeded.QUORUM)),
+        _choice(document, "onExceeded", ON_EXCEEDED, OnExceeded.QUORUM),
         allow_replica_reads=_allow_replica_reads(document.get("allowReplicaReads"), plain.replica_reads),
         max_ttl_ms=_ttl_ms("maxTtlSeconds", document),
         ttl_jitter_percent=_ttl_jitter_percent(document.get("ttlJitterPercent", 0)),
+        limits=_limits(document),
+        eviction=_choice(document, "eviction", EVICTIONS, Eviction.LRU),
+        admission=_choice(document, "admission", ADMISSIONS, Admission.ALL),
     )
 
 
@@ -80,6 +111,9 @@ def policy_document(namespace: Namespace) -> dict[str, Any]:
         "maxItemBytes": namespace.max_item_bytes,
         "lossWindow": msgspec.to_builtins(namespace.loss_window),
         "onExceeded": namespace.on_exceeded.name.lower(),
+        "eviction": namespace.eviction.value,
+        "admission": namespace.admission.value,
+        **{field: getattr(namespace.limits, name) for field, name in LIMIT_FIELDS.items()},
     }
 
 
@@ -99,12 +133,12 @@ def _check_fields(document: dict[Any, Any], replication_factor: int) -> None:
             raise InvalidPolicy(f"unknown field {_shown(field)}: a policy has {', '.join(FIELDS)}")
 
 
-def _choice(document: dict[Any, Any], field: str, choices: dict[str, Any], fallback: int) -> int:
+def _choice(document: dict[Any, Any], field: str, choices: dict[str, Choice], fallback: Choice) -> Choice:
     value = document.get(field)
     if value is None:
         return fallback
     if isinstance(value, str) and value in choices:
-        return int(choices[value])
+        return choices[value]
     allowed = " or ".join(map(repr, choices))
     raise InvalidPolicy(f"{field} must be {allowed}, got {_shown(value)}")
 
@@ -139,6 +173,22 @@ def _max_item_bytes(value: Any) -> int:
     if type(value) is not int or not 1 <= value <= VALUE_LIMIT_BYTES:
         raise InvalidPolicy(f"maxItemBytes must be an integer from 1 to {VALUE_LIMIT_BYTES}, got {_shown(value)}")
     return value
+
+
+def _limits(document: dict[Any, Any]) -> Limits:
+    """What is left out takes its default; null lifts a bound where there may be none."""
+    given: dict[str, Any] = {}
+    for field, name in LIMIT_FIELDS.items():
+        fallback = getattr(Limits(), name)
+        value = document.get(field, fallback)
+        low, high = LIMIT_RANGES[name]
+        if (value is None and fallback is not None) or (
+            value is not None and (type(value) is not int or not low <= value <= high)
+        ):
+            or_null = "null or " if fallback is None else ""
+            raise InvalidPolicy(f"{field} must be {or_null}an integer from {low} to {high}, got {_shown(value)}")
+        given[name] = value
+    return Limits(**given)
 
 
 def _loss_window(value: Any) -> LossWindow:

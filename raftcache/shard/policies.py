@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from raftcache.commands.policy import LossWindow, Namespace, Namespaces
+from raftcache.commands.policy import SHARES_WHOLE, Limits, LossWindow, Namespace, Namespaces
 from raftcache.store.effects import POLICY_POINT, Batch, Effect
 
 NO_NAMESPACES = Namespaces(0, ())
@@ -96,6 +96,22 @@ def _smaller_window(_field: str, old: Namespace, new: Namespace) -> LossWindow:
     return LossWindow(*(min((each for each in pair if each is not None), default=None) for pair in both))
 
 
+def _smaller_limits(_field: str, old: Namespace, new: Namespace) -> Limits:
+    """Bound by bound. A weight, and how long a burst is, are neither strict nor lax."""
+    nullable = ("quota_bytes", "quota_items", "operations_per_second", "bytes_per_second")
+    both = {name: (getattr(old.limits, name), getattr(new.limits, name)) for name in nullable}
+    bounds = {name: min((each for each in pair if each is not None), default=None) for name, pair in both.items()}
+    return replace(new.limits, **bounds)
+
+
+def _smaller_shares(_field: str, old: Namespace, new: Namespace) -> tuple[int, ...]:
+    """Shard by shard. None stands for an even split."""
+    if not (old.shares or new.shares):
+        return ()
+    even = (SHARES_WHOLE // len(old.shares or new.shares),) * len(old.shares or new.shares)
+    return tuple(map(min, old.shares or even, new.shares or even))
+
+
 def _both_allow(_field: str, old: Namespace, new: Namespace) -> bool:
     return old.replica_reads and new.replica_reads
 
@@ -117,6 +133,10 @@ STRICTER: dict[str, Callable[[str, Namespace, Namespace], Any]] = {
     "max_ttl_ms": _smaller_bound,
     "ttl_jitter_percent": _newer,
     "origin": _newer,
+    "limits": _smaller_limits,
+    "eviction": _newer,
+    "admission": _newer,
+    "shares": _smaller_shares,
 }
 """For every field of `Namespace`, what holds while the change from one policy to another may still be lost."""
 

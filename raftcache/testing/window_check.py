@@ -102,7 +102,7 @@ class WindowWatch:
             for ack in acks:
                 told_after = ack.told_s > oracle.forgiven.get(shard_id, -1.0)
                 if ack.seq > history.last_committed_seq(ack.term) and told_after:
-                    lost[ack.namespace.id, ack.term].append(ack)
+                    lost[ack.namespace.identity, ack.term].append(ack)
             for (_, term), writes in sorted(lost.items()):
                 self.lost[writes[0].namespace.name] += len(writes)
                 where = f"shard {shard_id}, term {term}, namespace {writes[0].namespace.name}"

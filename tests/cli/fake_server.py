@@ -90,6 +90,8 @@ def policy(ack: str) -> dict[str, Any]:
     level = "latest" if ack == "primary" else "linearizable"
     limits = {"defaultTtlSeconds": None, "maxTtlSeconds": None, "ttlJitterPercent": 0, "maxItemBytes": 1048576}
     window = {"lossWindow": {"ms": 1000, "writes": 10_000, "bytes": 16 << 20}, "onExceeded": "quorum"}
+    limits |= {"eviction": "lru", "admission": "all", "quotaBytes": None, "quotaItems": None, "weight": 100}
+    limits |= {"operationsPerSecond": None, "bytesPerSecond": None, "burstMs": 1000}
     return {"ack": ack, "readLevel": level, "allowReplicaReads": ack == "primary", **limits, **window}
 
 

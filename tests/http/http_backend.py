@@ -12,7 +12,7 @@ import msgspec
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from raftcache.clock import Handle
-from raftcache.commands.policy import LossWindow, Namespace, Namespaces, OnExceeded
+from raftcache.commands.policy import Admission, Eviction, Limits, LossWindow, Namespace, Namespaces, OnExceeded
 from raftcache.commands.types import (
     INT64_MAX,
     INT64_MIN,
@@ -60,6 +60,7 @@ from raftcache.frontends.backend import (
     ReplaceDone,
     ShardReplaced,
 )
+from raftcache.metadata.policy import LIMIT_FIELDS
 
 WALL_MS = 1_700_000_000_000
 SHARD, TERM = "7c1f", 3
@@ -183,6 +184,9 @@ class FakeBackend:
                 allow_replica_reads=document["allowReplicaReads"],
                 max_ttl_ms=None if longest is None else round(longest * 1000),
                 ttl_jitter_percent=document["ttlJitterPercent"],
+                limits=Limits(**{name: document[field] for field, name in LIMIT_FIELDS.items()}),
+                eviction=Eviction(document["eviction"]),
+                admission=Admission(document["admission"]),
             )
         )
         done(PolicyWritten(created, document))
@@ -209,6 +213,9 @@ class FakeBackend:
             "maxItemBytes": policy.max_item_bytes,
             "lossWindow": msgspec.to_builtins(policy.loss_window),
             "onExceeded": policy.on_exceeded.name.lower(),
+            "eviction": policy.eviction.value,
+            "admission": policy.admission.value,
+            **{field: getattr(policy.limits, name) for field, name in LIMIT_FIELDS.items()},
         }
 
     def replace_shard(self, shard_id: str, source: str | None, deadline: float, done: ReplaceDone) -> None:

@@ -20,6 +20,14 @@ DEFAULTS = {
     "maxItemBytes": VALUE_LIMIT_BYTES,
     "lossWindow": {"ms": 1000, "writes": 10_000, "bytes": 16 << 20},
     "onExceeded": "quorum",
+    "eviction": "lru",
+    "admission": "all",
+    "quotaBytes": None,
+    "quotaItems": None,
+    "weight": 100,
+    "operationsPerSecond": None,
+    "bytesPerSecond": None,
+    "burstMs": 1000,
 }
 
 
@@ -28,6 +36,7 @@ def test_put_is_201_when_new_else_200(caller: Caller) -> None:
     assert (answer.status, answer.json) == (201, DEFAULTS)
     policy = {**DEFAULTS, "ack": "quorum", "readLevel": "committed", "defaultTtlSeconds": 1.5, "maxItemBytes": 10}
     policy |= {"maxTtlSeconds": 7.5, "ttlJitterPercent": 20}
+    policy |= {"eviction": "none", "quotaBytes": 1 << 30, "operationsPerSecond": 500, "weight": 3}
     policy |= {"lossWindow": {"ms": None, "writes": 5, "bytes": 1}, "onExceeded": "wait"}
     answer = caller.call("PUT", "/v1/namespaces/users", policy)
     assert (answer.status, answer.json) == (200, policy)
@@ -85,6 +94,10 @@ def test_delete(caller: Caller) -> None:
         ({"lossWindow": {"writes": 1.5}}, ("lossWindow.writes", "1.5")),
         ({"lossWindow": {"bytes": (1 << 40) + 1}}, ("lossWindow.bytes", str(1 << 40), str((1 << 40) + 1))),
         ({"lossWindow": {"seconds": 1}}, ("unknown field", "seconds", "lossWindow")),
+        ({"eviction": "fifo"}, ("eviction", '"fifo"', "lru, lfu")),
+        ({"quotaBytes": 5}, ("quotaBytes", "1048576")),
+        ({"quotaItems": 1.5}, ("quotaItems", "1.5")),
+        ({"weight": 0}, ("weight", "1")),
         ({"onExceeded": "drop"}, ("onExceeded", '"drop"', "quorum, wait, reject")),
         ([], ("the body", "object")),
     ],

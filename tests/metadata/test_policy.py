@@ -7,7 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from raftcache.commands.policy import WINDOW_LIMITS, LossWindow, Namespace, OnExceeded
+from raftcache.commands.policy import (
+    LIMIT_RANGES,
+    WINDOW_LIMITS,
+    Admission,
+    Eviction,
+    Limits,
+    LossWindow,
+    Namespace,
+    OnExceeded,
+)
 from raftcache.commands.types import TTL_LIMIT_MS, AckLevel, ReadLevel
 from raftcache.errors import InvalidName, InvalidPolicy
 from raftcache.metadata.checks import check_namespace
@@ -26,6 +35,14 @@ def test_an_empty_document_is_the_default_policy():
         "maxItemBytes": 1 << 20,
         "lossWindow": {"ms": 1000, "writes": 10_000, "bytes": 16 << 20},
         "onExceeded": "quorum",
+        "eviction": "lru",
+        "admission": "all",
+        "quotaBytes": None,
+        "quotaItems": None,
+        "weight": 100,
+        "operationsPerSecond": None,
+        "bytesPerSecond": None,
+        "burstMs": 1000,
     }
 
 
@@ -40,10 +57,19 @@ def test_a_whole_document():
         "maxItemBytes": 10,
         "lossWindow": {"ms": None, "writes": 5, "bytes": 1 << 40},
         "onExceeded": "wait",
+        "eviction": "s3fifo",
+        "admission": "tinylfu",
+        "quotaBytes": 1 << 30,
+        "quotaItems": 5,
+        "weight": 7,
+        "operationsPerSecond": 1000,
+        "bytesPerSecond": 1 << 20,
+        "burstMs": 250,
     }
     parsed = parse_policy("x", {**document, "replicationFactor": 3}, 3)
     window = LossWindow(None, 5, 1 << 40)
-    last = (window, OnExceeded.WAIT, True, 60_000, 10)
+    limits = Limits(1 << 30, 5, 7, 1000, 1 << 20, 250)
+    last = (window, OnExceeded.WAIT, True, 60_000, 10, 0, limits, Eviction.S3FIFO, Admission.TINYLFU)
     assert parsed == Namespace("x", 0, AckLevel.QUORUM, ReadLevel.LATEST, 1500, 10, *last)
     assert policy_document(parsed) == document
     assert parse_policy("x", {"ack": "durable"}, 3) == Namespace("x", 0, AckLevel.DURABLE)
@@ -58,6 +84,13 @@ def test_a_bound_left_out_takes_its_default_and_null_lifts_it():
 def test_a_namespace_struct_is_held_to_the_same_limits(bound, value):
     with pytest.raises(InvalidPolicy, match=rf"lossWindow\.{bound} .*got {value}"):
         check_namespace(Namespace("x", 0, loss_window=LossWindow(**{bound: value})))
+
+
+@pytest.mark.parametrize("limit", sorted(LIMIT_RANGES))
+def test_limits_in_a_struct_are_held_to_their_ranges(limit):
+    for value in (LIMIT_RANGES[limit][0] - 1, LIMIT_RANGES[limit][1] + 1):
+        with pytest.raises(InvalidPolicy, match=rf"{limit} .*got {value}"):
+            check_namespace(Namespace("x", 0, limits=Limits(**{limit: value})))
 
 
 @pytest.mark.parametrize(
@@ -93,6 +126,14 @@ def test_a_namespace_struct_is_held_to_the_same_limits(bound, value):
         ({"lossWindow": {"writes": True}}, ["lossWindow.writes", "1000000000", "got True"]),
         ({"lossWindow": {"bytes": (1 << 40) + 1}}, ["lossWindow.bytes", "1099511627776", "got 1099511627777"]),
         ({"onExceeded": "drop"}, ["onExceeded", "'quorum' or 'wait' or 'reject'", "got 'drop'"]),
+        ({"eviction": "fifo"}, ["eviction", "'lru' or 'lfu'", "got 'fifo'"]),
+        ({"admission": True}, ["admission", "'all' or 'tinylfu'", "got True"]),
+        ({"quotaBytes": 1000}, ["quotaBytes", "null or an integer from 1048576", "got 1000"]),
+        ({"quotaItems": 1.5}, ["quotaItems", "got 1.5"]),
+        ({"weight": None}, ["weight must be an integer from 1 to 10000", "got None"]),
+        ({"operationsPerSecond": 0}, ["operationsPerSecond", "got 0"]),
+        ({"bytesPerSecond": True}, ["bytesPerSecond", "got True"]),
+        ({"burstMs": 60_001}, ["burstMs", "60000", "got 60001"]),
         ({"quota": 1}, ["unknown field", "'quota'", "maxItemBytes"]),
         ({"max_item_bytes": 1}, ["unknown field", "'max_item_bytes'"]),
         ({"replicationFactor": 2}, ["replicationFactor", "must be 3", "got 2", "belongs to the shards"]),
@@ -122,9 +163,12 @@ def test_a_wrong_name_is_refused(name):
     st.integers(1, 1 << 20),
     st.builds(LossWindow, *[st.none() | st.integers(1, limit) for limit in WINDOW_LIMITS.values()]),
     st.sampled_from(OnExceeded),
+    st.builds(Limits, *[st.integers(*LIMIT_RANGES[name]) for name in Limits.__struct_fields__]),
+    st.sampled_from(Eviction),
 )
-def test_a_document_reads_back_to_the_same_policy(ack, read_level, ttl_ms, max_bytes, window, on_exceeded):
-    namespace = Namespace("x", 0, ack, read_level, ttl_ms, max_bytes, window, on_exceeded)
+def test_a_document_reads_back(ack, read_level, ttl_ms, max_bytes, window, on_exceeded, limits, eviction):
+    rest = {"limits": limits, "eviction": eviction}
+    namespace = Namespace("x", 0, ack, read_level, ttl_ms, max_bytes, window, on_exceeded, **rest)
     parsed = parse_policy("x", policy_document(namespace), 3)
     check_namespace(parsed)
     assert parsed.reads_at == namespace.reads_at

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from shard_harness import POLICIES, Bench, follower_of
 
-from raftcache.commands.policy import DEFAULT, LossWindow, Namespace, Namespaces, OnExceeded
+from raftcache.commands.policy import DEFAULT, Eviction, Limits, LossWindow, Namespace, Namespaces, OnExceeded
 from raftcache.commands.types import (
     AckLevel,
     Command,
@@ -93,6 +93,18 @@ def test_the_stricter_of_two_longest_times_to_live_is_the_shorter() -> None:
     assert stricter(without, long).max_ttl_ms == stricter(long, without).max_ttl_ms == 9000
     assert stricter(long, short).max_ttl_ms == stricter(short, long).max_ttl_ms == 50
     assert stricter(without, without).max_ttl_ms is None
+
+
+def test_of_limits_the_smaller_hold_and_of_shares_what_both_grant() -> None:
+    old = Namespace("x", 2, limits=Limits(quota_bytes=1 << 30, quota_items=10, weight=5), eviction=Eviction.NONE)
+    new = Namespace("x", 2, limits=Limits(quota_bytes=1 << 20, weight=9, operations_per_second=3))
+    for first, then in ((old, new), (new, old)):
+        both = stricter(first, then)
+        assert both.limits == Limits(1 << 20, 10, then.limits.weight, 3) and both.eviction == then.eviction
+    split = Namespace("x", 2, shares=(8000, 2000))
+    assert stricter(Namespace("x", 2), split).shares == (5000, 2000)
+    assert stricter(split, Namespace("x", 2)).shares == (5000, 2000)
+    assert stricter(split, Namespace("x", 2, shares=(3000, 7000))).shares == (3000, 2000)
 
 
 def test_the_stricter_of_two_windows_has_the_smaller_of_each_bound() -> None:

@@ -22,6 +22,8 @@ from raftcache.frontends.http.routes import (
 from raftcache.frontends.http.types import Policy, PolicyList
 
 _policy = msgspec.json.Decoder(Policy)
+NULLABLE = ("quotaBytes", "quotaItems", "operationsPerSecond", "bytesPerSecond")
+"""Integers that may be null: see `types.INTEGER`."""
 _CHANGE_ERRORS = (*BOUNDED_ERRORS, NoLeader, OutcomeUnknown)
 
 
@@ -48,6 +50,9 @@ def _whole_policy(body: bytes) -> dict[str, object]:
     document: dict[str, object] = msgspec.to_builtins(policy)
     window = msgspec.structs.asdict(policy.loss_window)
     document["lossWindow"] = {bound: None if value is None else int(value) for bound, value in window.items()}
+    for field in NULLABLE:
+        bound = document[field]
+        document[field] = int(bound) if isinstance(bound, float) else None
     return document
 
 

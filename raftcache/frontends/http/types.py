@@ -12,7 +12,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from raftcache.commands.policy import TTL_JITTER_LIMIT_PERCENT, WINDOW_LIMITS
+from raftcache.commands.policy import (
+    LIMIT_RANGES,
+    TTL_JITTER_LIMIT_PERCENT,
+    WINDOW_LIMITS,
+    Admission,
+    Eviction,
+    Limits,
+)
 from raftcache.commands.policy import LossWindow as Defaults
 from raftcache.commands.types import (
     INT64_MAX,
@@ -85,6 +92,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "readLevel": ("latest", "committed", "linearizable"),
     "readPreference": ("leader", "replica"),
     "onExceeded": ("quorum", "wait", "reject"),
+    "eviction": tuple(choice.value for choice in Eviction),
+    "admission": tuple(choice.value for choice in Admission),
 }
 """What a field of each name may be, for error messages."""
 
@@ -212,6 +221,22 @@ WindowWrites = Annotated[float, Meta(ge=1, le=WINDOW_LIMITS["writes"], multiple_
 WindowBytes = Annotated[float, Meta(ge=1, le=WINDOW_LIMITS["bytes"], multiple_of=1, extra_json_schema=INTEGER)]
 
 
+def _within(limit: str, **schema: Any) -> Meta:
+    low, high = LIMIT_RANGES[limit]
+    return Meta(ge=low, le=high, **schema)
+
+
+def _nullable(limit: str) -> Meta:
+    return _within(limit, multiple_of=1, extra_json_schema=INTEGER)
+
+
+QuotaBytes = Annotated[float, _nullable("quota_bytes")]
+QuotaItems = Annotated[float, _nullable("quota_items")]
+OperationsPerSecond = Annotated[float, _nullable("operations_per_second")]
+BytesPerSecond = Annotated[float, _nullable("bytes_per_second")]
+DEFAULT_LIMITS = Limits()
+
+
 class LossWindow(Input, frozen=True):
     """How much may be acknowledged at `primary` and not yet committed, over all shards; null lifts a bound. `ms` is the
     age that the oldest of it may reach; `bytes` count keys, values and 40 a write. Left out: the default.
@@ -229,6 +254,11 @@ class Policy(Input, frozen=True):
     is `primary`, else false. No key lives longer than `maxTtlSeconds`, whatever is asked; null: no bound.
     `ttlJitterPercent` takes up to that share off each time to live, at random. `lossWindow`, and what becomes of a
     write that it has no room for (`onExceeded`), mean something where `ack` is `primary`.
+
+    `quotaBytes` and `quotaItems` bound what it keeps, over the cluster; null: no bound. Over them, or where a node's
+    memory is full and this namespace has more of it than its `weight` grants, `eviction` says which keys go (`none`:
+    writes are refused), and `admission` whether a new key is worth another's place. `operationsPerSecond` and
+    `bytesPerSecond` bound its traffic over the cluster, with what is allowed in `burstMs` at once.
     """
 
     ack: Durability = "primary"
@@ -240,6 +270,14 @@ class Policy(Input, frozen=True):
     max_item_bytes: Annotated[int, Meta(ge=1, le=VALUE_LIMIT_BYTES)] = VALUE_LIMIT_BYTES
     loss_window: LossWindow = LossWindow()
     on_exceeded: Literal["quorum", "wait", "reject"] = "quorum"
+    eviction: Literal["lru", "lfu", "lrm", "ttl", "random", "s3fifo", "none"] = "lru"
+    admission: Literal["all", "tinylfu"] = "all"
+    quota_bytes: QuotaBytes | None = None
+    quota_items: QuotaItems | None = None
+    weight: Annotated[int, _within("weight")] = DEFAULT_LIMITS.weight
+    operations_per_second: OperationsPerSecond | None = None
+    bytes_per_second: BytesPerSecond | None = None
+    burst_ms: Annotated[int, _within("burst_ms")] = DEFAULT_LIMITS.burst_ms
 
 
 class ReceiptQuery(Input, frozen=True):

@@ -12,8 +12,8 @@ undone, the key is written back as any other; it has lost its place, not its ent
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import Enum
 
+from raftcache.commands.policy import Admission, Eviction
 from raftcache.store.eviction.chance import Random
 from raftcache.store.eviction.frequency import LeastFrequentlyUsed
 from raftcache.store.eviction.lists import Lists
@@ -25,27 +25,10 @@ from raftcache.store.eviction.table import KeyTable
 from raftcache.store.eviction.tinylfu import TinyLfu
 from raftcache.store.trash import Parts
 
+__all__ = ["VICTIMS_PER_CALL", "Admission", "Eviction", "Evictor"]
+
 VICTIMS_PER_CALL = 64
 """Keys that one call of `victims` names at most."""
-
-
-class Eviction(Enum):
-    """Eviction policies, by the names that policies of namespaces give them."""
-
-    LRU = "lru"
-    LFU = "lfu"
-    LRM = "lrm"
-    TTL = "ttl"
-    RANDOM = "random"
-    S3FIFO = "s3fifo"
-    NONE = "none"
-
-
-class Admission(Enum):
-    """Admission policies, likewise. With eviction `none` both are the same."""
-
-    ALL = "all"
-    TINYLFU = "tinylfu"
 
 
 class Evictor:
