@@ -131,6 +131,12 @@ class MemoryFull(RaftcacheError):
     code, http_status, resp_prefix = "memory_full", 507, "OOM"
 
 
+class QuotaExceeded(RaftcacheError):
+    """The namespace's quota has no room for this write, and nothing of it may be evicted. Not executed."""
+
+    code, http_status, resp_prefix = "quota_exceeded", 507, "OOM"
+
+
 class VersionLost(RaftcacheError):
     """A read asked for a state that holds a version which is lost, and so for one that never comes."""
 

@@ -22,10 +22,12 @@ from raftcache.metadata.commands import decode_metadata_command
 from raftcache.metadata.state import METADATA_GROUP
 from raftcache.shard.policies import point_of
 from raftcache.store.effects import (
+    EVICT,
     LEADER_STARTED,
     POLICY_POINT,
     PUT,
     PUT_TAGGED,
+    READS,
     REMOVE,
     REPLY,
     TAG,
@@ -89,8 +91,10 @@ def _effect(effect: Effect) -> dict[str, Any]:
     if code == TAG:
         kind = "drop_tag" if effect[3] else "forget_tag"
         return {"effect": kind, "namespace_id": effect[1], "tag": effect[2]}
-    if code == REMOVE:
-        return {"effect": "remove", "key": text(effect[1])}
+    if code in (REMOVE, EVICT):
+        return {"effect": "remove" if code == REMOVE else "evict", "key": text(effect[1])}
+    if code == READS:
+        return {"effect": "reads", "namespace_id": effect[1], "keys": [text(key) for key in effect[2]]}
     if code == REPLY and len(effect) == 2:
         return {"effect": "forget_reply", "record": text(effect[1])}
     if code == REPLY:

@@ -9,6 +9,7 @@ from raftcache.commands.types import INT64_MAX, INT64_MIN, JSON, Counted, Incr
 from raftcache.errors import NotAnInteger
 from raftcache.shard.executor import Answer, Executor
 from raftcache.store.entry import Entry, tags_of
+from raftcache.store.tags import tags_bytes
 
 _INTEGER = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
 
@@ -37,6 +38,7 @@ def incr(ex: Executor, command: Incr) -> Answer:
     digits = b"%d" % value
     reached = ex.fit(reached, namespace, key, len(digits))
     tags = () if entry is None else tags_of(entry)
+    ex.make_room(namespace, key, len(digits), expires_ms, tags_bytes(tags))
     version = ex.put(key, digits, flag, expires_ms, namespace, reached, tags)
     ex.stats.sets += 1
     return Counted(value, version, expires_ms or None, reached), reached

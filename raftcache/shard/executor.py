@@ -55,12 +55,23 @@ from raftcache.shard.held import Hold
 from raftcache.shard.pipeline import PendingBatch, Pipeline
 from raftcache.shard.policies import Point, Policies, effect_of
 from raftcache.shard.stats import ShardStats
-from raftcache.store.effects import EFFECT_OVERHEAD_BYTES, PUT, PUT_TAGGED, REMOVE, REPLY, TAG, effect_bytes
-from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry, TaggedEntry
+from raftcache.store.effects import (
+    EFFECT_OVERHEAD_BYTES,
+    EVICT,
+    PUT,
+    PUT_TAGGED,
+    REMOVE,
+    REPLY,
+    TAG,
+    Effect,
+    effect_bytes,
+)
+from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry, TaggedEntry, cost_bytes
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
 from raftcache.store.tags import MAX_DROPPED_TAGS, DroppedTags, Family, canonical, tags_bytes
+from raftcache.store.tenants import Tenant
 
 PRIMARY, QUORUM, LATEST = AckLevel.PRIMARY, AckLevel.QUORUM, ReadLevel.LATEST
 COMMITTED, LINEARIZABLE, REPLICA = ReadLevel.COMMITTED, ReadLevel.LINEARIZABLE, ReadLevel.REPLICA
@@ -108,6 +119,8 @@ class Executor:
         """Namespaces of which commands are held, so that every further write must be."""
         self.holds_lease: Callable[[], bool] = lambda: False
         """Whether it is certain, at the moment of the call, that nobody leads but this replica."""
+        self.room_for: Callable[[Namespace, bytes, int], None] = lambda _namespace, _key, _size_bytes: None
+        """Makes room for a key that is charged so many bytes; `eviction` has the function."""
         self.replica_get: Callable[[Get, Namespace], Answer]
         """Executes a read that any replica may answer; `replica_reads` has the function."""
         self.term = 0
@@ -143,6 +156,9 @@ class Executor:
     def lookup(self, key: bytes, namespace: Namespace) -> Entry | None:
         """The entry that stands at `key` for all the world. One that has expired is removed. Raises Overloaded."""
         entry = self.keyspace.get(key)
+        tenant = self.keyspace.tenants.by_id.get(namespace.id)
+        if tenant is not None and tenant.tracked:
+            self._track(tenant, key, entry is not None and entry.namespace_id == namespace.id)
         if entry is None or entry.namespace_id != namespace.id:
             return None
         if type(entry) is TaggedEntry and self.dropped.drop_of(entry) is not None:
@@ -152,6 +168,12 @@ class Executor:
             self.expire(key)
             return None
         return entry
+
+    def _track(self, tenant: Tenant, key: bytes, stands: bool) -> None:
+        if stands:
+            tenant.read(key, self.now_ms())
+        elif tenant.counts_misses:
+            tenant.missed(key, self.now_ms())
 
     def put(
         self,
@@ -218,13 +240,23 @@ class Executor:
             self.pipeline.acknowledged(namespace.identity, key, self.seq, len(key) + EFFECT_OVERHEAD_BYTES)
         return self.newest()
 
-    def drop(self, key: bytes) -> None:
+    def drop(self, key: bytes, code: int = REMOVE) -> None:
         """Remove a key that is there: one effect, one undo record."""
         self.seq += 1
-        old = self.keyspace.remove(key)
+        old = self.keyspace.remove(key, code == EVICT)
         assert old is not None, "remove of a key that is not there"
         old_bytes = len(old.value) + ENTRY_OVERHEAD_BYTES
-        self.pipeline.record((REMOVE, key), (key, old), len(key) + EFFECT_OVERHEAD_BYTES, old_bytes)
+        self.pipeline.record((code, key), (key, old), len(key) + EFFECT_OVERHEAD_BYTES, old_bytes)
+
+    def evict(self, key: bytes, namespace: str, reason: str) -> None:
+        """Remove a key for the room that it takes."""
+        self.drop(key, EVICT)
+        self.stats.evicted[namespace, reason] += 1
+
+    def record_reads(self, effect: Effect, size_bytes: int) -> None:
+        """Tell followers of reads: an effect that changes no key."""
+        self.seq += 1
+        self.pipeline.record_reads(effect, size_bytes)
 
     def expire(self, key: bytes) -> None:
         """Remove a key whose time has come."""
@@ -308,15 +340,26 @@ class Executor:
     def require_memory(self, key: bytes, value_bytes: int) -> None:
         """Refuse what the node has no memory for: the entry, and its effect until that is committed.
 
-        An overwrite is counted in full, for the old entry stays as the undo image. Raises MemoryFull.
+        An overwrite is counted in full, for the old entry stays as the undo image. Raises MemoryFull, and Overloaded
+        where there will be room as soon as what is executed is committed.
         """
         size_bytes = 2 * (len(key) + value_bytes) + ENTRY_OVERHEAD_BYTES + EFFECT_OVERHEAD_BYTES
         budget = self.budget
         if budget.used_bytes + size_bytes > budget.limit_bytes:
+            if budget.settled_bytes + size_bytes <= budget.mark_bytes:
+                self.stats.overloaded["uncommitted memory"] += 1
+                raise Overloaded(
+                    f"memory: {budget.speculative_bytes} of the {budget.used_bytes} bytes in use are for writes that "
+                    f"are not committed, and the node's limit is {budget.limit_bytes} bytes; try again"
+                )
             raise MemoryFull(
                 f"memory: {size_bytes} bytes more than the {budget.used_bytes} in use are over this node's "
                 f"limit of {budget.limit_bytes} bytes"
             )
+
+    def make_room(self, namespace: Namespace, key: bytes, value_bytes: int, expires_ms: int, tags_bytes: int) -> None:
+        """Evict what has to go for a write, which is executed next. Raises QuotaExceeded, Overloaded."""
+        self.room_for(namespace, key, cost_bytes(len(key), value_bytes, expires_ms) + tags_bytes)
 
     def unchanged(self, key: bytes, ack: AckLevel, namespace: Namespace, entry: Entry | None) -> Answer:
         """The answer of a write command that found `entry` at `key` and wrote nothing; that reveals it."""

@@ -7,6 +7,7 @@ from raftcache.commands.table import check_expire, check_persist
 from raftcache.commands.types import AckLevel, Expire, Persist, Written
 from raftcache.shard.executor import Answer, Executor
 from raftcache.store.entry import Entry, tags_of
+from raftcache.store.tags import tags_bytes
 
 
 def expire(ex: Executor, command: Expire) -> Answer:
@@ -38,5 +39,6 @@ def persist(ex: Executor, command: Persist) -> Answer:
 
 def _rewrite(ex: Executor, key: bytes, entry: Entry, expires_ms: int, ack: AckLevel, namespace: Namespace) -> Answer:
     reached = ex.fit(ex.revealing(ack, namespace), namespace, key, len(entry.value))
+    ex.make_room(namespace, key, len(entry.value), expires_ms, tags_bytes(tags_of(entry)))
     version = ex.put(key, entry.value, entry.flag, expires_ms, namespace, reached, tags_of(entry))
     return Written(True, version, expires_ms or None, reached, existed=True), reached

@@ -231,9 +231,14 @@ class Pipeline:
         batch.held_bytes += held_bytes
         self.held_bytes += held_bytes
         self._budget.used_bytes += held_bytes
+        self._budget.speculative_bytes += held_bytes
         self.writes += 1
         if not self._scheduled:
             self._schedule()
+
+    def record_reads(self, effect: Effect, effect_bytes: int) -> None:
+        """Add a digest of reads. It changes no key, so there is nothing to undo."""
+        self._add(self._open, effect, effect_bytes, effect_bytes)
 
     def record_point(self, effect: Effect, effect_bytes: int) -> None:
         """Add a policy point, as the first effect of a batch. It changes no key, so there is nothing to undo here."""
@@ -376,6 +381,7 @@ class Pipeline:
     def _let_go(self, batch: PendingBatch) -> None:
         self.held_bytes -= batch.held_bytes
         self._budget.used_bytes -= batch.held_bytes
+        self._budget.speculative_bytes -= batch.held_bytes
         self.writes -= len(batch.effects)
         self.waiting -= len(batch.waiters)
 

@@ -115,7 +115,7 @@ class Reclaimer:
         for key, entry in rows:
             if self._is_dropped(key, entry):
                 self.entries += 1
-                self.size_bytes += entry_bytes(key, entry.value)
+                self.size_bytes += entry_bytes(key, entry)
 
     def _reclaim_page(self, number: int) -> Iterator[bool]:
         rows = self._ex.keyspace.rows_of_page(number)
@@ -127,7 +127,7 @@ class Reclaimer:
                 self._ex.drop(key)
                 self._ex.stats.reclaimed += 1
                 self.entries = max(0, self.entries - 1)
-                self.size_bytes = max(0, self.size_bytes - entry_bytes(key, entry.value))
+                self.size_bytes = max(0, self.size_bytes - entry_bytes(key, entry))
         yield True
 
     def _forget_replies(self, number: int) -> Iterator[bool]:

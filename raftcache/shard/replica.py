@@ -40,6 +40,7 @@ from raftcache.commands.types import (
 )
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
+from raftcache.shard.eviction import Rooms
 from raftcache.shard.executor import DURABLE, PRIMARY, Answer, Executor, WaitsFor
 from raftcache.shard.following import Confirmed, PolicyFollower
 from raftcache.shard.group import ShardGroup
@@ -50,13 +51,14 @@ from raftcache.shard.invalidating import Dropped, TagDrops
 from raftcache.shard.losses import Losses, loss_bound
 from raftcache.shard.multi import Gather
 from raftcache.shard.pipeline import Keyed, PendingBatch, Pipeline, ReplyTo, deliver, release_waiters
-from raftcache.shard.policies import Policies, has_point
+from raftcache.shard.policies import Point, Policies, has_point
 from raftcache.shard.receipts import ReceiptDesk
 from raftcache.shard.replica_reads import ReplicaReads
 from raftcache.shard.retries import is_repeat
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.sweep import Sweeper
 from raftcache.shard.timebase import ShardTime
+from raftcache.shard.upkeep import Upkeep
 from raftcache.shard.window import NOWHERE, Place
 from raftcache.store.effects import LEADER_STARTED, Batch, apply_batch, decode_batch, encode_batch
 from raftcache.store.keyspace import Cut, Keyspace
@@ -96,7 +98,7 @@ class ShardReplica:
         self.stats = ShardStats()
         self.history = History()
         self._trash = Trash(runtime)
-        self.keyspace = Keyspace(budget, self._trash.add)
+        self.keyspace = Keyspace(budget, self._trash.add, runtime.random.random)
         self.replies = Replies(budget, self._trash.add)
         self.dropped = DroppedTags()
         self._budget = budget
@@ -124,9 +126,12 @@ class ShardReplica:
             self._on_disk,
             runtime.random.random,
         )
-        self._follower = PolicyFollower(runtime, self.policies, namespaces, self._executor.follow)
+        self._follower = PolicyFollower(runtime, self.policies, namespaces, self._follow)
         self._tag_drops = TagDrops(runtime, self._executor)
-        self._sweeper = Sweeper(runtime, self._executor)
+        self._rooms = Rooms(self._executor, place)
+        self._executor.room_for = self._rooms.make
+        self._upkeep = Upkeep(runtime, self.keyspace, self._trash.add)
+        self._sweeper = Sweeper(runtime, self._executor, self._rooms)
         self.held = HeldCommands(
             runtime, budget, self.stats, self.pipeline.windows, self._execute, self._answer,
             lambda command: is_repeat(self._executor, command),
@@ -213,7 +218,9 @@ class ShardReplica:
         batch = decode_batch(payload)
         self.history.advance(batch, term)
         apply_batch(self, batch)
-        self.policies.apply(batch)
+        if has_point(batch):
+            self.policies.apply(batch)
+            self._upkeep.follow(self.policies.in_force)
         self._count(batch)
         self._losses.closed(self.shard_id, self.history)
         self.replica_reads.follow(self.history.time_ms)
@@ -246,12 +253,14 @@ class ShardReplica:
             return
         self.serving = False
         self._sweeper.stop()
+        self._rooms.stop()
         self.replica_reads.follow(self._time.now_ms())
         namespaces = self.policies.in_force
         held = self.held.drain()
         batches, error = self.pipeline.abandon(), self._not_leader()
         self._follower.stop(error)
         self._tag_drops.stop(error)
+        self._upkeep.follow(self.policies.in_force)
         self._losses.undone(self.shard_id, term, batches, namespaces)
         self.pipeline.dismiss(batches, failure_of(error))
         self.held.dismiss(held)
@@ -279,6 +288,7 @@ class ShardReplica:
         self.dropped.adopt(prepared.dropped)
         self.history = prepared.history
         self.policies.install(prepared.namespaces)
+        self._upkeep.follow(self.policies.in_force)
         self._losses.closed(self.shard_id, self.history)
         self.replica_reads.follow(self.history.time_ms)
 
@@ -296,6 +306,7 @@ class ShardReplica:
         """Leave service and give the memory back. The group must be closed first."""
         self.leadership_lost(self.pipeline.term)
         self.replica_reads.stop()
+        self._upkeep.stop()
         self.keyspace.adopt(Keyspace(MemoryBudget()))
         self.replies.adopt(Replies(MemoryBudget()))
         self.dropped.adopt(DroppedTags())
@@ -384,10 +395,15 @@ class ShardReplica:
         self._count(batch)
         if has_point(batch):
             self.policies.committed()
+            self._upkeep.follow(self.policies.in_force)
             self._follower.look()
         release_waiters(pending)
         self.held.room_made()
         self.desk.committed(self.history.seq, index)
+
+    def _follow(self, point: Point, durable: Callable[[], None]) -> None:
+        self._executor.follow(point, durable)
+        self._upkeep.follow(self.policies.in_force)
 
     def _count(self, batch: Batch) -> None:
         self.stats.batches_committed += 1
@@ -405,6 +421,7 @@ class ShardReplica:
         self._follower.start(group)
         self._tag_drops.start(group)
         self.serving = True
+        self._rooms.start()
         self._sweeper.start()
         self._on_serving(term)
 

@@ -29,7 +29,7 @@ from raftcache.commands.table import SHOWN_BYTES, TABLE, ack_level
 from raftcache.commands.types import AckLevel, Counted, Failure, Written, decode_reply, encode_reply
 from raftcache.errors import IdempotencyMismatch, RepliesFull
 from raftcache.shard.executor import DURABLE, PRIMARY, QUORUM, Answer, Executor
-from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry
+from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, EXPIRY_OVERHEAD_BYTES, Entry
 from raftcache.store.replies import (
     FINGERPRINT_BYTES,
     REPLIES_PER_NAMESPACE,
@@ -149,4 +149,5 @@ def _require_room(ex: Executor, namespace_id: int, name: str) -> None:
 def _room_bytes(command: Any) -> int:
     """What a keyed write may take beside its key: its value, and all of its record."""
     value_bytes = len(getattr(command, "value", b""))
-    return value_bytes + len(command.key) + len(command.idempotency) + REPLY_ROOM_BYTES + ENTRY_OVERHEAD_BYTES
+    record_bytes = len(command.key) + len(command.idempotency) + REPLY_ROOM_BYTES
+    return value_bytes + record_bytes + ENTRY_OVERHEAD_BYTES + EXPIRY_OVERHEAD_BYTES

@@ -14,7 +14,8 @@ class ShardStats:
     """Counters since the process started. `rejected` is by error code, `overloaded` by the bound that was hit.
 
     `proofs` are the replies that wrote nothing and had to prove that their leader still led, by how it did: `lease` or
-    `barrier`. `invalidations` are those executed here, of a `namespace` or a `tag`.
+    `barrier`. `invalidations` are those executed here, of a `namespace` or a `tag`,
+    `evicted` likewise, by namespace and reason: `quota_bytes`, `quota_items`, `node_memory`.
     """
 
     hits: int = 0
@@ -33,6 +34,7 @@ class ShardStats:
     overloaded: Counter[str] = field(default_factory=Counter)
     proofs: Counter[str] = field(default_factory=Counter)
     invalidations: Counter[str] = field(default_factory=Counter)
+    evicted: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def refusal(self, error: RaftcacheError) -> Failure:
         """Count a command that is refused with `error`; returns its answer."""

@@ -39,7 +39,8 @@ def _value(ex: Executor, entry: Entry | None, level: ReadLevel, version: Version
 
 
 def set_(ex: Executor, command: Set) -> Answer:
-    """Write a key, if its condition holds. Raises MemoryFull, Overloaded, and what `in_turn` and `fit` raise."""
+    """Write a key, if its condition holds. Raises MemoryFull, Overloaded, and what `in_turn`, `fit` and
+    `make_room` raise."""
     key, value = command.key, command.value
     namespace = ex.resolve(command)
     ack = ex.granted(check_set(command, namespace))
@@ -53,6 +54,7 @@ def set_(ex: Executor, command: Set) -> Answer:
             return ex.unchanged(key, ack, namespace, entry)
     reached = ex.fit(ex.revealing(ack, namespace) if conditional else ack, namespace, key, len(value))
     expires_ms = ex.expires_ms(command.ttl_ms, namespace)
+    ex.make_room(namespace, key, len(value), expires_ms, tags_bytes(command.tags) if command.tags else 0)
     version = ex.put(key, value, command.flag, expires_ms, namespace, reached, command.tags)
     ex.stats.sets += 1
     return Written(True, version, expires_ms or None, reached), reached

@@ -1,4 +1,5 @@
-"""What a leader does in the background: it removes expired keys and reply records, and reclaims what was dropped.
+"""What a leader does in the background: it removes expired keys and reply records, reclaims what was dropped, and trims
+what is over a quota.
 
 All are effects like any other. Each tick does a bounded amount of work, and the pipeline admits it only up to half of
 its bounds, so that reclaiming never takes the place of a client's write. What was dropped is told in `reclaim`.
@@ -7,6 +8,7 @@ its bounds, so that reclaiming never takes the place of a client's write. What w
 from __future__ import annotations
 
 from raftcache.clock import Handle, Runtime
+from raftcache.shard.eviction import Rooms
 from raftcache.shard.executor import Executor
 from raftcache.shard.reclaim import Reclaimer
 
@@ -19,11 +21,12 @@ EXPIRED_PER_TICK = 500
 class Sweeper:
     """A timer that runs while the shard is served here."""
 
-    def __init__(self, runtime: Runtime, executor: Executor) -> None:
+    def __init__(self, runtime: Runtime, executor: Executor, rooms: Rooms) -> None:
         self._runtime = runtime
         self._executor = executor
         self._timer: Handle | None = None
         self._reclaimer = Reclaimer(executor)
+        self._rooms = rooms
 
     @property
     def awaiting(self) -> tuple[int, int]:
@@ -46,6 +49,7 @@ class Sweeper:
         busy = self._sweep_expired() >= EXPIRED_PER_TICK
         busy |= self._sweep_replies() >= EXPIRED_PER_TICK
         busy |= self._reclaimer.step()
+        busy |= self._rooms.tick(self._runtime.now())
         self._timer = self._runtime.call_later(BUSY_INTERVAL_S if busy else SWEEP_INTERVAL_S, self._tick)
 
     def _sweep_expired(self) -> int:

@@ -9,6 +9,8 @@ A batch is one log entry, msgpack `[term, first_seq, time_ms, [effect, ...]]`; i
     TAG             [5, namespace_id, tag, true (dropped) or false (no entry needs to know any more)]: see `tags`
     POLICY_POINT    [7, epoch, [namespace, ...] (created or changed, as maps), [name, ...] (removed)]
     LEADER_STARTED  [8, node_id]
+    EVICT           [10, key]: as REMOVE, and says why
+    READS           [11, namespace_id, [key, ...], [how often, ...]]: changes no key: see `eviction.digest`
     PUT_TAGGED      [9, key, value, flag, expires_ms, namespace_id, [tag, ...]]
 
 A put with tags has a code of its own, so that a version that does not know tags refuses it as a whole.
@@ -32,7 +34,7 @@ from raftcache.store.keyspace import Keyspace
 from raftcache.store.replies import Replies
 from raftcache.store.tags import DroppedTags, canonical
 
-PUT, REMOVE, REPLY, TAG, POLICY_POINT, LEADER_STARTED, PUT_TAGGED = 1, 2, 3, 5, 7, 8, 9
+PUT, REMOVE, REPLY, TAG, POLICY_POINT, LEADER_STARTED, PUT_TAGGED, EVICT, READS = 1, 2, 3, 5, 7, 8, 9, 10, 11
 
 Effect: TypeAlias = Sequence[Any]
 """An array `[code, ...]` as above: a tuple where it is made, a list where it was decoded."""
@@ -105,6 +107,7 @@ def effect_bytes(effect: Effect) -> int:
 def apply_batch(tables: Tables, batch: Batch) -> None:
     """Apply a committed batch to a replica's tables."""
     term = batch.term
+    tables.keyspace.tenants.now_ms = batch.time_ms
     for seq, effect in enumerate(batch.effects, batch.first_seq):
         _APPLY[effect[0]](tables, effect, term, seq)
 
@@ -126,6 +129,16 @@ def _tag(tables: Tables, effect: Effect, term: int, seq: int) -> None:
 
 def _remove(tables: Tables, effect: Effect, term: int, seq: int) -> None:
     tables.keyspace.remove(effect[1])
+
+
+def _evict(tables: Tables, effect: Effect, term: int, seq: int) -> None:
+    tables.keyspace.remove(effect[1], evicted=True)
+
+
+def _reads(tables: Tables, effect: Effect, term: int, seq: int) -> None:
+    _, namespace_id, keys, times = effect
+    tenants = tables.keyspace.tenants
+    tenants.get(namespace_id).heard(keys, times, tenants.now_ms)
 
 
 def _reply(tables: Tables, effect: Effect, term: int, seq: int) -> None:
@@ -152,4 +165,6 @@ _APPLY: dict[int, Callable[[Tables, Effect, int, int], None]] = {
     POLICY_POINT: _policy_point,
     LEADER_STARTED: _leader_started,
     PUT_TAGGED: _put_tagged,
+    EVICT: _evict,
+    READS: _reads,
 }

@@ -26,6 +26,7 @@ from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry, TaggedEntry, entr
 from raftcache.store.expire import ExpiryIndex
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.tags import Families
+from raftcache.store.tenants import Tenants
 from raftcache.store.trash import Parts, drop_at_once
 
 PAGES = 1024
@@ -43,8 +44,16 @@ Row: TypeAlias = tuple[bytes, Entry]
 class Keyspace:
     """The pages, and what they cost. `let_go(parts)` takes what is not needed any more: see `trash`."""
 
-    def __init__(self, budget: MemoryBudget, let_go: Callable[[Parts], None] = drop_at_once) -> None:
+    def __init__(
+        self,
+        budget: MemoryBudget,
+        let_go: Callable[[Parts], None] = drop_at_once,
+        random: Callable[[], float] = lambda: 0.5,
+    ) -> None:
+        """`random()`, uniform in [0, 1), is for the tenants' orders."""
         self._budget = budget
+        self._random = random
+        self.tenants = Tenants(random)
         self._let_go = let_go
         self._pages: list[Page] = [{} for _ in range(PAGES)]
         self._cuts: list[Cut] = []
@@ -80,23 +89,37 @@ class Keyspace:
         if self._cuts:
             self._pin(number, key, old)
         page[key] = entry
+        size_bytes = entry_bytes(key, entry)
+        if type(entry) is TaggedEntry:
+            size_bytes += self.families.entered(entry)
         if old is None:
             self._count += 1
-            old_expires_ms = 0
-            grown_bytes = len(key) + len(entry.value) + ENTRY_OVERHEAD_BYTES
+            old_bytes = old_expires_ms = 0
+            self.tenants.entered(key, entry, size_bytes)
         else:
-            old_expires_ms = old.expires_ms
-            grown_bytes = len(entry.value) - len(old.value)
-        if type(entry) is TaggedEntry or type(old) is TaggedEntry:
-            grown_bytes += self.families.replaced(old, entry)
+            old_bytes, old_expires_ms = self._cost_of(key, old), old.expires_ms
+            self._retenant(key, old, entry, old_bytes, size_bytes)
+        grown_bytes = size_bytes - old_bytes
         self.used_bytes += grown_bytes
         self._budget.used_bytes += grown_bytes
         if entry.expires_ms != old_expires_ms:
             self._reindex(key, old_expires_ms, entry.expires_ms)
         return old
 
-    def remove(self, key: bytes) -> Entry | None:
-        """Remove; returns what stood there, or None where nothing did."""
+    def _cost_of(self, key: bytes, old: Entry) -> int:
+        """What was charged for an entry that goes."""
+        size_bytes = entry_bytes(key, old)
+        return size_bytes + self.families.left(old) if type(old) is TaggedEntry else size_bytes
+
+    def _retenant(self, key: bytes, old: Entry, entry: Entry, old_bytes: int, size_bytes: int) -> None:
+        if old.namespace_id == entry.namespace_id:
+            self.tenants.replaced(key, entry, size_bytes - old_bytes)
+        else:
+            self.tenants.left(key, old, old_bytes)
+            self.tenants.entered(key, entry, size_bytes)
+
+    def remove(self, key: bytes, evicted: bool = False) -> Entry | None:
+        """Remove; returns what stood there, or None where nothing did. `evicted`: that is why."""
         number = crc32(key) & _PAGE_MASK
         page = self._pages[number]
         old = page.get(key)
@@ -106,9 +129,8 @@ class Keyspace:
             self._pin(number, key, old)
         del page[key]
         self._count -= 1
-        freed_bytes = entry_bytes(key, old.value)
-        if type(old) is TaggedEntry:
-            freed_bytes += self.families.left(old)
+        freed_bytes = self._cost_of(key, old)
+        self.tenants.left(key, old, freed_bytes, evicted)
         self.used_bytes -= freed_bytes
         self._budget.used_bytes -= freed_bytes
         if old.expires_ms:
@@ -125,28 +147,33 @@ class Keyspace:
     def load(self, rows: list[Row]) -> None:
         """Put many keys of which none is here yet; faster than one by one. Raises KeyError where one is."""
         pages, before = self._pages, self._count
-        size_bytes = 0
+        loaded: dict[int, list[int]] = {}
         for key, entry in rows:
             page = pages[crc32(key) & _PAGE_MASK]
             if key in page:
                 raise KeyError(f"key {key!r:.80} occurs twice")
             page[key] = entry
-            size_bytes += len(key) + len(entry.value)
+            size_bytes = entry_bytes(key, entry)
             if entry.expires_ms:
                 self.expiries.add(key, entry.expires_ms)
             if type(entry) is TaggedEntry:
                 size_bytes += self.families.entered(entry)
+            loaded.setdefault(entry.namespace_id, []).append(size_bytes)
         self._count = before + len(rows)
-        size_bytes += len(rows) * ENTRY_OVERHEAD_BYTES
-        self.used_bytes += size_bytes
-        self._budget.used_bytes += size_bytes
+        for namespace_id, sizes in loaded.items():
+            self.tenants.loaded(namespace_id, len(sizes), sum(sizes))
+            self.used_bytes += sum(sizes)
+            self._budget.used_bytes += sum(sizes)
 
     def adopt(self, other: Keyspace) -> None:
-        """Take over the content of `other`, which must not be used any more. Open cuts keep the old content."""
+        """Take over the content of `other`, which must not be used any more. Open cuts keep the old content. Its
+        tenants are in no order yet: `Tenants.configure` says for whom there shall be one."""
         self._budget.used_bytes += other.used_bytes - self.used_bytes
         old = self.parts()
         self._pages, self._count = other._pages, other._count
         self.expiries, self.families, self.used_bytes = other.expiries, other.families, other.used_bytes
+        self.tenants, self.tenants.now_ms = other.tenants, self.tenants.now_ms
+        self.tenants.draw_from(self._random)
         self._cuts.clear()
         for parts in old:
             self._let_go(parts)
@@ -154,7 +181,7 @@ class Keyspace:
     def parts(self) -> list[Parts]:
         """All that it is made of, to be let go of in steps, once this is the last that refers to it."""
         pages: Parts = list(self._pages)  # A copy of the list: an open cut reads it.
-        return [pages, *self.expiries.parts(), *self.families.parts()]
+        return [pages, *self.expiries.parts(), *self.families.parts(), *self.tenants.configure({})]
 
     def clear(self) -> None:
         """Let go of everything, a page at a time, off the loop. The keyspace must not be used any more."""
@@ -226,7 +253,7 @@ class Cut:
         elif key in preimages:
             return
         preimages[key] = old
-        size_bytes = entry_bytes(key, old.value if old is not None else b"")
+        size_bytes = len(key) + ENTRY_OVERHEAD_BYTES if old is None else entry_bytes(key, old)
         self._pinned[number] = self._pinned.get(number, 0) + size_bytes
         self._budget.used_bytes += size_bytes
 

@@ -19,7 +19,7 @@ from sys import intern
 from typing import TypeAlias
 from zlib import crc32
 
-from raftcache.store.entry import Entry, TaggedEntry
+from raftcache.store.entry import TaggedEntry
 from raftcache.store.trash import Parts
 
 MAX_DROPPED_TAGS = 4096
@@ -72,11 +72,6 @@ class Families:
     def count(self, family: Family) -> int:
         """How many entries carry the tag."""
         return self._page(family[1]).get(family, 0)
-
-    def replaced(self, old: Entry | None, new: Entry) -> int:
-        """`new` stands where `old` stood; the bytes by which that is more."""
-        grown_bytes = self.entered(new) if isinstance(new, TaggedEntry) else 0
-        return grown_bytes - (self.left(old) if isinstance(old, TaggedEntry) else 0)
 
     def entered(self, entry: TaggedEntry) -> int:
         """An entry came; the bytes that its tags cost."""

@@ -149,7 +149,7 @@ class Run:
         for batch in replica.pipeline._batches():
             play(model, replica.pipeline.term, batch.first_seq, batch.effects)
         assert {key: plain(entry) for key, entry in live(replica).items()} == model
-        recount = sum(entry_bytes(key, entry.value) for key, entry in live(replica).items())
+        recount = sum(entry_bytes(key, entry) for key, entry in live(replica).items())
         recount -= len(RECORD) * len(replica.replies)
         pinned = sum(cut.pinned_bytes for cut in [*replica.keyspace._cuts, *replica.replies._rows._cuts])
         assert replica.keyspace.used_bytes + replica.replies.used_bytes == recount

@@ -23,7 +23,7 @@ def live(keyspace: Keyspace) -> dict[bytes, Entry | None]:
 
 
 def recount(keyspace: Keyspace) -> int:
-    return sum(entry_bytes(key, found.value) for key, found in live(keyspace).items() if found is not None)
+    return sum(entry_bytes(key, found) for key, found in live(keyspace).items() if found is not None)
 
 
 KEYS = st.sampled_from([b"a", b"b", b"c", b"dd", b"eee"])
@@ -92,7 +92,7 @@ def test_a_pinned_preimage_counts_as_memory_until_the_cut_is_closed() -> None:
     keyspace.put(b"k", entry(b"x" * 1000))
     cut = keyspace.cut()
     keyspace.put(b"k", entry(b"y"))
-    assert budget.used_bytes == keyspace.used_bytes + entry_bytes(b"k", b"x" * 1000)
+    assert budget.used_bytes == keyspace.used_bytes + entry_bytes(b"k", entry(b"x" * 1000))
     cut.close()
     assert budget.used_bytes == keyspace.used_bytes
 

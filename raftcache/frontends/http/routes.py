@@ -21,6 +21,7 @@ from raftcache.errors import (
     NotFollowing,
     OutcomeUnknown,
     Overloaded,
+    QuotaExceeded,
     RaftcacheError,
     RepliesFull,
     TooStale,
@@ -43,7 +44,7 @@ ANY_ERRORS: Errors = (BadRequest, InternalError)
 BOUNDED_ERRORS: Errors = (*ANY_ERRORS, Overloaded)
 READ_ERRORS: Errors = (*BOUNDED_ERRORS, UnknownNamespace, LevelTooLow, NoLeader, NotFollowing, OutcomeUnknown)
 REPLICA_ERRORS: Errors = (TooStale, VersionLost)
-WRITE_ERRORS: Errors = (*READ_ERRORS, MemoryFull, LossWindowFull)
+WRITE_ERRORS: Errors = (*READ_ERRORS, MemoryFull, QuotaExceeded, LossWindowFull)
 BODY_ERRORS: Errors = (ValueTooLarge,)
 KEYED_ERRORS: Errors = (IdempotencyMismatch, RepliesFull)
 

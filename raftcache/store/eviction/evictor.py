@@ -85,11 +85,13 @@ class Evictor:
             self._table.drop(slot)
         return slot != 0
 
-    def victims(self, over_bytes: int, over_items: int, now_ms: int) -> list[bytes]:
-        """Take out keys until so many bytes and items less are in use: at most `VICTIMS_PER_CALL`, so ask again where
-        that did not do. An empty list where there is nothing over, or nothing that may be evicted."""
+    def victims(
+        self, over_bytes: int, over_items: int, now_ms: int, limit: int = VICTIMS_PER_CALL
+    ) -> list[bytes]:
+        """Take out keys until so many bytes and items less are in use: at most `limit`, so ask again where that did not
+        do. An empty list where there is nothing over, or nothing that may be evicted."""
         taken: list[bytes] = []
-        while (over_bytes > 0 or over_items > 0) and len(taken) < VICTIMS_PER_CALL:
+        while (over_bytes > 0 or over_items > 0) and len(taken) < limit:
             slot = self._order.choose(over_bytes <= 0, now_ms)
             if not slot:
                 break
