@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-ENTRY_OVERHEAD_BYTES = 240
-"""What an entry costs beside its key's and value's own bytes: headers of both objects, the record, its integers, its
-share of the key table and its place in an eviction order. Measured on CPython 3.11 (`scripts/bench/memory`)."""
+ENTRY_OVERHEAD_BYTES = 170
+"""What an entry costs beside its key's and value's own bytes: headers of both objects, the metadata, its share of the
+key table and its place in an eviction order. Measured on CPython 3.11 (`scripts/bench/memory`)."""
 
-EXPIRY_OVERHEAD_BYTES = 80
-"""What a time to live costs besides: the integer, and a place in the expiry index."""
+EXPIRY_OVERHEAD_BYTES = 50
+"""What a time to live costs besides: a place in the expiry index."""
 
 
 class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -25,6 +25,7 @@ from zlib import crc32
 from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry, TaggedEntry, entry_bytes
 from raftcache.store.expire import ExpiryIndex
 from raftcache.store.memory import MemoryBudget
+from raftcache.store.packing import Held, packed, unpacked
 from raftcache.store.tags import Families
 from raftcache.store.tenants import Tenants
 from raftcache.store.trash import Parts, drop_at_once
@@ -37,7 +38,7 @@ _PAGE_MASK = PAGES - 1
 UndoRecord: TypeAlias = tuple[bytes, Entry | None]
 """`(key, the entry that stood there or None)`."""
 
-Page: TypeAlias = dict[bytes, Entry]
+Page: TypeAlias = dict[bytes, Held]
 Row: TypeAlias = tuple[bytes, Entry]
 
 
@@ -67,7 +68,8 @@ class Keyspace:
 
     def get(self, key: bytes) -> Entry | None:
         """What stands at `key`."""
-        return self._pages[crc32(key) & _PAGE_MASK].get(key)
+        held = self._pages[crc32(key) & _PAGE_MASK].get(key)
+        return None if held is None else unpacked(held)
 
     def all_keys(self) -> list[bytes]:
         """All keys, sorted. Slow: for tests and tools."""
@@ -79,16 +81,17 @@ class Keyspace:
 
     def rows_of_page(self, number: int) -> list[Row]:
         """The keys of page `number` with their entries."""
-        return list(self._pages[number].items())
+        return [(key, unpacked(held)) for key, held in self._pages[number].items()]
 
     def put(self, key: bytes, entry: Entry) -> Entry | None:
         """Write; returns what stood there."""
         number = crc32(key) & _PAGE_MASK
         page = self._pages[number]
-        old = page.get(key)
+        held = page.get(key)
+        old = None if held is None else unpacked(held)
         if self._cuts:
             self._pin(number, key, old)
-        page[key] = entry
+        page[key] = packed(entry)
         size_bytes = entry_bytes(key, entry)
         if type(entry) is TaggedEntry:
             size_bytes += self.families.entered(entry)
@@ -122,9 +125,10 @@ class Keyspace:
         """Remove; returns what stood there, or None where nothing did. `evicted`: that is why."""
         number = crc32(key) & _PAGE_MASK
         page = self._pages[number]
-        old = page.get(key)
-        if old is None:
+        held = page.get(key)
+        if held is None:
             return None
+        old = unpacked(held)
         if self._cuts:
             self._pin(number, key, old)
         del page[key]
@@ -152,7 +156,7 @@ class Keyspace:
             page = pages[crc32(key) & _PAGE_MASK]
             if key in page:
                 raise KeyError(f"key {key!r:.80} occurs twice")
-            page[key] = entry
+            page[key] = packed(entry)
             size_bytes = entry_bytes(key, entry)
             if entry.expires_ms:
                 self.expiries.add(key, entry.expires_ms)
@@ -266,10 +270,10 @@ class Cut:
         self._read = number + 1
         self.looked_at += 1 + len(page)
         if preimages is None:
-            return list(page.items())
+            return [(key, unpacked(held)) for key, held in page.items()]
         self._budget.used_bytes -= self._pinned.pop(number)
         self.looked_at += len(preimages)
-        rows = [row for row in page.items() if row[0] not in preimages]
+        rows = [(key, unpacked(held)) for key, held in page.items() if key not in preimages]
         rows += [(key, old) for key, old in preimages.items() if old is not None]
         return rows
 

@@ -25,7 +25,7 @@ from raftcache.store.trash import Parts
 MAX_DROPPED_TAGS = 4096
 """Rows of a shard: dropped tags of which entries are not reclaimed yet. One drop more waits for a row."""
 
-TAGGED_OVERHEAD_BYTES = 72
+TAGGED_OVERHEAD_BYTES = 170
 """What a tagged entry costs more than another, beside `TAG_REFERENCE_BYTES` a tag: measured on CPython 3.11."""
 TAG_REFERENCE_BYTES = 8
 FAMILY_OVERHEAD_BYTES = 340

@@ -26,7 +26,7 @@ def test_the_sweep_removes_expired_keys_by_effects() -> None:
     for number in range(20):
         bench.send(Set(b"k%d" % number, b"x", ttl_ms=1000))
     bench.send(Set(b"stays", b"x", ttl_ms=60_000))
-    drive(bench, 5)
+    drive(bench, 10)
     assert bench.replica.keyspace.all_keys() == [b"stays"] and bench.replica.stats.expired == 20
     follower = follower_of(bench)
     assert follower.replica.keyspace.all_keys() == [b"stays"]
@@ -46,7 +46,7 @@ def test_a_tick_is_bounded_and_comes_back_soon() -> None:
     for number in range(EXPIRED_PER_TICK + 10):
         bench.send(Set(b"k%d" % number, b"", ttl_ms=1))
     bench.settle()
-    bench.runtime.now_s += 5
+    bench.runtime.now_s += 10
     bench.runtime.advance(0.001)
     assert bench.replica.stats.expired == EXPIRED_PER_TICK
     bench.runtime.advance(sweep.BUSY_INTERVAL_S)
@@ -58,7 +58,7 @@ def test_the_sweep_leaves_half_of_the_pipeline_to_clients(monkeypatch: pytest.Mo
     bench = Bench().lead()
     for number in range(10):
         bench.ask(Set(b"k%d" % number, b"x" * 1000, ttl_ms=1))
-    bench.runtime.now_s += 5
+    bench.runtime.now_s += 10
     bench.runtime.advance(0.001)
     assert bench.replica.stats.expired == 3 and bench.replica.pipeline.held_bytes < 5000
     drive(bench, 3)

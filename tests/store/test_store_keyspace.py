@@ -212,3 +212,28 @@ def test_removing_nothing_changes_nothing() -> None:
     assert keyspace.used_bytes == 0
     with pytest.raises(KeyError):
         keyspace.expiries.discard(b"k", 1)
+
+
+def test_a_bucket_that_is_full_goes_on_as_another_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raftcache.store.expire.BUCKET_KEYS", 3)
+    index, keys = ExpiryIndex(), [b"k%d" % n for n in range(10)]
+    for key in keys:
+        index.add(key, 5)
+    assert max(map(len, index.parts()[0])) <= 3 and index.size == 10
+    index.discard(keys[4], 5)
+    index.discard(keys[9], 5)
+    left: list[bytes] = []
+    while due := index.due(10 * BUCKET_MS, 2):
+        left += due
+        for key in due:
+            index.discard(key, 5)
+    assert sorted(left) == sorted({*keys} - {keys[4], keys[9]}) and index.size == 0 and not index.parts()
+
+
+def test_entries_are_the_same_packed_or_not() -> None:
+    keyspace = Keyspace(MemoryBudget())
+    kept = [Entry(b"x" * size, 1, 1 << 41, 1 << 31, 1 << 20, 1 << 50) for size in (0, 4096, 4097)]
+    for number, one in enumerate(kept):
+        keyspace.put(b"%d" % number, one)
+    assert [keyspace.get(b"%d" % number) for number in range(3)] == kept
+    assert {entry.value: entry for _, entry in keyspace.cut().rows()} == {entry.value: entry for entry in kept}
