@@ -424,7 +424,7 @@ def test_records_are_charged_and_refused_where_memory_is_full() -> None:
     bench.ask(incr())
     assert bench.budget.used_bytes == bench.replica.keyspace.used_bytes + bench.replica.replies.used_bytes
     assert bench.replica.replies.used_bytes > 250
-    bench.budget.limit_bytes = bench.budget.used_bytes + 1200
+    bench.budget.limit_bytes = bench.budget.used_bytes + 1100
     assert bench.ask(incr(idempotency=b"i2")).code == "memory_full"
     assert bench.ask(Incr(b"safe:n")).value == 2
 
