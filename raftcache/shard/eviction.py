@@ -15,17 +15,18 @@ while that is being rebuilt, any of its keys. A write makes `VICTIMS_PER_WRITE` 
 is to be short. A value that needs the room of more is refused as `overloaded`, and those keys are gone when it comes
 again.
 
-**Followers** keep orders of their own by what they apply. Of reads a leader tells them in the log, once a second, for
-namespaces that are more than half full: so a new leader knows what is in use (`store.eviction.digest`).
+**Followers** keep orders of their own by what they apply (`upkeep`). Of reads a leader tells them in the log, once a
+second, for namespaces that have an order: so a new leader knows what is in use (`store.eviction.digest`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from raftcache.commands.policy import SHARES_WHOLE, Eviction, Namespace
+from raftcache.commands.policy import Eviction, Namespace
 from raftcache.errors import Overloaded, QuotaExceeded
 from raftcache.shard.executor import Executor
+from raftcache.shard.upkeep import Upkeep, all_of, quota_of
 from raftcache.shard.window import Place
 from raftcache.store.effects import EFFECT_OVERHEAD_BYTES, READS
 from raftcache.store.entry import entry_bytes
@@ -33,7 +34,7 @@ from raftcache.store.eviction.digest import DIGEST_S
 from raftcache.store.eviction.evictor import VICTIMS_PER_CALL
 from raftcache.store.keyspace import PAGES
 from raftcache.store.memory import Use
-from raftcache.store.tenants import Kind, Tenant
+from raftcache.store.tenants import Tenant
 
 VICTIMS_PER_WRITE = 256
 """Keys that one write makes go: three or four milliseconds."""
@@ -41,42 +42,19 @@ TRIMMED_PER_TICK = 256
 """Keys that a tick of the background makes go, for the sake of one namespace or of the node."""
 TRIM_BYTES = 256 << 10
 """What a tick of the background frees for the sake of the node."""
-PAGES_PER_LOOK = 8
-"""Pages in which keys are looked for while there is no order to ask."""
-
-TRACKED_PART = 2
-"""Reads are tracked where more than half of a quota, or of the node's memory, is used."""
+ROWS_PER_LOOK = 4000
+"""Keys among which a victim is looked for while there is no order to ask."""
 
 ITEMS, BYTES, NODE = "quota_items", "quota_bytes", "node_memory"
 """Why keys are evicted."""
 
 
-def quota_of(namespace: Namespace, place: Place) -> tuple[int | None, int | None]:
-    """A shard's part of a namespace's quotas, in bytes and in items; None for no bound."""
-    limits = namespace.limits
-    return _part(limits.quota_bytes, namespace, place), _part(limits.quota_items, namespace, place)
-
-
-def _part(quota: int | None, namespace: Namespace, place: Place) -> int | None:
-    index, count = place
-    if quota is None or count <= 1:
-        return quota
-    if len(namespace.shares) == count:
-        return quota * namespace.shares[index] // SHARES_WHOLE
-    return quota // count + (index < quota % count)
-
-
-def kinds_of(namespaces: Iterator[Namespace]) -> dict[int, Kind]:
-    """The orders that a shard is to keep, by namespace id."""
-    evicting = (each for each in namespaces if each.eviction is not Eviction.NONE)
-    return {each.id: Kind(each.eviction, each.admission) for each in evicting}
-
-
 class Rooms:
     """Makes room while its shard is served here. Implements `store.memory.Sharer`."""
 
-    def __init__(self, executor: Executor, place: Callable[[], Place]) -> None:
+    def __init__(self, executor: Executor, upkeep: Upkeep, place: Callable[[], Place]) -> None:
         self._ex = executor
+        self._upkeep = upkeep
         self._place = place
         self._page = 0
         self._told_s = 0.0
@@ -96,12 +74,11 @@ class Rooms:
         limits = namespace.limits
         if limits.quota_bytes is not None or limits.quota_items is not None:
             self._within_quota(namespace, key, size_bytes)
-        budget = self._ex.budget
-        if budget.settled_bytes + size_bytes > budget.mark_bytes:
-            budget.make_room(size_bytes)
+        self._ex.budget.make_room(size_bytes)
 
     def _within_quota(self, namespace: Namespace, key: bytes, size_bytes: int) -> None:
         tenant = self._ex.keyspace.tenants.get(namespace.id)
+        self._upkeep.wrote(namespace, tenant)
         quota_bytes, quota_items = quota_of(namespace, self._place())
         victims = VICTIMS_PER_WRITE
         while (over := self._over(namespace, tenant, key, size_bytes, quota_bytes, quota_items)) != (0, 0):
@@ -175,10 +152,12 @@ class Rooms:
     def _any_keys(self, namespace_id: int, wanted: int, limit: int) -> list[bytes]:
         """Some keys of a namespace of which no order is known."""
         found: list[bytes] = []
-        for _ in range(PAGES_PER_LOOK):
+        looked_at = 0
+        for _ in range(PAGES):
             rows = self._ex.keyspace.rows_of_page(self._page)
             found += [key for key, entry in rows if entry.namespace_id == namespace_id]
-            if len(found) >= min(wanted, limit):
+            looked_at += len(rows)
+            if len(found) >= min(wanted, limit) or looked_at >= ROWS_PER_LOOK:
                 break
             self._page = (self._page + 1) % PAGES
         return found[: min(wanted, limit)]
@@ -187,7 +166,7 @@ class Rooms:
 
     def uses(self) -> Iterator[Use]:
         """What each namespace has here."""
-        for namespace in self._namespaces():
+        for namespace in all_of(self._ex.namespaces()):
             tenant = self._ex.keyspace.tenants.by_id.get(namespace.id)
             if tenant is not None:
                 evicts = namespace.eviction is not Eviction.NONE
@@ -195,12 +174,13 @@ class Rooms:
 
     def give_up(self, name: str, size_bytes: int) -> int:
         """Evict about so much of a namespace."""
-        namespace = next((each for each in self._namespaces() if each.name == name), None)
+        namespace = next((each for each in all_of(self._ex.namespaces()) if each.name == name), None)
         if namespace is None or namespace.eviction is Eviction.NONE or not self._ex.pipeline.admit_background():
             return 0
         tenant = self._ex.keyspace.tenants.by_id.get(namespace.id)
         if tenant is None:
             return 0
+        self._upkeep.wrote(namespace, tenant)
         _, freed_bytes = self._evict(namespace, tenant, size_bytes, 0, VICTIMS_PER_CALL, NODE)
         return freed_bytes
 
@@ -210,14 +190,13 @@ class Rooms:
         """Trim what is over, and tell of reads; returns whether there is more to trim at once."""
         tenants, budget = self._ex.keyspace.tenants, self._ex.budget
         tenants.now_ms = self._ex.now_ms()
-        node_half_full = TRACKED_PART * budget.settled_bytes >= budget.mark_bytes
         tells = now_s >= self._told_s + DIGEST_S
         more = False
-        for namespace in self._namespaces():
+        for namespace in all_of(self._ex.namespaces()):
             tenant = tenants.by_id.get(namespace.id)
-            if tenant is None or tenant.kind is None:
+            if tenant is None or namespace.eviction is Eviction.NONE:
                 continue
-            more |= self._trim(namespace, tenant, node_half_full)
+            more |= self._trim(namespace, tenant)
             if tells:
                 self._tell(namespace.id, tenant)
         if tells:
@@ -227,13 +206,8 @@ class Rooms:
             more |= budget.settled_bytes > budget.mark_bytes
         return more
 
-    def _trim(self, namespace: Namespace, tenant: Tenant, node_half_full: bool) -> bool:
+    def _trim(self, namespace: Namespace, tenant: Tenant) -> bool:
         quota_bytes, quota_items = quota_of(namespace, self._place())
-        tenant.tracked = (
-            node_half_full
-            or (quota_bytes is not None and TRACKED_PART * tenant.bytes >= quota_bytes)
-            or (quota_items is not None and TRACKED_PART * tenant.items >= quota_items)
-        )
         over_bytes = 0 if quota_bytes is None else max(0, tenant.bytes - quota_bytes)
         over_items = 0 if quota_items is None else max(0, tenant.items - quota_items)
         if (over_bytes or over_items) and self._ex.pipeline.admit_background():
@@ -247,8 +221,3 @@ class Rooms:
         if reads and self._ex.pipeline.admit_background():
             size_bytes = sum(map(len, reads)) + 8 * len(reads) + EFFECT_OVERHEAD_BYTES
             self._ex.record_reads((READS, namespace_id, [*reads], [*reads.values()]), size_bytes)
-
-    def _namespaces(self) -> Iterator[Namespace]:
-        namespaces = self._ex.namespaces()
-        yield from (each for each in namespaces.by_name.values() if each.name != namespaces.default.name)
-        yield namespaces.default

@@ -66,7 +66,7 @@ from raftcache.store.effects import (
     Effect,
     effect_bytes,
 )
-from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry, TaggedEntry, cost_bytes
+from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, TTL_OVERHEAD_BYTES, Entry, TaggedEntry
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
@@ -157,7 +157,7 @@ class Executor:
         """The entry that stands at `key` for all the world. One that has expired is removed. Raises Overloaded."""
         entry = self.keyspace.get(key)
         tenant = self.keyspace.tenants.by_id.get(namespace.id)
-        if tenant is not None and tenant.tracked:
+        if tenant is not None and tenant.kind is not None:
             self._track(tenant, key, entry is not None and entry.namespace_id == namespace.id)
         if entry is None or entry.namespace_id != namespace.id:
             return None
@@ -359,7 +359,11 @@ class Executor:
 
     def make_room(self, namespace: Namespace, key: bytes, value_bytes: int, expires_ms: int, tags_bytes: int) -> None:
         """Evict what has to go for a write, which is executed next. Raises QuotaExceeded, Overloaded."""
-        self.room_for(namespace, key, cost_bytes(len(key), value_bytes, expires_ms) + tags_bytes)
+        limits, budget = namespace.limits, self.budget
+        size_bytes = len(key) + value_bytes + tags_bytes + (TTL_OVERHEAD_BYTES if expires_ms else ENTRY_OVERHEAD_BYTES)
+        is_bounded = limits.quota_bytes is not None or limits.quota_items is not None
+        if is_bounded or budget.used_bytes + size_bytes > budget.mark_bytes:
+            self.room_for(namespace, key, size_bytes)
 
     def unchanged(self, key: bytes, ack: AckLevel, namespace: Namespace, entry: Entry | None) -> Answer:
         """The answer of a write command that found `entry` at `key` and wrote nothing; that reveals it."""

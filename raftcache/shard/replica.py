@@ -128,9 +128,11 @@ class ShardReplica:
         )
         self._follower = PolicyFollower(runtime, self.policies, namespaces, self._follow)
         self._tag_drops = TagDrops(runtime, self._executor)
-        self._rooms = Rooms(self._executor, place)
+        self._upkeep = Upkeep(
+            runtime, self.keyspace, budget, self._executor.namespaces, place, self._trash.add
+        )
+        self._rooms = Rooms(self._executor, self._upkeep, place)
         self._executor.room_for = self._rooms.make
-        self._upkeep = Upkeep(runtime, self.keyspace, self._trash.add)
         self._sweeper = Sweeper(runtime, self._executor, self._rooms)
         self.held = HeldCommands(
             runtime, budget, self.stats, self.pipeline.windows, self._execute, self._answer,
@@ -151,6 +153,7 @@ class ShardReplica:
         """Give the replica its group. Once, before anything else."""
         self._group = group
         self._leads_now, self._executor.holds_lease = group.leads_now, group.holds_lease
+        self._upkeep.start()
         group.time_ms, group.on_time = lambda: self._time.now_ms() if self.serving else 0, self.replica_reads.heard
 
     def submit(self, command: Command, reply: ReplyTo, deadline_s: float = inf) -> None:
@@ -220,7 +223,7 @@ class ShardReplica:
         apply_batch(self, batch)
         if has_point(batch):
             self.policies.apply(batch)
-            self._upkeep.follow(self.policies.in_force)
+            self._upkeep.look()
         self._count(batch)
         self._losses.closed(self.shard_id, self.history)
         self.replica_reads.follow(self.history.time_ms)
@@ -260,7 +263,7 @@ class ShardReplica:
         batches, error = self.pipeline.abandon(), self._not_leader()
         self._follower.stop(error)
         self._tag_drops.stop(error)
-        self._upkeep.follow(self.policies.in_force)
+        self._upkeep.look()
         self._losses.undone(self.shard_id, term, batches, namespaces)
         self.pipeline.dismiss(batches, failure_of(error))
         self.held.dismiss(held)
@@ -288,7 +291,7 @@ class ShardReplica:
         self.dropped.adopt(prepared.dropped)
         self.history = prepared.history
         self.policies.install(prepared.namespaces)
-        self._upkeep.follow(self.policies.in_force)
+        self._upkeep.look()
         self._losses.closed(self.shard_id, self.history)
         self.replica_reads.follow(self.history.time_ms)
 
@@ -395,7 +398,7 @@ class ShardReplica:
         self._count(batch)
         if has_point(batch):
             self.policies.committed()
-            self._upkeep.follow(self.policies.in_force)
+            self._upkeep.look()
             self._follower.look()
         release_waiters(pending)
         self.held.room_made()
@@ -403,7 +406,7 @@ class ShardReplica:
 
     def _follow(self, point: Point, durable: Callable[[], None]) -> None:
         self._executor.follow(point, durable)
-        self._upkeep.follow(self.policies.in_force)
+        self._upkeep.look()
 
     def _count(self, batch: Batch) -> None:
         self.stats.batches_committed += 1
@@ -421,6 +424,7 @@ class ShardReplica:
         self._follower.start(group)
         self._tag_drops.start(group)
         self.serving = True
+        self._upkeep.look()
         self._rooms.start()
         self._sweeper.start()
         self._on_serving(term)

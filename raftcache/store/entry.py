@@ -11,6 +11,8 @@ key table and its place in an eviction order. Measured on CPython 3.11 (`scripts
 EXPIRY_OVERHEAD_BYTES = 50
 """What a time to live costs besides: a place in the expiry index."""
 
+TTL_OVERHEAD_BYTES = ENTRY_OVERHEAD_BYTES + EXPIRY_OVERHEAD_BYTES
+
 
 class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A value and what goes with it. Immutable, so undo records and snapshot cuts keep it by reference.
@@ -38,12 +40,6 @@ def tags_of(entry: Entry) -> tuple[str, ...]:
     return entry.tags if isinstance(entry, TaggedEntry) else ()
 
 
-def cost_bytes(key_bytes: int, value_bytes: int, expires_ms: int) -> int:
-    """What keeping a value under a key costs, in bytes, tags left out of account. `expires_ms` 0 means never."""
-    overhead_bytes = ENTRY_OVERHEAD_BYTES + EXPIRY_OVERHEAD_BYTES if expires_ms else ENTRY_OVERHEAD_BYTES
-    return key_bytes + value_bytes + overhead_bytes
-
-
 def entry_bytes(key: bytes, entry: Entry) -> int:
     """What keeping `entry` under `key` costs, in bytes, tags left out of account."""
-    return cost_bytes(len(key), len(entry.value), entry.expires_ms)
+    return len(key) + len(entry.value) + (TTL_OVERHEAD_BYTES if entry.expires_ms else ENTRY_OVERHEAD_BYTES)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 from zlib import crc32
 
-from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Entry, TaggedEntry, entry_bytes
+from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, TTL_OVERHEAD_BYTES, Entry, TaggedEntry, entry_bytes
 from raftcache.store.expire import ExpiryIndex
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.packing import Held, packed, unpacked
@@ -92,34 +92,38 @@ class Keyspace:
         if self._cuts:
             self._pin(number, key, old)
         page[key] = packed(entry)
-        size_bytes = entry_bytes(key, entry)
+        expires_ms = entry.expires_ms
+        grown_bytes = len(key) + len(entry.value) + (TTL_OVERHEAD_BYTES if expires_ms else ENTRY_OVERHEAD_BYTES)
         if type(entry) is TaggedEntry:
-            size_bytes += self.families.entered(entry)
+            grown_bytes += self.families.entered(entry)
         if old is None:
             self._count += 1
-            old_bytes = old_expires_ms = 0
-            self.tenants.entered(key, entry, size_bytes)
+            old_expires_ms = 0
+            self.tenants.entered(key, entry, grown_bytes)
         else:
-            old_bytes, old_expires_ms = self._cost_of(key, old), old.expires_ms
-            self._retenant(key, old, entry, old_bytes, size_bytes)
-        grown_bytes = size_bytes - old_bytes
+            old_expires_ms = old.expires_ms
+            grown_bytes = self._replaced(key, old, entry, grown_bytes)
         self.used_bytes += grown_bytes
         self._budget.used_bytes += grown_bytes
-        if entry.expires_ms != old_expires_ms:
-            self._reindex(key, old_expires_ms, entry.expires_ms)
+        if expires_ms != old_expires_ms:
+            self._reindex(key, old_expires_ms, expires_ms)
         return old
 
-    def _cost_of(self, key: bytes, old: Entry) -> int:
-        """What was charged for an entry that goes."""
-        size_bytes = entry_bytes(key, old)
-        return size_bytes + self.families.left(old) if type(old) is TaggedEntry else size_bytes
-
-    def _retenant(self, key: bytes, old: Entry, entry: Entry, old_bytes: int, size_bytes: int) -> None:
+    def _replaced(self, key: bytes, old: Entry, entry: Entry, size_bytes: int) -> int:
+        """`entry`, which is charged so much, stands where `old` stood; returns by how much that is more."""
+        old_bytes = self._cost_of(key, old)
         if old.namespace_id == entry.namespace_id:
             self.tenants.replaced(key, entry, size_bytes - old_bytes)
         else:
             self.tenants.left(key, old, old_bytes)
             self.tenants.entered(key, entry, size_bytes)
+        return size_bytes - old_bytes
+
+    def _cost_of(self, key: bytes, old: Entry) -> int:
+        """What was charged for an entry that goes."""
+        overhead_bytes = TTL_OVERHEAD_BYTES if old.expires_ms else ENTRY_OVERHEAD_BYTES
+        size_bytes = len(key) + len(old.value) + overhead_bytes
+        return size_bytes + self.families.left(old) if type(old) is TaggedEntry else size_bytes
 
     def remove(self, key: bytes, evicted: bool = False) -> Entry | None:
         """Remove; returns what stood there, or None where nothing did. `evicted`: that is why."""

@@ -46,7 +46,7 @@ class Sharer(Protocol):
 class MemoryBudget:
     """A limit and what is used of it, in bytes. `used_bytes` may pass the limit by what followers must apply."""
 
-    __slots__ = ("_choices", "_donor", "limit_bytes", "sharers", "speculative_bytes", "used_bytes")
+    __slots__ = ("_choices", "_donor", "_limit_bytes", "mark_bytes", "sharers", "speculative_bytes", "used_bytes")
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
         self.limit_bytes = limit_bytes
@@ -58,9 +58,15 @@ class MemoryBudget:
         self._choices = 0
 
     @property
-    def mark_bytes(self) -> int:
+    def limit_bytes(self) -> int:
+        """The hard limit."""
+        return self._limit_bytes
+
+    @limit_bytes.setter
+    def limit_bytes(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self.mark_bytes = limit_bytes - limit_bytes // RESERVE_PART
         """What is settled is to stay below this."""
-        return self.limit_bytes - self.limit_bytes // RESERVE_PART
 
     @property
     def settled_bytes(self) -> int:

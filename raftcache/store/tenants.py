@@ -11,8 +11,7 @@ keys in groups of neighbouring versions, and then writes group by group to a new
 of last writes but for `GROUP_WRITES` at a time. The walk is cut into steps; a write that comes meanwhile is noted with
 the others, and until the end there is no order to ask.
 
-**Reads** are told by a leader alone, and only of tenants that are `tracked`, since an order that nobody will need soon
-is not worth the time. Followers hear of them in digests: see `store.eviction.digest`.
+**Reads** are told by a leader alone. Followers hear of them in digests: see `store.eviction.digest`.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class Kind(NamedTuple):
 class Tenant:
     """One namespace id: `items` and `bytes` are exact. `order` is None where there is none, or none yet."""
 
-    __slots__ = ("bytes", "counts_misses", "groups", "items", "kind", "order", "reads", "tracked")
+    __slots__ = ("bytes", "counts_misses", "groups", "items", "kind", "order", "reads")
 
     def __init__(self) -> None:
         self.items = self.bytes = 0
@@ -61,11 +60,11 @@ class Tenant:
         self.order: Evictor | None = None
         self.groups: Groups | None = None
         """While its order is being rebuilt: keys not in it yet."""
-        self.tracked = self.counts_misses = False
+        self.counts_misses = False
         self.reads = ReadDigest(DIGEST_KEYS)
 
     def read(self, key: bytes, now_ms: int) -> None:
-        """A leader read a key that stands here. Of a tenant that is tracked."""
+        """A leader read a key that stands here, of a tenant that has a `kind`."""
         if self.order is not None:
             self.order.read(key, now_ms)
         self.reads.read(key)
@@ -182,10 +181,10 @@ class Tenants:
         for id_, kind, order in orders:
             tenant = due[id_]
             for keys in _oldest_first(tenant, kind):
-                for key in keys:
-                    stands = get(key)
-                    if stands is not None and stands.namespace_id == id_:
-                        order.write(key, entry_bytes(key, stands), stands.expires_ms, self.now_ms)
+                held = ((key, get(key)) for key in keys)
+                rows = [(key, each) for key, each in held if each is not None and each.namespace_id == id_]
+                for key, each in sorted(rows, key=lambda row: (row[1].term, row[1].seq)):
+                    order.write(key, entry_bytes(key, each), each.expires_ms, self.now_ms)
                 yield len(keys)
             if tenant.kind is kind:
                 tenant.order, tenant.groups = order, None
@@ -197,7 +196,6 @@ class Tenants:
 
     def _begin(self, tenant: Tenant, kind: Kind | None) -> None:
         tenant.kind, tenant.order, tenant.groups = kind, None, None
-        tenant.tracked = False
         tenant.counts_misses = kind is not None and kind.admission is Admission.TINYLFU
         if kind is not None and tenant.items:
             tenant.groups = {}

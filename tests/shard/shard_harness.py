@@ -12,7 +12,6 @@ from raftcache.commands.policy import Namespace, Namespaces
 from raftcache.commands.types import AckLevel, Command, ReadLevel, Reply
 from raftcache.consensus.api import StateMachine
 from raftcache.errors import NotLeader
-from raftcache.shard.eviction import kinds_of
 from raftcache.shard.replica import ShardReplica
 from raftcache.store.memory import MemoryBudget
 
@@ -223,7 +222,6 @@ class Bench:
         )
         if founded:
             self.replica.policies.install(policies)
-            self.replica.keyspace.tenants.configure(kinds_of(iter(policies.by_name.values())))
         machine: StateMachine = self.replica
         self.group.machine = machine
         self.replica.attach(self.group)

@@ -12,8 +12,9 @@ from shard_harness import Bench, follower_of
 
 from raftcache.commands.policy import SHARES_WHOLE, Admission, Eviction, Limits, Namespace, Namespaces
 from raftcache.commands.types import Delete, Expire, Get, Incr, Set
-from raftcache.shard.eviction import VICTIMS_PER_WRITE, quota_of
+from raftcache.shard.eviction import VICTIMS_PER_WRITE
 from raftcache.shard.sweep import SWEEP_INTERVAL_S
+from raftcache.shard.upkeep import quota_of
 from raftcache.store.effects import EVICT, READS, decode_batch
 from raftcache.store.entry import entry_bytes
 
@@ -203,7 +204,11 @@ def test_a_new_leader_knows_what_was_read_at_the_old_one() -> None:
     bench.settle()
     effects = [effect for _, payload in bench.group.log for effect in decode_batch(payload).effects]
     assert [effect for effect in effects if effect[0] == READS] == [[READS, 2, [b"q:00001", b"q:00000"], [1, 1]]]
-    other = follower_of(bench)
+    other = Bench(policies=bench.first_policies, node_id="n1")
+    other.group.log = [*bench.group.log]
+    other.group.commit(bench.group.applied - 1)
+    other.runtime.advance(1)
+    other.group.commit(bench.group.applied)
     other.group.term = bench.group.term
     other.lead()
     for n in range(10, 18):
