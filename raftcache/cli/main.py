@@ -12,12 +12,12 @@ import sys
 from collections.abc import Sequence
 
 from raftcache import __version__
-from raftcache.cli import fault, kv, namespace, node, receipt, replay, shard, snapshot, status, up, wal
+from raftcache.cli import fault, hotkeys, kv, namespace, node, receipt, replay, shard, snapshot, status, up, wal
 from raftcache.cli.output import Failed
 from raftcache.errors import RaftcacheError
 from raftcache.wal.errors import Damaged
 
-GROUPS = (up, node, status, kv, receipt, namespace, shard, snapshot, wal, replay, fault)
+GROUPS = (up, node, status, kv, receipt, hotkeys, namespace, shard, snapshot, wal, replay, fault)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -48,8 +48,44 @@ class LostReport(NamedTuple):
     unreachable: list[str]
 
 
+class HotKey(NamedTuple):
+    """A key with much traffic in one bucket: operations a second for certain, and how many more there may have been.
+
+    `hit_rate` is None where nothing was read. `size_bytes` are those of keys and values read and written in the bucket,
+    `share` is the key's part of all that its shard executed. `key` is as it is addressed within `namespace`.
+    """
+
+    namespace: str
+    key: str
+    shard: str
+    qps: float
+    qps_error: float
+    hit_rate: float | None
+    size_bytes: int
+    share: float
+
+
+class HotBucket(NamedTuple):
+    """Some time, from `start_s` of wall time: the `seconds` of it that have passed, operations, the hottest keys."""
+
+    start_s: int
+    seconds: float
+    operations: int
+    keys: list[HotKey]
+
+
+class HotReport(NamedTuple):
+    """Buckets, the newest first, of what `asked` nodes executed, and the nodes that did not answer."""
+
+    bucket_s: int
+    buckets: list[HotBucket]
+    asked: int
+    unreachable: list[str]
+
+
 ReceiptsDone = Callable[[list[Receipt | Failure]], None]
 LostDone = Callable[[LostReport], None]
+HotDone = Callable[[HotReport], None]
 PolicyDone = Callable[[PolicyWritten | RaftcacheError], None]
 DeleteDone = Callable[[RaftcacheError | None], None]
 InvalidateDone = Callable[[RaftcacheError | None], None]
@@ -79,6 +115,10 @@ class Backend(Protocol):
 
     def lost_writes(self, namespace: str | None, deadline: float, done: LostDone) -> None:
         """What nodes that run acknowledged as leaders and lost: of one namespace, or of all (None)."""
+
+    def hot_keys(self, namespace: str | None, limit: int, bucket_s: int, deadline: float, done: HotDone) -> None:
+        """The `limit` hottest keys of each of the last buckets of `bucket_s` seconds, over all nodes: of one namespace,
+        or of all (None)."""
 
     def namespaces(self) -> Namespaces:
         """The namespaces of the newest epoch known here."""

@@ -11,6 +11,7 @@ from raftcache.commands.types import Command, Reply, Version
 from raftcache.errors import RaftcacheError
 from raftcache.frontends.backend import (
     DeleteDone,
+    HotDone,
     InvalidateDone,
     LostDone,
     PolicyDone,
@@ -28,6 +29,7 @@ from raftcache.metadata.replacing import plan_replacement
 from raftcache.metadata.submitting import MetadataSubmitter
 from raftcache.metadata.view import MetadataView
 from raftcache.node.following import Confirmations, still_unconfirmed, when_seen
+from raftcache.node.hotkeys import HotKeysBody, gather_hot_keys
 from raftcache.node.invalidating import drop_question
 from raftcache.node.losses import gather_lost_writes
 from raftcache.node.refreshing import NamespaceRefresh
@@ -67,6 +69,11 @@ class ViewBackend:
     def lost_writes(self, namespace: str | None, deadline: float, done: LostDone) -> None:
         """Ask every node for its report."""
         gather_lost_writes(self._call, [node.id for node in self.view.state.nodes], namespace, deadline, done)
+
+    def hot_keys(self, namespace: str | None, limit: int, bucket_s: int, deadline: float, done: HotDone) -> None:
+        """Ask every node for its hot keys."""
+        nodes, wanted = [node.id for node in self.view.state.nodes], HotKeysBody(namespace, limit, bucket_s)
+        gather_hot_keys(self._runtime, self._call, nodes, wanted, deadline, done)
 
     def namespaces(self) -> Namespaces:
         """The namespaces as this process knows them."""

@@ -5,6 +5,7 @@
 | `execute` | `[shard id, epoch, command]` | a reply of `commands.types` |
 | `receipts` | `[shard id, [version, ...], wait ms]` | a `ReceiptList` of `commands.types`, or `not_leader` |
 | `lost_writes` | JSON `{"namespace": name or null}` | JSON, `losses.LostRows` |
+| `hot_keys` | JSON, `hotkeys.HotKeysBody` | `hotkeys.NodeRows` |
 | `watch` | `metadata.watch.WatchRequest` | `WatchAnswer` |
 | `policy` | `[shard id, epoch]` | empty, once the shard follows the policies of that epoch, see `following` |
 | `drop_tag` | `[shard id, namespace, tag, named at]` | empty, once no reader of the shard sees it, see `invalidating` |
@@ -41,6 +42,7 @@ from raftcache.metadata.watch import WatchHub
 from raftcache.net.rpc_server import RpcCall
 from raftcache.node.core import NodeCore
 from raftcache.node.following import serve_policy
+from raftcache.node.hotkeys import serve_hot_keys
 from raftcache.node.invalidating import serve_drop_tag
 from raftcache.node.losses import serve_lost_writes
 from raftcache.node.snapshots import SnapshotBody, take_snapshots
@@ -106,6 +108,7 @@ class NodeMethods:
             "execute": self._execute,
             "receipts": self._receipts,
             "lost_writes": self._lost_writes,
+            "hot_keys": self._hot_keys,
             "watch": self._watch,
             "policy": self._policy,
             "drop_tag": self._drop_tag,
@@ -146,6 +149,9 @@ class NodeMethods:
 
     def _lost_writes(self, call: RpcCall) -> None:
         serve_lost_writes(self._core.losses, call.body, lambda answer: _answer(call, answer))
+
+    def _hot_keys(self, call: RpcCall) -> None:
+        serve_hot_keys(self._core, call.body, lambda answer: _answer(call, answer))
 
     def _watch(self, call: RpcCall) -> None:
         self._hub.serve(call.body, call.deadline, lambda answer: _answer(call, answer))

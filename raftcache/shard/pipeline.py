@@ -98,6 +98,7 @@ class PendingBatch:
         "index",
         "portions",
         "proposed",
+        "proposed_s",
         "time_ms",
         "undo",
         "undo_replies",
@@ -119,6 +120,7 @@ class PendingBatch:
         self.held_bytes = 0
         self.time_ms = 0
         self.proposed = False
+        self.proposed_s = 0.0
         self.index = 0
 
     @property
@@ -420,7 +422,7 @@ class Pipeline:
         try:
             batch.time_ms = self._now_ms()
             payload = encode_batch(Batch(term, batch.first_seq, batch.time_ms, batch.effects))
-            batch.proposed = True
+            batch.proposed, batch.proposed_s = True, self._runtime.now()
             batch.index = group.propose(payload, bool(batch.durable_waiters))
             self._proposed.append((batch.index, len(batch.effects)))
         except Exception as error:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
+from random import Random
 from typing import Any
 
 from raftcache.clock import Runtime
@@ -47,6 +48,7 @@ from raftcache.shard.group import ShardGroup
 from raftcache.shard.handlers import HANDLERS
 from raftcache.shard.held import HeldCommands, Hold
 from raftcache.shard.history import History
+from raftcache.shard.hotkeys import HotKeys
 from raftcache.shard.invalidating import Dropped, TagDrops
 from raftcache.shard.losses import Losses, loss_bound
 from raftcache.shard.multi import Gather
@@ -96,9 +98,12 @@ class ShardReplica:
         self.on_restored: snapshot.Progress = lambda _keys, _total: None
         """Told off the loop how far `prepare_restore` has come; may raise to break it off."""
         self.stats = ShardStats()
+        # Dice of its own: what is looked at must not change what else a seed brings about.
+        self.hotkeys = HotKeys(runtime, Random(f"{shard_id} {node_id}").random)
+        self._now = runtime.now
         self.history = History()
         self._trash = Trash(runtime)
-        self.keyspace = Keyspace(budget, self._trash.add, runtime.random.random)
+        self.keyspace = Keyspace(budget, self._trash.add, Random(f"{shard_id} {node_id} orders").random)
         self.replies = Replies(budget, self._trash.add)
         self.dropped = DroppedTags()
         self._budget = budget
@@ -146,6 +151,7 @@ class ShardReplica:
         self.replica_reads = ReplicaReads(
             runtime, self._executor, lambda: self.history, self._staleness_ms,
             lambda measured_s: self._require_group().longest_ms(measured_s), self._leader_hint, self.submit,
+            self.hotkeys,
         )  # fmt: skip
         self._executor.replica_get = self.replica_reads.at_leader
 
@@ -215,9 +221,14 @@ class ShardReplica:
 
     def apply(self, index: int, term: int, payload: bytes) -> None:
         """Take in what was committed at `index`: its effects, or, if they are this leadership's own, that it was."""
+        began_s = self._now()
         if self.serving and term == self.pipeline.term:
             self._commit_own(index, term)
-            return
+        else:
+            self._apply_foreign(index, term, payload)
+        self.stats.applies.observe(self._now() - began_s)
+
+    def _apply_foreign(self, index: int, term: int, payload: bytes) -> None:
         batch = decode_batch(payload)
         self.history.advance(batch, term)
         apply_batch(self, batch)
@@ -340,7 +351,10 @@ class ShardReplica:
     def _execute(self, command: Any) -> Answer:
         """Execute a single-key command. Raises Hold."""
         try:
-            return HANDLERS[type(command)](self._executor, command)
+            answered = HANDLERS[type(command)](self._executor, command)
+            if next(self.hotkeys.skips, True):
+                self.hotkeys.take(command, answered[0])
+            return answered
         except RaftcacheError as error:
             return self.stats.refusal(error), PRIMARY
         except Hold:
@@ -393,6 +407,7 @@ class ShardReplica:
 
     def _commit_own(self, index: int, term: int) -> None:
         pending = self.pipeline.committed(index)
+        self.stats.commits.observe(self._now() - pending.proposed_s)
         batch = Batch(term, pending.first_seq, pending.time_ms, pending.effects)
         self.history.advance(batch, term)
         self._count(batch)

@@ -34,6 +34,7 @@ from raftcache.commands.types import RAW, Failure, Get, Reply, Value, Version
 from raftcache.errors import BadRequest, RaftcacheError, TooStale, VersionLost
 from raftcache.shard.executor import PRIMARY, QUORUM, REPLICA, Answer, Executor, WaitsFor
 from raftcache.shard.history import History
+from raftcache.shard.hotkeys import HotKeys
 from raftcache.shard.pipeline import PendingBatch, ReplyTo, deliver
 from raftcache.shard.timebase import ShardTime
 from raftcache.store.entry import Entry, TaggedEntry
@@ -62,11 +63,13 @@ class ReplicaReads:
         longest_ms: Callable[[float], int],
         leader_hint: Callable[[], dict[str, str | int | None]],
         resubmit: Callable[[Get, ReplyTo], None],
+        hotkeys: HotKeys,
     ) -> None:
         self._runtime, self._executor, self._stats = runtime, executor, executor.stats
         self._history, self._staleness_ms = history, staleness_ms
         self._longest_ms = longest_ms
         self._leader_hint, self._resubmit = leader_hint, resubmit
+        self._hotkeys = hotkeys
         self._time = ShardTime(runtime)
         self._time.start(0)
         self._parked: deque[_Parked] = deque()
@@ -97,7 +100,9 @@ class ReplicaReads:
             namespace = self._executor.resolve(command)
             check_get(command, namespace)
             if self._holds(command.min_version):
-                deliver(reply_to, self._read(command, namespace))
+                answer = self._read(command, namespace)
+                self._hotkeys.see(command, answer)
+                deliver(reply_to, answer)
             else:
                 self._park(command, reply_to)
         except RaftcacheError as error:

@@ -25,6 +25,7 @@ from raftcache.net.api import Peer
 from raftcache.node.backend import ViewBackend
 from raftcache.node.core import CoreSettings, Identity, NodeCore
 from raftcache.node.following import serve_policy
+from raftcache.node.hotkeys import serve_hot_keys
 from raftcache.node.losses import serve_lost_writes
 from raftcache.node.storage import storage_in
 from raftcache.routing.bootstrap import metadata_members, plan_cluster
@@ -142,6 +143,8 @@ class SimProcess:
             serve_policy(self.core, body, deadline, reply)
         elif method == "lost_writes":
             serve_lost_writes(self.core.losses, body, reply)
+        elif method == "hot_keys":
+            serve_hot_keys(self.core, body, reply)
         else:
             assert method == "metadata", method
             serve_metadata(self.core.metadata, body, reply)

@@ -26,6 +26,7 @@ class FakeCache:
         self.snapshots: list[dict[str, Any]] = []
         self.receipt: dict[str, Any] = {"state": "pending", "durable": False, "shard": "7c1f", "term": 3}
         self.lost: dict[str, Any] = {"lost": [], "total": 0, "truncated": False, "unreachable": []}
+        self.hot: dict[str, Any] = {"bucketSeconds": 10, "buckets": [], "fanoutCount": 3, "unreachable": []}
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -43,6 +44,8 @@ class FakeCache:
             return web.json_response(self.receipt)
         if parts[2] == "lost-writes":
             return web.json_response(self.lost)
+        if parts[2] == "hotkeys":
+            return web.json_response(self.hot)
         if parts[2] == "namespaces":
             return self._namespace(request.method, parts[3] if len(parts) > 3 else "")
         return self._cache(request, parts[3], unquote_to_bytes(parts[4]), body)

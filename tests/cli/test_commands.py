@@ -35,6 +35,7 @@ COMMANDS = (
     "kv mget",
     "receipt",
     "lost-writes",
+    "hotkeys",
     "namespace list",
     "namespace set",
     "namespace delete",
@@ -386,6 +387,28 @@ def test_a_receipt_is_asked_for_and_shown(cache: FakeCache, capsys: pytest.Captu
     assert cache.log[-1][1] == "/v1/receipts/safe/k/v7c1f.3.1?waitMs=1500"
     assert main(["receipt", "safe", "k", "v7c1f.3.1", "-o", "json", "--url", cache.url]) == 0
     assert json.loads(capsys.readouterr().out) == cache.receipt
+
+
+def test_the_hot_keys_are_shown(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["hotkeys", "--url", cache.url]) == 0
+    assert "buckets of 10 s, of what 3 nodes executed\n" in capsys.readouterr().out
+    assert cache.log[-1][1] == "/v1/hotkeys"
+    row = {"namespace": "default", "key": "[red]k", "shard": "7c1f", "qps": 1234.5, "qpsError": 1.0, "hitRate": 0.995}
+    cold = {**row, "key": "cold", "hitRate": None, "bytes": 7, "shareOfShard": 0.001}
+    times = ["2026-01-02T03:04:20Z", "2026-01-02T03:04:10Z", "2026-01-02T03:04:00Z"]
+    keys = [{**row, "bytes": 123456, "shareOfShard": 0.5}, cold]
+    cache.hot["buckets"] = [{"start": at, "seconds": 10.0, "operations": 9, "keys": keys} for at in times]
+    cache.hot["unreachable"] = ["n2"]
+    words = ["hotkeys", "--namespace", "a b", "--limit", "3", "--bucket-seconds", "1", "--url", cache.url]
+    assert main(words) == 0
+    assert cache.log[-1][1] == "/v1/hotkeys?namespace=a+b&limit=3&bucketSeconds=1"
+    shown = capsys.readouterr().out
+    assert re.search(r"03:04:20Z\W+default\W+\[red\]k\W+1,234.5\W+99.5%\W+123,456\W+50.0%\W+7c1f", shown)
+    assert "03:04:10Z" in shown and "03:04:00Z" not in shown and "no answer from n2: theirs is missing" in shown
+    assert main(["hotkeys", "-o", "json", "--url", cache.url]) == 0
+    assert json.loads(capsys.readouterr().out) == cache.hot
+    assert main(["hotkeys", "-o", "json", "--buckets", "1", "--url", cache.url]) == 0
+    assert json.loads(capsys.readouterr().out)["buckets"] == cache.hot["buckets"][:1]
 
 
 def test_the_lost_writes_are_shown(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:

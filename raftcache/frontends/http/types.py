@@ -307,6 +307,14 @@ class LostWritesQuery(Input, frozen=True):
     namespace: NamespaceName | None = None
 
 
+class HotKeysQuery(Input, frozen=True):
+    """`namespace` absent: all of them. `limit` is keys a bucket."""
+
+    namespace: NamespaceName | None = None
+    limit: Annotated[int, Meta(ge=1, le=100)] = 10
+    bucket_seconds: Annotated[int, Meta(ge=1, le=60)] = 10
+
+
 class SnapshotRequest(Input, frozen=True):
     """Of which groups snapshots are to be taken, and on which nodes. None named means all."""
 
@@ -435,6 +443,44 @@ class LostWrites(Output, frozen=True):
     lost: list[LostWriteRow]
     total: int
     truncated: bool
+    unreachable: list[str]
+
+
+class HotKeyRow(Output, frozen=True):
+    """A key's traffic in a bucket. `qps` is of reads and writes, for certain; there may have been `qpsError` more.
+
+    `hitRate` is of reads, null where there were none; `bytes` are those of keys and values, read and written in this
+    bucket; `shareOfShard` is the key's part of all that its shard executed. Bytes of the key that are no UTF-8 are
+    shown as `\\xff`. Of shards with over 250 operations a second the figures are estimates from a sample.
+    """
+
+    namespace: str
+    key: str
+    shard: str
+    qps: float
+    qps_error: float
+    hit_rate: float | None
+    bytes: int
+    share_of_shard: float
+
+
+class HotKeyBucket(Output, frozen=True):
+    """Some time, and the hottest keys first. `seconds` is how much of it has passed; `operations` are those of all
+    shards, on all keys."""
+
+    start: Instant
+    seconds: float
+    operations: int
+    keys: list[HotKeyRow]
+
+
+class HotKeys(Output, frozen=True):
+    """The newest bucket, which is not over, comes first. Of a quiet time there is no bucket. `fanoutCount` is how many
+    nodes were asked; `unreachable` are those that did not answer, whose part is missing here."""
+
+    bucket_seconds: int
+    buckets: list[HotKeyBucket]
+    fanout_count: int
     unreachable: list[str]
 
 
