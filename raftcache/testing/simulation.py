@@ -23,6 +23,7 @@ from raftcache.testing.faults import Nemesis
 from raftcache.testing.lease_faults import LeaseFaults, tightened
 from raftcache.testing.network import NetworkSettings
 from raftcache.testing.plants import ALL_PLANTS, planted
+from raftcache.testing.quota_check import HOARDERS, HOARDS, Hoarder, QuotaWatch
 from raftcache.testing.read_levels import ReadLevels
 from raftcache.testing.receipts_check import ReceiptsCheck
 from raftcache.testing.retries_check import RETRYING_CLIENTS, RetryingClient
@@ -44,7 +45,7 @@ ALL_WELL_S, ANSWERED_S = 1.5, 5.0
 WHOLE_S = 20.0
 """How long the controller may take to bring all memberships to what is wanted."""
 
-SPACES = (*STANDARD_SPACES, *WINDOWED)
+SPACES = (*STANDARD_SPACES, *WINDOWED, *HOARDS)
 
 POLICY_S = 12.0
 """How long a change of policy may take to be confirmed after that."""
@@ -109,6 +110,9 @@ class Run:
         self.watch = WindowWatch(lambda: self.cluster.loop.time)
         self.cluster.on_reply.append(self.watch.answered)
         self.spenders = [Spender(number, self.cluster) for number in range(SPENDERS)]
+        self.quotas = QuotaWatch(self.cluster)
+        self.cluster.on_reply.append(self.quotas.answered)
+        self.hoarders = [Hoarder(number, self.cluster) for number in range(HOARDERS)]
         self.receipts = ReceiptsCheck(self.cluster, self.oracle)
         self.read_levels = ReadLevels(self.cluster, self.oracle)
         self.retrying = [RetryingClient(number, self.cluster, durable=power) for number in range(RETRYING_CLIENTS)]
@@ -173,6 +177,8 @@ class Run:
             client.start()
         for spender in self.spenders:
             spender.start()
+        for hoarder in self.hoarders:
+            hoarder.start()
         self.receipts.start()
         self.read_levels.start()
         for retrying in self.retrying:
@@ -206,6 +212,8 @@ class Run:
             client.stopped = True
         for spender in self.spenders:
             spender.stopped = True
+        for hoarder in self.hoarders:
+            hoarder.stopped = True
         self.receipts.stopped = True
         self.read_levels.stop()
         for retrying in self.retrying:
@@ -221,6 +229,7 @@ class Run:
         checks.check_digests(self.cluster)
         checks.check_acknowledged(self.cluster, self.oracle)
         self.watch.check(self.cluster, self.oracle)
+        self.quotas.check()
         self.receipts.finish()
         self.read_levels.judge()
         for retrying in self.retrying:
@@ -228,6 +237,7 @@ class Run:
         if self.seconds >= EVIDENCE_S:
             self._check_evidence()
             policy_check.check_evidence(self.owners)
+            self.quotas.check_evidence()
 
     def _become_whole(self) -> None:
         """Every group gets back to its wanted members: lost disks are refilled, moved shards have arrived."""

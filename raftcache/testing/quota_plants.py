@@ -1,0 +1,47 @@
+"""Bugs in quotas and eviction, to see them caught: see `plants`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from raftcache.shard import eviction
+from raftcache.shard.executor import Executor
+from raftcache.store.keyspace import Keyspace
+
+Patch = tuple[Any, str, Any]
+
+
+def _quota_for_each_shard() -> list[Patch]:
+    """Every shard takes the whole quota for its part."""
+    return [(eviction, "quota_of", lambda namespace, _place: (None, namespace.limits.quota_items))]
+
+
+def _evict_unlogged() -> list[Patch]:
+    """A leader evicts from its own memory alone."""
+
+    def evict(self: Executor, key: bytes, namespace: str, reason: str) -> None:
+        self.keyspace.remove(key, evicted=True)
+
+    return [(Executor, "evict", evict)]
+
+
+def _undo_uncharged() -> list[Patch]:
+    """A key that an undo puts back is not counted."""
+
+    def restore(self: Keyspace, key: bytes, old: Any) -> None:
+        before = [(tenant, tenant.items) for tenant in self.tenants.by_id.values()]
+        stock(self, key, old)
+        for tenant, items in before:
+            tenant.items = min(items, tenant.items)
+
+    stock = Keyspace.restore
+    return [(Keyspace, "restore", restore)]
+
+
+QUOTA_PLANTS: dict[str, Callable[[], list[Patch]]] = {
+    "quota-for-each-shard": _quota_for_each_shard,
+    "evict-unlogged": _evict_unlogged,
+    "undo-uncharged": _undo_uncharged,
+}
+"""Bugs that hoarders bring to light."""
