@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from raftcache.commands.policy import DEFAULT, Namespace
+from raftcache.commands.policy import DEFAULT, SHARES_WHOLE, Namespace
 from raftcache.errors import BadRequest, RaftcacheError, UnknownNamespace
 from raftcache.metadata.checks import (
     check_init,
@@ -37,6 +37,7 @@ from raftcache.metadata.commands import (
     RetractLost,
     SetMetadataMembers,
     SetShard,
+    SetShares,
     ShardStarted,
 )
 from raftcache.metadata.state import (
@@ -136,6 +137,19 @@ def _invalidate_namespace(state: MetadataState, command: InvalidateNamespace) ->
     return replace(state, namespaces=_by_name([*others, emptied]), next_namespace_id=state.next_namespace_id + 1)
 
 
+def _set_shares(state: MetadataState, command: SetShares) -> MetadataState:
+    """Changes nothing where the decision is out of date. Shares that cannot be are refused: nobody proposes them."""
+    _require_cluster(state)
+    shares = command.shares
+    if len(shares) != len(state.shards) or min(shares) < 0 or sum(shares) > SHARES_WHOLE:
+        raise BadRequest(f"shares must be {len(state.shards)} of {SHARES_WHOLE} in all, got {shares}")
+    existing = next((each for each in state.namespaces if each.id == command.namespace_id), None)
+    if existing is None or existing.shares != command.before:
+        return state
+    others = [namespace for namespace in state.namespaces if namespace is not existing]
+    return replace(state, namespaces=_by_name([*others, replace(existing, shares=shares)]))
+
+
 def _delete_namespace(state: MetadataState, command: DeleteNamespace) -> MetadataState:
     _require_cluster(state)
     check_name(command.name)
@@ -219,6 +233,7 @@ _HANDLERS: dict[type, Callable[[MetadataState, Any], MetadataState]] = {
     Barrier: _barrier,
     InitCluster: _init_cluster,
     InvalidateNamespace: _invalidate_namespace,
+    SetShares: _set_shares,
     PutNode: _put_node,
     PutNamespace: _put_namespace,
     DeleteNamespace: _delete_namespace,

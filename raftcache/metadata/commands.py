@@ -58,6 +58,14 @@ class InvalidateNamespace(_Command, frozen=True, tag="invalidate_namespace"):
     name: str
 
 
+class SetShares(_Command, frozen=True, tag="set_shares"):
+    """Split a namespace's quotas otherwise, where it has still the id and the shares that this was decided by."""
+
+    namespace_id: int
+    before: tuple[int, ...]
+    shares: tuple[int, ...]
+
+
 class SetShard(_Command, frozen=True, tag="set_shard"):
     """Want other replicas for a shard, or another leader. None leaves that part as it is."""
 
@@ -114,6 +122,7 @@ MetadataCommand = (
     | PutNamespace
     | DeleteNamespace
     | InvalidateNamespace
+    | SetShares
     | SetShard
     | SetMetadataMembers
     | DeclareLost

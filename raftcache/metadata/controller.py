@@ -13,16 +13,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from raftcache.clock import Runtime
+from raftcache.commands.quotas import QuotaUse
 from raftcache.metadata.applying import Result
+from raftcache.metadata.commands import SetShares
 from raftcache.metadata.decisions import Action, Propose, ReplicaFacts, TransferLeadership, decide
 from raftcache.metadata.held import HeldReplicas
 from raftcache.metadata.replica import MetadataReplica
 from raftcache.metadata.reports import GroupReport, NodeReport
+from raftcache.metadata.shares import decide_shares
 
 LOOK_SECONDS = 0.5
 REPORT_AGE_SECONDS = 3.0
 """A report, or word of a node, older than this counts for nothing."""
+
+BALANCE_SECONDS = 10.0
+"""How often the split of quotas is looked at."""
 
 ACTION_SECONDS = 1.0
 """The least time between two actions on one group."""
@@ -66,6 +74,9 @@ class Controller:
         self._moves: dict[str, _Moves] = {}
         self._held = HeldReplicas(runtime, REPORT_AGE_SECONDS)
         self._serving_since: float | None = None
+        self._balanced = 0.0
+        self._evicted: dict[tuple[str, int], tuple[int, int]] = {}
+        """By group and namespace id: the term and the count of the last look."""
         self._looking_soon = False
         self._running = False
         replica.subscribe(lambda state: self._look_soon())
@@ -118,6 +129,34 @@ class Controller:
                 budget -= 1
                 self._note_move(action.shard, now)
             self._act(action, now)
+        if now >= self._balanced + BALANCE_SECONDS:
+            self._balanced = now
+            self._balance(reports)
+
+    def _balance(self, reports: dict[str, GroupReport]) -> None:
+        """Move parts of quotas to where they are needed, if every shard has told of its use."""
+        state = self._replica.state
+        told = [reports.get(shard.id) for shard in sorted(state.shards, key=lambda shard: shard.slots)]
+        if None in told:
+            return
+        uses: dict[int, list[QuotaUse]] = {}
+        for report in told:
+            assert report is not None
+            for use in report.uses:
+                uses.setdefault(use.namespace_id, []).append(self._since_last(report, use))
+        for namespace in state.namespaces:
+            if len(uses.get(namespace.id, ())) == len(told) > 1:
+                shares = decide_shares(namespace, uses[namespace.id])
+                if shares is not None:
+                    self._replica.submit(SetShares(namespace.id, namespace.shares, shares), _ignore)
+        self._evicted = {place: seen for place, seen in self._evicted.items() if place[1] in uses}
+
+    def _since_last(self, report: GroupReport, use: QuotaUse) -> QuotaUse:
+        """The same with the evictions since the last look; none where another leader told of it then."""
+        place = (report.group_id, use.namespace_id)
+        term, before = self._evicted.get(place, (0, 0))
+        self._evicted[place] = (report.term, use.evicted)
+        return replace(use, evicted=max(0, use.evicted - before) if term == report.term else 0)
 
     def _facts(self, now: float) -> ReplicaFacts:
         """A metadata leader counts the silence of a shard's leader from when it began to serve, or to hear it."""

@@ -11,6 +11,7 @@ from typing import Literal
 
 import msgspec
 
+from raftcache.commands.quotas import QuotaUse
 from raftcache.consensus.api import GroupStatus, MemberId
 
 CAUGHT_UP_ENTRIES = 1_000
@@ -31,6 +32,8 @@ class GroupReport(msgspec.Struct, frozen=True, array_like=True):
     leader: str
     members: tuple[MemberId, ...]
     healthy: tuple[MemberId, ...]
+    uses: tuple[QuotaUse, ...] = ()
+    """Of a shard's namespaces with a quota."""
 
 
 class ReplicaReport(msgspec.Struct, frozen=True, array_like=True):
@@ -78,7 +81,7 @@ encode_report = msgspec.msgpack.Encoder().encode
 decode_report = msgspec.msgpack.Decoder(NodeReport).decode
 
 
-def report_of(status: GroupStatus) -> GroupReport:
+def report_of(status: GroupStatus, uses: tuple[QuotaUse, ...] = ()) -> GroupReport:
     """What a leader reports about its group."""
     healthy = [
         peer.member
@@ -88,4 +91,5 @@ def report_of(status: GroupStatus) -> GroupReport:
         and peer.lag_entries <= CAUGHT_UP_ENTRIES
         and peer.lag_ms <= CAUGHT_UP_MS
     ]
-    return GroupReport(status.group_id, status.term, status.member.node, status.members, (status.member, *healthy))
+    members = (status.members, (status.member, *healthy))
+    return GroupReport(status.group_id, status.term, status.member.node, *members, uses)

@@ -11,11 +11,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
 
 from raftcache.clock import Runtime
+from raftcache.commands.quotas import QuotaUse
 from raftcache.consensus import ConsensusSettings, Group, Host, MemberId
 from raftcache.errors import RaftcacheError
 from raftcache.metadata.commands import PutNode
@@ -31,6 +33,7 @@ from raftcache.metadata.reports import (
     closed_replica,
     report_of,
 )
+from raftcache.metadata.shares import QUOTA_USES_LIMIT
 from raftcache.metadata.state import METADATA_GROUP
 from raftcache.metadata.view import MetadataView
 from raftcache.net.api import PeerLinks
@@ -171,12 +174,16 @@ class NodeCore:
 
     def _report(self) -> None:
         if self._running:
-            led = tuple(report_of(group.status()) for group in self._led())
+            led = tuple(report_of(status, self._uses(status.group_id)) for status in (g.status() for g in self._led()))
             report = NodeReport(self.identity.node_id, led, self._replica_reports())
             self._take_report(report)
             self._tell_all(notes.Report(report))
             if self.losses.resolved:
                 self._tell_all(notes.LossesKnown(self.losses.resolved))
+
+    def _uses(self, group_id: str) -> tuple[QuotaUse, ...]:
+        replica = self.shards.get(group_id)
+        return () if replica is None else tuple(islice(replica.quota_uses(), QUOTA_USES_LIMIT))
 
     def _led(self) -> list[Group]:
         groups = self.host.groups

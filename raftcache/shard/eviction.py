@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from raftcache.commands.policy import Eviction, Namespace
+from raftcache.commands.quotas import QuotaUse
 from raftcache.errors import Overloaded, QuotaExceeded
 from raftcache.shard.executor import Executor
 from raftcache.shard.upkeep import Upkeep, all_of, quota_of
@@ -166,7 +167,7 @@ class Rooms:
 
     def uses(self) -> Iterator[Use]:
         """What each namespace has here."""
-        for namespace in all_of(self._ex.namespaces()):
+        for namespace in all_of(self._ex.policies.in_force):
             tenant = self._ex.keyspace.tenants.by_id.get(namespace.id)
             if tenant is not None:
                 evicts = namespace.eviction is not Eviction.NONE
@@ -174,7 +175,7 @@ class Rooms:
 
     def give_up(self, name: str, size_bytes: int) -> int:
         """Evict about so much of a namespace."""
-        namespace = next((each for each in all_of(self._ex.namespaces()) if each.name == name), None)
+        namespace = next((each for each in all_of(self._ex.policies.in_force) if each.name == name), None)
         if namespace is None or namespace.eviction is Eviction.NONE or not self._ex.pipeline.admit_background():
             return 0
         tenant = self._ex.keyspace.tenants.by_id.get(namespace.id)
@@ -184,6 +185,18 @@ class Rooms:
         _, freed_bytes = self._evict(namespace, tenant, size_bytes, 0, VICTIMS_PER_CALL, NODE)
         return freed_bytes
 
+    def quota_uses(self) -> Iterator[QuotaUse]:
+        """What each namespace with a quota has here, by the policies as of the log."""
+        (index, count), evicted = self._place(), self._ex.stats.evicted
+        for namespace in sorted(self._ex.policies.applied.by_name.values(), key=lambda each: each.id):
+            limits = namespace.limits
+            if limits.quota_bytes is None and limits.quota_items is None:
+                continue
+            tenant = self._ex.keyspace.tenants.get(namespace.id)
+            share = namespace.shares[index] if len(namespace.shares) == count else 0
+            went = evicted[namespace.name, BYTES] + evicted[namespace.name, ITEMS]
+            yield QuotaUse(namespace.id, share, tenant.items, tenant.bytes, went)
+
     # -- in the background --
 
     def tick(self, now_s: float) -> bool:
@@ -192,7 +205,7 @@ class Rooms:
         tenants.now_ms = self._ex.now_ms()
         tells = now_s >= self._told_s + DIGEST_S
         more = False
-        for namespace in all_of(self._ex.namespaces()):
+        for namespace in all_of(self._ex.policies.in_force):
             tenant = tenants.by_id.get(namespace.id)
             if tenant is None or namespace.eviction is Eviction.NONE:
                 continue

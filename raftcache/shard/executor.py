@@ -121,6 +121,8 @@ class Executor:
         """Whether it is certain, at the moment of the call, that nobody leads but this replica."""
         self.room_for: Callable[[Namespace, bytes, int], None] = lambda _namespace, _key, _size_bytes: None
         """Makes room for a key that is charged so many bytes; `eviction` has the function."""
+        self.followed: Callable[[], None] = lambda: None
+        """Told that other policies are in force."""
         self.replica_get: Callable[[Get, Namespace], Answer]
         """Executes a read that any replica may answer; `replica_reads` has the function."""
         self.term = 0
@@ -285,6 +287,7 @@ class Executor:
         self.pipeline.record_point(effect, effect_bytes(effect))
         self.stats.invalidations["namespace"] += self.policies.invalidated_by(point)
         self.policies.append(point, self.seq)
+        self.followed()
 
         def answered(reply: Reply) -> None:
             if not isinstance(reply, Failure):

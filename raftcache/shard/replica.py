@@ -26,6 +26,7 @@ from typing import Any
 
 from raftcache.clock import Runtime
 from raftcache.commands.policy import Namespaces
+from raftcache.commands.quotas import QuotaUse
 from raftcache.commands.table import check_many
 from raftcache.commands.types import (
     MULTI_KEY_LIMIT,
@@ -53,7 +54,7 @@ from raftcache.shard.invalidating import Dropped, TagDrops
 from raftcache.shard.losses import Losses, loss_bound
 from raftcache.shard.multi import Gather
 from raftcache.shard.pipeline import Keyed, PendingBatch, Pipeline, ReplyTo, deliver, release_waiters
-from raftcache.shard.policies import Point, Policies, has_point
+from raftcache.shard.policies import Policies, has_point
 from raftcache.shard.receipts import ReceiptDesk
 from raftcache.shard.replica_reads import ReplicaReads
 from raftcache.shard.retries import is_repeat
@@ -131,13 +132,13 @@ class ShardReplica:
             self._on_disk,
             runtime.random.random,
         )
-        self._follower = PolicyFollower(runtime, self.policies, namespaces, self._follow)
+        self._follower = PolicyFollower(runtime, self.policies, namespaces, self._executor.follow)
         self._tag_drops = TagDrops(runtime, self._executor)
         self._upkeep = Upkeep(
-            runtime, self.keyspace, budget, self._executor.namespaces, place, self._trash.add
+            runtime, self.keyspace, budget, lambda: self.policies.in_force, place, self._trash.add
         )
         self._rooms = Rooms(self._executor, self._upkeep, place)
-        self._executor.room_for = self._rooms.make
+        self._executor.room_for, self._executor.followed = self._rooms.make, self._upkeep.look
         self._sweeper = Sweeper(runtime, self._executor, self._rooms)
         self.held = HeldCommands(
             runtime, budget, self.stats, self.pipeline.windows, self._execute, self._answer,
@@ -218,6 +219,10 @@ class ShardReplica:
     def awaiting_reclaim(self) -> tuple[int, int]:
         """Dropped entries of which the memory has not come back yet, and their bytes, as far as they are counted."""
         return self._sweeper.awaiting
+
+    def quota_uses(self) -> Iterator[QuotaUse]:
+        """What each namespace with a quota has here: for its leader to report."""
+        return self._rooms.quota_uses()
 
     def apply(self, index: int, term: int, payload: bytes) -> None:
         """Take in what was committed at `index`: its effects, or, if they are this leadership's own, that it was."""
@@ -418,10 +423,6 @@ class ShardReplica:
         release_waiters(pending)
         self.held.room_made()
         self.desk.committed(self.history.seq, index)
-
-    def _follow(self, point: Point, durable: Callable[[], None]) -> None:
-        self._executor.follow(point, durable)
-        self._upkeep.look()
 
     def _count(self, batch: Batch) -> None:
         self.stats.batches_committed += 1

@@ -11,6 +11,7 @@ may lose power, in `vault`.
 from __future__ import annotations
 
 import random
+from bisect import bisect_left
 
 from raftcache.commands.types import Counted, Failure, Incr, Reply
 from raftcache.testing.checks import Violation
@@ -19,6 +20,8 @@ from raftcache.testing.cluster import SimCluster
 RETRYING_CLIENTS = 3
 DEADLINES_S = (0.05, 0.3, 1.5)
 RETRY_AFTER_S = (0.01, 0.4)
+KEPT_S = 600.0
+"""Records are kept for 15 minutes, by clocks that are wrong."""
 ANOTHER_BODY = 2
 
 
@@ -30,6 +33,7 @@ class RetryingClient:
         self.random = random.Random(cluster.loop.seed * 104_729 + number)
         self.counter = b"%s:retried-%d" % (b"vault" if durable or number % 2 else b"safe", number)
         self.answers: list[Counted] = []
+        self._answered_at: list[float] = []
         self.retried = 0
         self.draining = False
         self._attempts = 0
@@ -72,10 +76,15 @@ class RetryingClient:
         if self.random.random() < 0.3:
             self._send(number)
         if number > 1 and self.random.random() < 0.2:
-            self._send(self.random.randrange(1, number))
+            self._send(self.random.randrange(self._oldest(), number))
         if number > 1 and self.random.random() < 0.05:
-            self._send(self.random.randrange(1, number), ANOTHER_BODY)
+            self._send(self.random.randrange(self._oldest(), number), ANOTHER_BODY)
         self.cluster.loop.call_later(self.random.uniform(*RETRY_AFTER_S), lambda: self._look(number))
+
+    def _oldest(self) -> int:
+        """The first key whose record is kept for certain, so that it may be tried again."""
+        kept_since = self.cluster.loop.time - KEPT_S
+        return min(1 + bisect_left(self._answered_at, kept_since), self.number - 1)
 
     def _look(self, number: int) -> None:
         """Go on with the next key, or try again."""
@@ -107,6 +116,7 @@ class RetryingClient:
             raise Violation(f"{self.counter!r}: another body under key {number} was answered with {reply.value}")
         if number == self.number:
             self.answers.append(reply)
+            self._answered_at.append(self.cluster.loop.time)
         first = self.answers[number - 1]
         if (reply.value, reply.version) != (number, first.version):
             raise Violation(
