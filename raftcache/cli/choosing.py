@@ -127,7 +127,10 @@ def _show(args: argparse.Namespace, results: list[dict[str, Any]], unit: str) ->
 def _print_table(results: list[dict[str, Any]], unit: str) -> None:
     """A row for each policy with its admission, a column for each size; the best of each column is marked."""
     columns = dict.fromkeys((row["size"], row["capacity"]) for row in results)
-    best = {column: max(row["hits"] for row in results if (row["size"], row["capacity"]) == column) for column in columns}
+    best = dict.fromkeys(columns, 0)
+    for row in results:
+        column = row["size"], row["capacity"]
+        best[column] = max(best[column], row["hits"])
     rows: dict[tuple[str, str], list[str]] = {}
     for row in results:
         mark = "*" if row["hits"] == best[row["size"], row["capacity"]] else " "

@@ -1,4 +1,5 @@
-"""`raftcache replay`: a recorded workload through HTTP, with its hit ratio and latencies."""
+"""`raftcache replay`: a recorded workload through HTTP, with its hit ratio and latencies; or, with `--policies`, in
+process, to choose a policy by."""
 
 from __future__ import annotations
 
@@ -22,8 +23,11 @@ NAMESPACE_PATIENCE_SECONDS = 10.0
 EXAMPLES = """\
   raftcache replay tests/data/cloudphysics-io.csv.gz
   raftcache replay trace.csv --url http://127.0.0.1:7100 --url http://127.0.0.1:7110 -o json
-TRACE is a CSV with the header version,time,op,size,lbn, gzipped if it ends in .gz. Each line is a get of key `lbn`
-and, on a miss, a set of a value of `size` bytes (at most 1 MiB). A latency is that of one line, its set included."""
+  raftcache replay tests/data/cloudphysics-io.csv.gz --policies lru,s3fifo --admission all,tinylfu --plot hits.svg
+TRACE is a CSV with the header version,time,op,size,lbn, or libCacheSim's oracleGeneral; compressed if it ends in .gz or
+.zst. Each line is a get of key `lbn` and, on a miss, a set of a value of `size` bytes (at most 1 MiB). A latency is
+that of one line, its set included. With --policies, --admission or --sizes no cluster is asked: every combination is
+simulated in process, in one pass, by the trace's own clock."""
 
 
 def add_commands(commands: Any) -> None:
@@ -35,20 +39,32 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--concurrency", type=int, default=64, metavar="N", help="connections (default: 64)")
     parser.add_argument("--limit", type=int, metavar="N", help="play the first N requests only")
     parser.add_argument("--verify", action="store_true", help="afterwards, read every written value back")
+    choosing = parser.add_argument_group("to choose a policy, without a cluster")
+    names = "lru, lfu, lrm, ttl, random, s3fifo, none"
+    choosing.add_argument("--policies", metavar="LIST", help=f"of {names} (default: lru,lfu,lrm,s3fifo)")
+    choosing.add_argument("--admission", metavar="LIST", help="of all, tinylfu (default: all)")
+    sizes = "shares of the trace's distinct items or bytes, or absolute figures (default: 1%%,5%%,10%%,20%%)"
+    choosing.add_argument("--sizes", metavar="LIST", help=sizes)
+    choosing.add_argument("--count", choices=("items", "bytes"), help="what a size counts (default: items)")
+    choosing.add_argument("--plot", type=Path, metavar="FILE", help="write a picture, as SVG")
     add_output(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Play the trace; exit code 1 where any request failed."""
+    if args.limit is not None and args.limit < 0:
+        raise Failed(f"--limit must not be negative, got {args.limit}")
+    if any(given is not None for given in (args.policies, args.admission, args.sizes, args.count, args.plot)):
+        from raftcache.cli import choosing
+
+        return choosing.run(args)
     import uvloop
 
     from raftcache.cli.replaying import Target
 
     if not 1 <= args.concurrency <= CONCURRENCY_LIMIT:
         raise Failed(f"--concurrency must be from 1 to {CONCURRENCY_LIMIT}, got {args.concurrency}")
-    if args.limit is not None and args.limit < 0:
-        raise Failed(f"--limit must not be negative, got {args.limit}")
     urls = args.url or [DEFAULT_URL]
     target = Target(tuple(split_url(url) for url in urls), args.namespace, args.concurrency)
     _require_namespace(urls, args.namespace)

@@ -4,9 +4,9 @@ A simulated cache is what a shard's leader has of one namespace: a keyspace, and
 goes. It is asked cache-aside: a get, and on a miss a set. All caches are played in one pass over the trace.
 
 Values are stand-ins that know only their length. A share of the footprint is soon more than a machine's memory, times
-the number of caches; what is decided depends on lengths alone. A key's charge is 1 where items are counted, and else the
-size of its value as traced, without the overhead that the store charges an entry with: so figures can be compared with
-those of other simulators. A key keeps the size with which it was set until it is set again.
+the number of caches; what is decided depends on lengths alone. A key's charge is 1 where items are counted, and else
+the size of its value as traced, without the overhead that the store charges an entry with: so figures can be compared
+with those of other simulators. A key keeps the size with which it was set until it is set again.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def measure(trace: Iterable[Timed]) -> Footprint:
 
 
 def simulate(trace: Iterable[Timed], caches: Sequence[SimulatedCache], told: Callable[[int], None]) -> int:
-    """Play a trace to all caches at once; returns how many requests it has. `told` is told their number now and then."""
+    """Play a trace to all caches at once; returns how many requests it has. `told` hears their number now and then."""
     requests = 0
     for key, size_bytes, time_ms in trace:
         requests += 1

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import zstandard
 
@@ -70,10 +70,10 @@ def read_timed(path: Path, limit: int | None = None, progress: Progress | None =
 
 def _decompressed(path: Path, file: IO[bytes]) -> io.BufferedReader:
     if path.suffix == ".gz":
-        return io.BufferedReader(gzip.GzipFile(fileobj=file))  # type: ignore[arg-type]
+        return io.BufferedReader(gzip.GzipFile(fileobj=file))
     if path.suffix == ".zst":
-        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file))  # type: ignore[arg-type]
-    return io.BufferedReader(file)  # type: ignore[arg-type]
+        return io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(file))
+    return io.BufferedReader(cast(io.FileIO, file))
 
 
 def _is_binary(path: Path, content: io.BufferedReader) -> bool:

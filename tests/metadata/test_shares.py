@@ -27,7 +27,8 @@ def rounds(demand: list[int], limits: Limits = SPACE.limits, turns: int = 40) ->
     for _ in range(turns):
         shares = splits[-1]
         parts = [QUOTA * share // SHARES_WHOLE for share in shares]
-        told = [use(min(want, part), max(0, want - part), share) for want, part, share in zip(demand, parts, shares)]
+        each = zip(demand, parts, shares, strict=True)
+        told = [use(min(want, part), max(0, want - part), share) for want, part, share in each]
         following = decide_shares(space, told)
         if following is not None:
             splits.append(following)
@@ -86,6 +87,7 @@ def test_parts_never_add_up_to_more_than_the_quota(demand: list[int]) -> None:
     splits = rounds(demand)
     for before, after in pairwise(splits):
         assert sum(after) <= SHARES_WHOLE and min(after) >= SHARES_WHOLE // len(demand) // 5
-        assert all(a <= b for a, b in zip(after, before)) or all(a >= b for a, b in zip(after, before)), "one at a time"
+        moves = [now - then for now, then in zip(after, before, strict=True)]
+        assert max(moves) <= 0 or min(moves) >= 0, "some give, or some take"
         assert sum(map(max, before, after)) <= SHARES_WHOLE, "while some shards follow and others do not"
     assert len(splits) < 30, "it comes to rest"
