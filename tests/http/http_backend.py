@@ -51,6 +51,11 @@ from raftcache.errors import (
 )
 from raftcache.frontends.backend import (
     DeleteDone,
+    HotBucket,
+    HotDone,
+    HotKey,
+    HotReport,
+    InvalidateDone,
     LostDone,
     LostReport,
     LostRow,
@@ -115,6 +120,8 @@ class FakeBackend:
         self.refreshed = 0
         self.refresh_error: RaftcacheError | None = None
         self.unheard_of: list[str] = []
+        self.invalidated: list[tuple[str, str | None]] = []
+        self.hot_asked: list[tuple[str | None, int, int]] = []
         self.replaced: list[tuple[str, str | None]] = []
         self._know(Namespace("default", 1))
         self._know(Namespace("safe", 2, ack=AckLevel.QUORUM))
@@ -198,6 +205,23 @@ class FakeBackend:
             return done(UnknownNamespace(f"namespace {name!r} does not exist"))
         self._namespaces = Namespaces(1, tuple(self.policies.values()))
         done(None)
+
+    def invalidate_namespace(self, name: str, deadline: float, done: InvalidateDone) -> None:
+        if self.failing is not None:
+            return done(self.failing)
+        if name not in self.policies:
+            return done(UnknownNamespace(f"namespace {name!r} does not exist"))
+        self.invalidated.append((name, None))
+        done(None)
+
+    def invalidate_tag(self, name: str, tag: str, deadline: float, done: InvalidateDone) -> None:
+        self.invalidated.append((name, tag))
+        done(self.failing)
+
+    def hot_keys(self, namespace: str | None, limit: int, bucket_s: int, deadline: float, done: HotDone) -> None:
+        self.hot_asked.append((namespace, limit, bucket_s))
+        keys = [HotKey("safe", "k", SHARD, 12.5, 0.25, 0.75, 900, 0.5), HotKey("safe", "w", SHARD, 1, 0, None, 9, 0.1)]
+        done(HotReport(bucket_s, [HotBucket(1_700_000_000, 4.0, 100, keys[:limit])], 3, self.unreachable))
 
     def namespace_document(self, name: str) -> dict[str, Any] | None:
         policy = self.policies.get(name)

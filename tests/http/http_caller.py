@@ -148,7 +148,7 @@ def check_documented(method: str, path: str, status: int) -> None:
     """The route and the status stand in the OpenAPI document. Stray paths and methods are outside it."""
     for template, operations in DOCUMENT["paths"].items():
         pattern = re.escape(template).replace(r"\{namespace\}", "[^/]+").replace(r"\{key\}", ".+")
-        pattern = pattern.replace(r"\{version\}", "[^/]+")
+        pattern = pattern.replace(r"\{version\}", "[^/]+").replace(r"\{tag\}", "[^/]+")
         if re.fullmatch(pattern, path.partition("?")[0]) and method.lower() in operations:
             documented = operations[method.lower()]["responses"]
             assert str(status) in documented, (
