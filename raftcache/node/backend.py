@@ -114,7 +114,11 @@ class ViewBackend:
         self._change(InvalidateNamespace(name), deadline, done, lambda _result: None, self._when_all_follow)
 
     def invalidate_tag(self, name: str, tag: str, deadline: float, done: InvalidateDone) -> None:
-        """Drop the keys of a namespace that carry a tag; answered once every shard has."""
+        """Drop the keys of a namespace that carry a tag; answered once every shard has. A process that knows of no
+        shards yet must not take that for all of them."""
+        if self.view.epoch == 0:
+            done(missing_namespace(self.view.namespaces, name))
+            return
         self._confirmations.ask(drop_question(name, tag, self.view.epoch), deadline, done)
 
     def refresh_namespaces(self, deadline: float, done: RefreshDone) -> None:

@@ -26,6 +26,7 @@ from raftcache.node.backend import ViewBackend
 from raftcache.node.core import CoreSettings, Identity, NodeCore
 from raftcache.node.following import serve_policy
 from raftcache.node.hotkeys import serve_hot_keys
+from raftcache.node.invalidating import serve_drop_tag
 from raftcache.node.losses import serve_lost_writes
 from raftcache.node.storage import storage_in
 from raftcache.routing.bootstrap import metadata_members, plan_cluster
@@ -143,6 +144,8 @@ class SimProcess:
             serve_policy(self.core, body, deadline, reply)
         elif method == "lost_writes":
             serve_lost_writes(self.core.losses, body, reply)
+        elif method == "drop_tag":
+            serve_drop_tag(self.core, body, reply)
         elif method == "hot_keys":
             serve_hot_keys(self.core, body, reply)
         else:

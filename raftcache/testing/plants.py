@@ -31,7 +31,7 @@ from raftcache.shard.window import LossWindows
 from raftcache.store.entry import Entry
 from raftcache.store.replies import Replies
 from raftcache.testing.cluster import DATA, SimCluster
-from raftcache.testing.quota_plants import QUOTA_PLANTS
+from raftcache.testing.memory_plants import MEMORY_PLANTS, SCRIPTED_PLANTS
 from raftcache.wal.snapshot_format import newest_two
 from raftcache.wal.snapshots import FileSnapshots, _Draft
 
@@ -424,7 +424,7 @@ AIMED_PLANTS: dict[str, Callable[[], list[Patch]]] = {
 }
 """Bugs that need a leader to be struck just then: `jepsen_like` aims its faults so."""
 
-ALL_PLANTS = AIMED_PLANTS | PLANTS | POWER_PLANTS | LEASE_PLANTS | POLICY_PLANTS | QUOTA_PLANTS
+ALL_PLANTS = AIMED_PLANTS | PLANTS | POWER_PLANTS | LEASE_PLANTS | POLICY_PLANTS | MEMORY_PLANTS | SCRIPTED_PLANTS
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from raftcache.config import Fsync
-from raftcache.testing import checks, policy_check
+from raftcache.testing import checks, invalidation_check, policy_check
 from raftcache.testing.checks import Oracle, Violation
 from raftcache.testing.cluster import STANDARD_SPACES, ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.faults import Nemesis
@@ -45,7 +45,7 @@ ALL_WELL_S, ANSWERED_S = 1.5, 5.0
 WHOLE_S = 20.0
 """How long the controller may take to bring all memberships to what is wanted."""
 
-SPACES = (*STANDARD_SPACES, *WINDOWED, *HOARDS)
+SPACES = (*STANDARD_SPACES, *WINDOWED, *HOARDS, *invalidation_check.DROPPED_SPACES)
 
 POLICY_S = 12.0
 """How long a change of policy may take to be confirmed after that."""
@@ -112,6 +112,10 @@ class Run:
         self.spenders = [Spender(number, self.cluster) for number in range(SPENDERS)]
         self.quotas = QuotaWatch(self.cluster)
         self.cluster.on_reply.append(self.quotas.answered)
+        self.droppers = [
+            invalidation_check.Dropper(number, self.cluster)
+            for number in range(len(invalidation_check.DROPPED_SPACES))
+        ]
         self.hoarders = [Hoarder(number, self.cluster) for number in range(HOARDERS)]
         self.receipts = ReceiptsCheck(self.cluster, self.oracle)
         self.read_levels = ReadLevels(self.cluster, self.oracle)
@@ -179,6 +183,8 @@ class Run:
             spender.start()
         for hoarder in self.hoarders:
             hoarder.start()
+        for dropper in self.droppers:
+            dropper.start()
         self.receipts.start()
         self.read_levels.start()
         for retrying in self.retrying:
@@ -214,6 +220,8 @@ class Run:
             spender.stopped = True
         for hoarder in self.hoarders:
             hoarder.stopped = True
+        for dropper in self.droppers:
+            dropper.stopped = True
         self.receipts.stopped = True
         self.read_levels.stop()
         for retrying in self.retrying:
@@ -238,6 +246,7 @@ class Run:
             self._check_evidence()
             policy_check.check_evidence(self.owners)
             self.quotas.check_evidence()
+            invalidation_check.check_evidence(self.droppers)
 
     def _become_whole(self) -> None:
         """Every group gets back to its wanted members: lost disks are refilled, moved shards have arrived."""

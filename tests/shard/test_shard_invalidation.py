@@ -15,6 +15,7 @@ from raftcache.shard.sweep import BUSY_INTERVAL_S, SWEEP_INTERVAL_S
 from raftcache.store.effects import TAG, decode_batch
 from raftcache.store.entry import TaggedEntry
 from raftcache.store.tags import MAX_DROPPED_TAGS
+from raftcache.testing.plants import planted
 
 
 def drop(bench: Bench, tag: str, namespace: str = DEFAULT, named_at: int = 1) -> list[Any]:
@@ -73,6 +74,11 @@ def test_a_drop_is_answered_when_it_is_committed_and_no_older_leader_serves() ->
     assert answers == []
     bench.runtime.advance(0.2)
     assert answers == [None]
+
+
+def test_a_drop_that_is_confirmed_too_early_is_noticed() -> None:
+    with planted("drop-confirmed-at-once"), pytest.raises(AssertionError):
+        test_a_drop_is_answered_when_it_is_committed_and_no_older_leader_serves()
 
 
 def test_a_drop_that_is_undone_brings_back_what_it_dropped() -> None:
