@@ -13,6 +13,7 @@ from raftcache.metadata.view import MetadataView
 from raftcache.net.links import AsyncioLinks
 from raftcache.net.rpc_server import RpcServer
 from raftcache.node.core import NodeCore
+from raftcache.node.memory_metrics import hot_key_metrics, latency_metrics, memory_metrics
 from raftcache.node.status import readiness
 from raftcache.node.window_metrics import window_metrics
 from raftcache.routing.dispatcher import Dispatcher
@@ -97,6 +98,9 @@ def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rp
     yield from _table(CounterMetricFamily, SHARD_COUNTERS, shards)
     yield from _by_cause(core.shards)
     yield from window_metrics(core.shards)
+    yield from memory_metrics(core)
+    yield from hot_key_metrics(core)
+    yield from latency_metrics(core)
     yield from loss_metrics(core.losses)
     yield GaugeMetricFamily("raftcache_memory_used_bytes", "Bytes that the shards account for.", core.budget.used_bytes)
     yield GaugeMetricFamily("raftcache_memory_max_bytes", "The node's hard limit.", core.budget.limit_bytes)

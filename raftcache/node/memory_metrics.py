@@ -1,0 +1,69 @@
+"""What namespaces hold here and may hold, what was evicted for it, how hot the hottest keys are, and how long batches
+take: read off when somebody asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+
+from raftcache.node.core import NodeCore
+from raftcache.shard.upkeep import all_of, quota_of
+
+BOTH = ("shard", "namespace")
+
+
+def memory_metrics(core: NodeCore) -> Iterable[Metric]:
+    """By shard and namespace; of a namespace that has nothing in a shard there is no row."""
+    keys = GaugeMetricFamily("raftcache_namespace_keys", "Keys of the namespace in the shard.", labels=BOTH)
+    size = GaugeMetricFamily("raftcache_namespace_bytes", "What they are charged.", labels=BOTH)
+    quota_keys = GaugeMetricFamily("raftcache_namespace_quota_keys", "The shard's part of quotaItems.", labels=BOTH)
+    quota_size = GaugeMetricFamily("raftcache_namespace_quota_bytes", "The shard's part of quotaBytes.", labels=BOTH)
+    text = "Keys evicted here as the leader, by why: quota_bytes, quota_items, node_memory."
+    evicted = CounterMetricFamily("raftcache_evicted_keys", text, labels=(*BOTH, "reason"))
+    for shard_id, replica in core.shards.items():
+        place = core.view.place_of(shard_id)
+        for namespace in all_of(replica.policies.in_force):
+            labels = (shard_id, namespace.name)
+            tenant = replica.keyspace.tenants.by_id.get(namespace.id)
+            if tenant is None:
+                continue
+            keys.add_metric(labels, tenant.items)
+            size.add_metric(labels, tenant.bytes)
+            part_bytes, part_items = quota_of(namespace, place)
+            if part_items is not None:
+                quota_keys.add_metric(labels, part_items)
+            if part_bytes is not None:
+                quota_size.add_metric(labels, part_bytes)
+        for (name, reason), count in replica.stats.evicted.items():
+            evicted.add_metric((shard_id, name, reason), count)
+    yield from (keys, size, quota_keys, quota_size, evicted)
+    yield GaugeMetricFamily("raftcache_memory_mark_bytes", "What leaders evict down to.", core.budget.mark_bytes)
+    text = "Undo images and effects of what is not committed."
+    yield GaugeMetricFamily("raftcache_memory_speculative_bytes", text, core.budget.speculative_bytes)
+
+
+def hot_key_metrics(core: NodeCore) -> Iterable[Metric]:
+    """Of the last whole seconds; the keys themselves are at `/v1/hotkeys`."""
+    rate = GaugeMetricFamily("raftcache_hottest_key_qps", "Operations a second of the hottest key.", labels=("shard",))
+    share = GaugeMetricFamily("raftcache_hottest_key_share", "Its part of the shard's traffic.", labels=("shard",))
+    text = "The part of the ten hottest keys together."
+    top = GaugeMetricFamily("raftcache_hot_keys_share", text, labels=("shard",))
+    for shard_id, replica in core.shards.items():
+        found = replica.hotkeys.concentration(core.runtime.wall_ms() // 1000)
+        rate.add_metric((shard_id,), found.hottest_qps)
+        share.add_metric((shard_id,), found.hottest_share)
+        top.add_metric((shard_id,), found.top_share)
+    return rate, share, top
+
+
+def latency_metrics(core: NodeCore) -> Iterable[Metric]:
+    """Histograms in seconds; named after etcd's `backend_commit_duration` and `apply_duration`."""
+    text = "From a batch's proposal to its commit, at its leader."
+    commits = HistogramMetricFamily("raftcache_commit_duration_seconds", text, labels=("shard",))
+    text = "To take a committed batch in, and to answer who waited for it."
+    applies = HistogramMetricFamily("raftcache_apply_duration_seconds", text, labels=("shard",))
+    for shard_id, replica in core.shards.items():
+        commits.add_metric((shard_id,), replica.stats.commits.buckets(), replica.stats.commits.sum_s)
+        applies.add_metric((shard_id,), replica.stats.applies.buckets(), replica.stats.applies.sum_s)
+    return commits, applies
