@@ -119,6 +119,13 @@ class RepliesFull(RaftcacheError):
     code, http_status, resp_prefix, retry_after_ms = "replies_full", 429, "BUSY", 1000
 
 
+class RateLimited(RaftcacheError):
+    """The namespace is used faster than its policy allows. Not executed; `retry_after_ms` in the details says when
+    there is room again."""
+
+    code, http_status, resp_prefix, retry_after_ms = "rate_limited", 429, "BUSY", 1000
+
+
 class Unauthenticated(RaftcacheError):
     """The handshake or the secret failed."""
 

@@ -75,6 +75,8 @@ class NodeReport(msgspec.Struct, frozen=True, array_like=True):
     node: str
     groups: tuple[GroupReport, ...]
     replicas: tuple[ReplicaReport, ...] = ()
+    demands: tuple[tuple[str, float], ...] = ()
+    """How much of each limited rate was asked of it: see `shard.rates`."""
 
 
 encode_report = msgspec.msgpack.Encoder().encode

@@ -42,6 +42,7 @@ from raftcache.node.replicas import Plan, Progress, Replicas
 from raftcache.node.shards import Shards
 from raftcache.node.storage import NodeStorage
 from raftcache.shard.losses import Losses
+from raftcache.shard.rates import NodeRates
 from raftcache.shard.replica import ShardReplica
 from raftcache.store.memory import MemoryBudget
 
@@ -98,7 +99,10 @@ class NodeCore:
         self.controller = Controller(self.metadata, runtime, self._perform)
         self.replicas = Replicas(runtime, self.host, storage, node_id, incarnation)
         self.losses = Losses(runtime)
-        self._shards = Shards(runtime, self.view, self.replicas, self.budget, self.member, self._announce, self.losses)
+        self.rates = NodeRates(runtime.now, lambda: len(self.view.state.nodes))
+        self._shards = Shards(
+            runtime, self.view, self.replicas, self.budget, self.member, self._announce, self.losses, self.rates
+        )
         self.shards: dict[str, ShardReplica] = self._shards.table
         self._running = self._controlling = False
         self._told_replicas = 0
@@ -175,7 +179,7 @@ class NodeCore:
     def _report(self) -> None:
         if self._running:
             led = tuple(report_of(status, self._uses(status.group_id)) for status in (g.status() for g in self._led()))
-            report = NodeReport(self.identity.node_id, led, self._replica_reports())
+            report = NodeReport(self.identity.node_id, led, self._replica_reports(), self.rates.tell())
             self._take_report(report)
             self._tell_all(notes.Report(report))
             if self.losses.resolved:
@@ -222,6 +226,8 @@ class NodeCore:
         )
 
     def _take_report(self, report: NodeReport) -> None:
+        if report.node != self.identity.node_id:
+            self.rates.hear(report.node, report.demands)
         self.controller.report(report)
         self.held.take(report, self.view.state)
         now = self.runtime.now()

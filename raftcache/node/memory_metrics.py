@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
 from raftcache.node.core import NodeCore
+from raftcache.shard.rates import is_limited
 from raftcache.shard.upkeep import all_of, quota_of
 
 BOTH = ("shard", "namespace")
@@ -41,6 +42,20 @@ def memory_metrics(core: NodeCore) -> Iterable[Metric]:
     yield GaugeMetricFamily("raftcache_memory_mark_bytes", "What leaders evict down to.", core.budget.mark_bytes)
     text = "Undo images and effects of what is not committed."
     yield GaugeMetricFamily("raftcache_memory_speculative_bytes", text, core.budget.speculative_bytes)
+
+
+def rate_metrics(core: NodeCore) -> Iterable[Metric]:
+    """Of the node, for all its shards."""
+    text = "Commands refused for a namespace's rate, by bound."
+    refused = CounterMetricFamily("raftcache_rate_limited", text, labels=("namespace", "bound"))
+    for place, count in core.rates.refused.items():
+        refused.add_metric(place, count)
+    text = "This node's part of a namespace's rate."
+    share = GaugeMetricFamily("raftcache_rate_share", text, labels=("namespace",))
+    for namespace in core.view.namespaces.by_name.values():
+        if is_limited(namespace):
+            share.add_metric((namespace.name,), core.rates.share(namespace.name))
+    return refused, share
 
 
 def hot_key_metrics(core: NodeCore) -> Iterable[Metric]:

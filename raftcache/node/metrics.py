@@ -13,7 +13,7 @@ from raftcache.metadata.view import MetadataView
 from raftcache.net.links import AsyncioLinks
 from raftcache.net.rpc_server import RpcServer
 from raftcache.node.core import NodeCore
-from raftcache.node.memory_metrics import hot_key_metrics, latency_metrics, memory_metrics
+from raftcache.node.memory_metrics import hot_key_metrics, latency_metrics, memory_metrics, rate_metrics
 from raftcache.node.status import readiness
 from raftcache.node.window_metrics import window_metrics
 from raftcache.routing.dispatcher import Dispatcher
@@ -99,6 +99,7 @@ def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rp
     yield from _by_cause(core.shards)
     yield from window_metrics(core.shards)
     yield from memory_metrics(core)
+    yield from rate_metrics(core)
     yield from hot_key_metrics(core)
     yield from latency_metrics(core)
     yield from loss_metrics(core.losses)

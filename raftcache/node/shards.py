@@ -25,6 +25,7 @@ from raftcache.metadata.view import MetadataView
 from raftcache.node.replicas import Plan, Progress, Replicas
 from raftcache.routing.slots import slot_of
 from raftcache.shard.losses import Losses
+from raftcache.shard.rates import NodeRates
 from raftcache.shard.replica import ShardReplica
 from raftcache.shard.salvage import salvage
 from raftcache.store.memory import MemoryBudget
@@ -46,11 +47,12 @@ class Shards:
         member: tuple[str, str],
         announce: Callable[[str, int], None],
         losses: Losses,
+        rates: NodeRates,
     ) -> None:
         """`member` is this node and its incarnation; `announce(shard_id, term)` is called by a leader that serves."""
         self.table: dict[str, ShardReplica] = {}
         self._runtime, self._view, self._replicas, self._budget = runtime, view, replicas, budget
-        self._member, self._announce, self._losses = member, announce, losses
+        self._member, self._announce, self._losses, self._rates = member, announce, losses, rates
         self._known_lost: set[str] = set()
         self._opened_any = self._said_opened = False
         self._started_at = runtime.now()
@@ -109,6 +111,7 @@ class Shards:
             on_serving=lambda term: self._announce(shard.id, term),
             place=lambda: self._view.place_of(shard.id),
             losses=self._losses,
+            rates=self._rates,
         )
         replica.on_restored = progress
         return replica

@@ -31,6 +31,7 @@ from raftcache.commands.table import check_many
 from raftcache.commands.types import (
     MULTI_KEY_LIMIT,
     Command,
+    Failure,
     Get,
     Multi,
     MultiDelete,
@@ -38,6 +39,7 @@ from raftcache.commands.types import (
     MultiSet,
     Receipts,
     Reply,
+    Value,
     failure_of,
 )
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
@@ -55,13 +57,14 @@ from raftcache.shard.losses import Losses, loss_bound
 from raftcache.shard.multi import Gather
 from raftcache.shard.pipeline import Keyed, PendingBatch, Pipeline, ReplyTo, deliver, release_waiters
 from raftcache.shard.policies import Policies, has_point
+from raftcache.shard.rates import NodeRates, is_limited
 from raftcache.shard.receipts import ReceiptDesk
 from raftcache.shard.replica_reads import ReplicaReads
 from raftcache.shard.retries import is_repeat
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.sweep import Sweeper
 from raftcache.shard.timebase import ShardTime
-from raftcache.shard.upkeep import Upkeep
+from raftcache.shard.upkeep import Upkeep, all_of
 from raftcache.shard.window import NOWHERE, Place
 from raftcache.store.effects import LEADER_STARTED, Batch, apply_batch, decode_batch, encode_batch
 from raftcache.store.keyspace import Cut, Keyspace
@@ -79,7 +82,8 @@ class ShardReplica:
     `namespaces` gives the policies as this node knows them, which a leader brings into the log, `owns` tells whether a
     key's slot is the shard's, and `on_serving(term)` is called whenever this replica begins to serve as the leader.
     `place` tells which shard of how many this one is, for its share of the loss windows; as long as nobody knows, its
-    share of any bound is nothing. `losses` is the node's report of what its leaders acknowledged and lost.
+    share of any bound is nothing. `losses` is the node's report of what its leaders acknowledged and lost, `rates` the
+    node's buckets.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class ShardReplica:
         on_serving: Callable[[int], None],
         place: Callable[[], Place] = lambda: NOWHERE,
         losses: Losses | None = None,
+        rates: NodeRates | None = None,
     ) -> None:
         self.shard_id, self.node_id = shard_id, node_id
         self.serving = False
@@ -147,6 +152,9 @@ class ShardReplica:
         )  # fmt: skip
         self._executor.blocked = self.held.blocked
         self._place = place
+        self._rates = rates if rates is not None else NodeRates(runtime.now, lambda: 1)
+        self._looked_at: Namespaces | None = None
+        self._limited = False
         self._losses = losses if losses is not None else Losses(runtime)
         self.desk = ReceiptDesk(shard_id, runtime, self.stats, lambda: self.history, lambda: self._executor.seq)
         self.replica_reads = ReplicaReads(
@@ -340,12 +348,37 @@ class ShardReplica:
         return self.dropped.rows_before(self.pipeline.undo_tag_records())
 
     def _execute_or_hold(self, command: Any, reply: ReplyTo, deadline_s: float) -> None:
+        if self._looked_at is not self.policies.in_force:
+            self._look_for_limits()
+        if self._limited and (refusal := self._over_the_rate(command)) is not None:
+            deliver(reply, refusal)
+            return
         try:
             answer, waits_for = self._execute(command)
         except Hold as hold:
             self.held.add(hold, command, self._waiting(command, reply), deadline_s)
         else:
+            if self._limited:
+                self._charge_reply(command, answer)
             self._answer(reply if waits_for is PRIMARY else self._waiting(command, reply), answer, waits_for)
+
+    def _look_for_limits(self) -> None:
+        self._looked_at = self.policies.in_force
+        self._limited = any(map(is_limited, all_of(self._looked_at)))
+
+    def _over_the_rate(self, command: Any) -> Failure | None:
+        """Charge a command to its namespace's rate; the refusal where there is no room."""
+        namespace = self.policies.in_force.resolve(command.key)
+        if is_limited(namespace):
+            try:
+                self._rates.take(namespace, len(command.key) + len(getattr(command, "value", b"")))
+            except RaftcacheError as error:
+                return self.stats.refusal(error)
+        return None
+
+    def _charge_reply(self, command: Any, answer: Reply) -> None:
+        if type(answer) is Value and answer.value:
+            self._rates.spend(self.policies.in_force.resolve(command.key), len(answer.value))
 
     def _waiting(self, command: Any, reply: ReplyTo) -> ReplyTo:
         """Where the answer of a command goes that is not answered at once."""
@@ -406,7 +439,10 @@ class ShardReplica:
 
     def _read_replica(self, command: Get, reply: Callable[[Reply], None]) -> None:
         if not self.serving:
-            self.replica_reads.submit(command, reply)
+            if is_limited(self.policies.in_force.resolve(command.key)) and (refusal := self._over_the_rate(command)):
+                deliver(reply, refusal)
+            else:
+                self.replica_reads.submit(command, reply)
             return
         self._execute_or_hold(command, reply, inf)
 

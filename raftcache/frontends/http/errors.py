@@ -29,8 +29,9 @@ _SHOWN_CHARACTERS = 80
 def error_response(error: RaftcacheError) -> web.Response:
     """The response for `error`, with Retry-After where waiting helps."""
     headers = {"Content-Type": JSON_TYPE}
-    if error.retry_after_ms is not None:
-        headers["Retry-After"] = str(math.ceil(error.retry_after_ms / 1000))
+    wait_ms = error.details.get("retry_after_ms", error.retry_after_ms)
+    if wait_ms is not None:
+        headers["Retry-After"] = str(math.ceil(wait_ms / 1000))
     body = _encode({"error": error_detail(error.code, error.message, error.details)})
     return web.Response(status=error.http_status, body=body, headers=headers)
 

@@ -23,6 +23,7 @@ from raftcache.errors import (
     Overloaded,
     QuotaExceeded,
     RaftcacheError,
+    RateLimited,
     RepliesFull,
     TooStale,
     UnknownNamespace,
@@ -42,7 +43,9 @@ BATCH_BODY_LIMIT_BYTES = 16 << 20
 
 ANY_ERRORS: Errors = (BadRequest, InternalError)
 BOUNDED_ERRORS: Errors = (*ANY_ERRORS, Overloaded)
-READ_ERRORS: Errors = (*BOUNDED_ERRORS, UnknownNamespace, LevelTooLow, NoLeader, NotFollowing, OutcomeUnknown)
+READ_ERRORS: Errors = (
+    *BOUNDED_ERRORS, UnknownNamespace, LevelTooLow, NoLeader, NotFollowing, OutcomeUnknown, RateLimited,
+)  # fmt: skip
 REPLICA_ERRORS: Errors = (TooStale, VersionLost)
 WRITE_ERRORS: Errors = (*READ_ERRORS, MemoryFull, QuotaExceeded, LossWindowFull)
 BODY_ERRORS: Errors = (ValueTooLarge,)
