@@ -26,7 +26,7 @@ from math import ceil
 from raftcache.commands.policy import Namespace
 from raftcache.errors import RateLimited
 
-LEAST_PART = 0.05
+LEAST_PART = 0.03
 DEMAND_AGE_S = 3.0
 SMOOTHING = 0.5
 """The weight of the newest half second in what is told of demand."""
