@@ -33,7 +33,7 @@ LEFT_OUT = {
     "raftcache_window_bytes", "raftcache_held_bytes", "raftcache_lost_writes_unresolved",
     "raftcache_lost_writes_upper_bound", "raftcache_replica_renewals", "raftcache_peer_links", "raftcache_rpc",
     "raftcache_peers_connected", "raftcache_epoch", "raftcache_requests_in_flight", "raftcache_requests_parked",
-    "raftcache_http_in_flight", "raftcache_rate_share", "raftcache_http_receiving_bytes",
+    "raftcache_http_in_flight", "raftcache_http_connections", "raftcache_rate_share", "raftcache_http_receiving_bytes",
 }  # fmt: skip
 """For looking into something, not for watching: on no panel, and in no alert."""
 

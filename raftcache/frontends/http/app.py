@@ -66,6 +66,7 @@ ROUTES: tuple[Route, ...] = (
         bounded=False,
     ),
 )
+FRONT = web.AppKey("front", FrontEnd)
 OPENAPI = msgspec.json.encode(openapi.document(ROUTES))
 
 
@@ -74,6 +75,7 @@ def build_app(backend: Backend, settings: HttpSettings | None = None) -> web.App
     front = FrontEnd(backend, settings or HttpSettings())
     watched: Watched = {}
     app = web.Application(middlewares=[_guard(front, watched)])
+    app[FRONT] = front
     for route in ROUTES:
         handler, expect = partial(route.handler, front), partial(_expect, route)
         added = app.router.add_route(route.method, _pattern(route.path), handler, expect_handler=expect)
@@ -89,15 +91,21 @@ def _pattern(path: str) -> str:
 
 def _guard(front: FrontEnd, watched: Watched) -> Middleware:
     """What stands around every handler: the bound on work in progress, errors into answers, the counting."""
-    limit, now = front.settings.in_flight_limit, front.runtime.now
+    now = front.runtime.now
     stray = front.metrics.route("any", "unmatched")
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = now()
         route, numbers = watched.get(request.match_info.route, (None, stray))
-        if front.in_flight >= limit and (route is None or route.bounded):
-            response: web.StreamResponse = error_response(Overloaded(f"{limit} requests are under way: no more"))
+        refused = front.refusal() if route is None or route.bounded else None
+        if front.connections() > front.settings.connections_limit:
+            front.turned_away += 1
+            refused = Overloaded(f"{front.settings.connections_limit} connections are served: no more")
+        if refused is not None:
+            response: web.StreamResponse = error_response(refused)
+            if front.connections() > front.settings.connections_limit:
+                response.force_close()
         else:
             front.in_flight += 1
             try:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
@@ -26,6 +27,7 @@ from raftcache.errors import (
 from raftcache.frontends.backend import Backend
 from raftcache.frontends.http.errors import failure_error
 from raftcache.frontends.http.intake import timeout_seconds
+from raftcache.frontends.http.load import Load
 from raftcache.frontends.http.metrics import BackendMetrics, HttpMetrics, registry_of
 
 _BODY = web.RequestKey("body", bytes)
@@ -37,6 +39,9 @@ IN_FLIGHT_LIMIT = 4096
 """Requests under way at once; one more is refused as overloaded."""
 RECEIVING_LIMIT_BYTES = 256 << 20
 """Room for bodies that did not arrive whole with their headers; a body reserves what it may grow to."""
+CONNECTIONS_LIMIT = 8192
+"""Connections that are served at a time; on one more the first request is refused, and it is closed."""
+
 BODY_TIMEOUT_SECONDS = 30.0
 """The longest that a body may take to arrive."""
 
@@ -50,6 +55,7 @@ class HttpSettings:
     """Bounds of one HTTP front end."""
 
     in_flight_limit: int = IN_FLIGHT_LIMIT
+    connections_limit: int = CONNECTIONS_LIMIT
     receiving_limit_bytes: int = RECEIVING_LIMIT_BYTES
     body_timeout_seconds: float = BODY_TIMEOUT_SECONDS
 
@@ -93,8 +99,22 @@ class FrontEnd:
         self.runtime = backend.runtime
         self.in_flight = 0
         self.receiving_bytes = 0
-        self.metrics = HttpMetrics(lambda: self.in_flight, lambda: self.receiving_bytes)
+        self.load = Load(backend.runtime)
+        self.connections: Callable[[], int] = lambda: 0
+        self.turned_away = 0
+        """Connections refused."""
+        self.metrics = HttpMetrics(self)
         self.registry = registry_of(self.metrics, BackendMetrics(backend.collect_metrics))
+
+    def refusal(self) -> Overloaded | None:
+        """Why the newest request is not taken. Cheap: nothing of it was looked at."""
+        if self.in_flight >= self.settings.in_flight_limit:
+            return Overloaded(f"{self.settings.in_flight_limit} requests are under way: no more")
+        if self.load.shedding:
+            self.load.shed += 1
+            late_ms = round(self.load.lag_s * 1000)
+            return Overloaded(f"this process is {late_ms} ms behind: no more requests until it is not")
+        return None
 
     def deadline(self, request: web.Request) -> float:
         """When this request must be answered, on the runtime's clock. Raises BadRequest."""

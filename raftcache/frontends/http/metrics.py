@@ -9,10 +9,13 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from itertools import accumulate
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from raftcache.frontends.http.load import Load
 
 BUCKETS_SECONDS = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _BOUNDS = (*(str(bound) for bound in BUCKETS_SECONDS), "+Inf")
@@ -36,12 +39,22 @@ class RouteMetrics:
         self.sum_seconds += seconds
 
 
+class Work(Protocol):
+    """What a front end has to do just now."""
+
+    in_flight: int
+    receiving_bytes: int
+    turned_away: int
+    connections: Callable[[], int]
+    load: Load
+
+
 class HttpMetrics(Collector):
     """All routes' numbers, and the gauges of work in progress."""
 
-    def __init__(self, in_flight: Callable[[], int], receiving_bytes: Callable[[], int]) -> None:
+    def __init__(self, work: Work) -> None:
         self.routes: list[RouteMetrics] = []
-        self._in_flight, self._receiving_bytes = in_flight, receiving_bytes
+        self._work = work
 
     def route(self, method: str, path: str) -> RouteMetrics:
         """The numbers of a new route."""
@@ -63,10 +76,16 @@ class HttpMetrics(Collector):
             latencies.add_metric((route.method, route.path), buckets, route.sum_seconds)
         yield requests
         yield latencies
-        yield GaugeMetricFamily("raftcache_http_in_flight", "HTTP requests under way.", self._in_flight())
+        yield GaugeMetricFamily("raftcache_http_in_flight", "HTTP requests under way.", self._work.in_flight)
         yield GaugeMetricFamily(
-            "raftcache_http_receiving_bytes", "Room reserved for bodies under way.", self._receiving_bytes()
+            "raftcache_http_receiving_bytes", "Room reserved for bodies under way.", self._work.receiving_bytes
         )
+        load = self._work.load
+        yield GaugeMetricFamily("raftcache_http_connections", "HTTP connections open.", self._work.connections())
+        yield CounterMetricFamily("raftcache_http_turned_away", "Requests on one too many.", self._work.turned_away)
+        yield GaugeMetricFamily("raftcache_loop_lag_seconds", "How late the last timer fired.", load.lag_s)
+        yield GaugeMetricFamily("raftcache_shedding", "1 while new requests are refused for that.", load.shedding)
+        yield CounterMetricFamily("raftcache_shed_requests", "Requests refused for that.", load.shed)
 
 
 class BackendMetrics(Collector):

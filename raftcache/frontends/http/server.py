@@ -9,7 +9,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from raftcache.frontends.backend import Backend
-from raftcache.frontends.http.app import build_app
+from raftcache.frontends.http.app import FRONT, build_app
 from raftcache.frontends.http.context import HttpSettings
 
 KEEPALIVE_SECONDS = 75.0
@@ -60,17 +60,22 @@ class HttpServer:
             shutdown_timeout=STOP_SECONDS,
         )
         await runner.setup()
+        front, server = self._app[FRONT], runner.server
+        if server is not None:
+            front.connections = lambda: len(server.connections)
         try:
             await web.TCPSite(runner, self.host, self.port, backlog=BACKLOG).start()
         except (OSError, OverflowError) as error:
             await runner.cleanup()
             raise self._listen_error(error) from error
+        front.load.start()
         self._runner = runner
         self.port = runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Take no more requests, give those under way a moment, close. Harmless when not started."""
         if self._runner is not None:
+            self._app[FRONT].load.stop()
             await self._runner.cleanup()
             self._runner = None
 
