@@ -90,4 +90,8 @@ def test_a_connection_too_many_is_refused_and_closed(caller: Caller) -> None:
     assert f"{limit} connections" in refused.error["message"] and refused.headers["connection"] == "close"
     assert front.turned_away == 1
     front.connections = served
-    assert 1 <= front.connections() <= 8 and caller.alive()
+    connection = caller.connection()
+    connection.request("GET", "/livez")
+    assert connection.getresponse().read() and front.connections() == 1
+    connection.close()
+    assert caller.alive()
