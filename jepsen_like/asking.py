@@ -3,7 +3,7 @@
 | name | value | details asked | answer |
 |---|---|---|---|
 | `read` | | `readPreference`, `minVersion`, `maxStalenessMs` | value or None, `version`; `ttlSeconds`, `stalenessMs` |
-| `write` | text or integer | `ttlSeconds`, `idempotencyKey` | `version` |
+| `write` | text or integer | `ttlSeconds`, `idempotencyKey`, `tags` | `version` |
 | `cas` | `[expected, new]` | `ifVersion`, or `ifAbsent` | `version`; or `fail` with `CONDITION`, and `current` |
 | `incr` | by how much | `idempotencyKey` | the count, `version` |
 | `delete` | | `ifVersion`, `idempotencyKey` | whether anything was there, `version` |
@@ -14,6 +14,7 @@
 | `lost-writes` | a namespace | | `[version, ...]`; `total`, `truncated`, `unreachable` |
 | `set-namespace` | a policy, as `PUT /v1/namespaces` takes it | | |
 | `delete-namespace` | | | |
+| `invalidate` | a tag, or None for all of the namespace | | |
 
 `ifVersion` of a `cas` is that of the expected value, and `current` the version that stood there instead, "" for none.
 An item of a batch that failed is the text `error CODE`. Where the outcome of one is unknown, the operation's is; its
@@ -22,8 +23,8 @@ value tells of the others all the same.
 `version` is one that the key has, or had: where nothing is there, or nothing was changed, it is "", and the version
 that the answer names all the same is `newestVersion` in the details, the shard's.
 
-`key` carries the namespace, `namespace:key`; that of a policy is the namespace's name. A write's `level` is an ack
-level, a read's a read level; "" is the namespace's own.
+`key` carries the namespace, `namespace:key`; that of a policy, and of `invalidate`, is the namespace's name. A write's
+`level` is an ack level, a read's a read level; "" is the namespace's own.
 """
 
 from __future__ import annotations

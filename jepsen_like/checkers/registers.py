@@ -28,7 +28,7 @@ from jepsen_like.checkers.expanding import expand
 from jepsen_like.checkers.models import ABSENT, ANYTHING, NEVER, PRESENT, Deed, Put, Register, Want, value_of
 from jepsen_like.history import CONDITION, NEMESIS, History, Operation, Outcome
 
-KEYLESS = frozenset({"receipt", "lost-writes", "set-namespace", "delete-namespace"})
+KEYLESS = frozenset({"receipt", "lost-writes", "set-namespace", "delete-namespace", "invalidate"})
 """Operations that are on no key."""
 
 

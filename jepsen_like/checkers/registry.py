@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable
 from jepsen_like.checkers.availability import Availability
 from jepsen_like.checkers.batch import Batches
 from jepsen_like.checkers.counter import Counters
+from jepsen_like.checkers.invalidation import Invalidations
 from jepsen_like.checkers.linearizability import Linearizability
 from jepsen_like.checkers.liveness import Liveness
 from jepsen_like.checkers.loss_window import LossWindows
 from jepsen_like.checkers.policies import Policies
+from jepsen_like.checkers.quota import Quotas
 from jepsen_like.checkers.receipts import Receipts
 from jepsen_like.checkers.sets import Sets
 from jepsen_like.checkers.staleness import Staleness
@@ -29,6 +31,8 @@ CHECKERS: dict[str, Callable[[], Checker]] = {
     TimesToLive.name: TimesToLive,
     Batches.name: Batches,
     Policies.name: Policies,
+    Invalidations.name: Invalidations,
+    Quotas.name: Quotas,
     Availability.name: Availability,
     Liveness.name: Liveness,
 }

@@ -118,6 +118,7 @@ def _set(request: Request) -> Set:
         bool(asked.get("ifAbsent")),
         _ack(request),
         _idempotency(request),
+        tags=tuple(asked["tags"]) if asked.get("tags") else None,
     )
 
 

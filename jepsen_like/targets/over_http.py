@@ -117,9 +117,8 @@ def _read(request: Request) -> Asked:
 
 
 def _put(request: Request) -> Asked:
-    options = {
-        name: request.details[name] for name in ("ttlSeconds", "ifVersion", "ifAbsent") if request.details.get(name)
-    }
+    named = ("ttlSeconds", "ifVersion", "ifAbsent", "tags")
+    options = {name: request.details[name] for name in named if request.details.get(name)}
     value = request.value[1] if request.name == "cas" else request.value
     return Asked(b"PUT", _path(request), {"value": value, **options, **_durability(request)}, _keyed(request))
 
@@ -158,6 +157,13 @@ def _receipt(request: Request) -> Asked:
     return Asked(b"GET", _query(path, waitMs=wait_ms(request) or None))
 
 
+def _invalidate(request: Request) -> Asked:
+    name = quote(request.key, safe="")
+    if request.value is None:
+        return Asked(b"POST", f"/v1/namespaces/{name}/invalidate")
+    return Asked(b"POST", f"/v1/cache/{name}/tags/{quote(request.value, safe='')}/invalidate")
+
+
 _REQUESTS: dict[str, Callable[[Request], Asked]] = {
     "read": _read,
     "write": _put,
@@ -171,6 +177,7 @@ _REQUESTS: dict[str, Callable[[Request], Asked]] = {
     "lost-writes": lambda request: Asked(b"GET", _query("/v1/lost-writes", namespace=request.value)),
     "set-namespace": lambda request: Asked(b"PUT", f"/v1/namespaces/{quote(request.key, safe='')}", request.value),
     "delete-namespace": lambda request: Asked(b"DELETE", f"/v1/namespaces/{quote(request.key, safe='')}"),
+    "invalidate": _invalidate,
 }
 
 
@@ -258,4 +265,5 @@ _ANSWERS: dict[str, Callable[[Request, Response, Mapping[str, Any]], Completion]
     "lost-writes": _losses,
     "set-namespace": _done,
     "delete-namespace": _done,
+    "invalidate": _done,
 }

@@ -170,9 +170,20 @@ def _delete_namespace(process: SimProcess, request: Request, deadline: float, an
     process.backend.delete_namespace(request.key, deadline, told)
 
 
+def _invalidate(process: SimProcess, request: Request, deadline: float, answer: Done) -> None:
+    def told(error: RaftcacheError | None) -> None:
+        answer(Completion(kind="ok") if error is None else error_completion(error))
+
+    if request.value is None:
+        process.backend.invalidate_namespace(request.key, deadline, told)
+    else:
+        process.backend.invalidate_tag(request.key, request.value, deadline, told)
+
+
 _ASKS: dict[str, Callable[[SimProcess, Request, float, Done], None]] = {
     "receipt": _receipt,
     "lost-writes": _lost_writes,
     "set-namespace": _set_namespace,
     "delete-namespace": _delete_namespace,
+    "invalidate": _invalidate,
 }

@@ -5,9 +5,11 @@ from __future__ import annotations
 from jepsen_like.workloads.batch import Batch
 from jepsen_like.workloads.counter import Counter
 from jepsen_like.workloads.inserts import Durable, Inserts
+from jepsen_like.workloads.invalidate import Invalidate
 from jepsen_like.workloads.loss_window import LossWindow
 from jepsen_like.workloads.mix import Mix
 from jepsen_like.workloads.policy_change import PolicyChange
+from jepsen_like.workloads.quota import Quota
 from jepsen_like.workloads.receipts import Receipts
 from jepsen_like.workloads.register import Register
 from jepsen_like.workloads.replica_reads import ReplicaReads
@@ -24,6 +26,8 @@ KINDS: tuple[type[Workload], ...] = (
     ReplicaReads,
     Batch,
     PolicyChange,
+    Invalidate,
+    Quota,
     Durable,
     Mix,
 )

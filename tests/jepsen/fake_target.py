@@ -70,6 +70,7 @@ class FakeTarget:
         self.asked_for: set[str] = set()
         self.lost: list[tuple[str, str]] = []
         self.replies: dict[str, Completion] = {}
+        self.tags: dict[str, Any] = {}
         self.asked: list[Request] = []
         self.in_flight = self.timers = 0
         """What a client has under way, and the timers that it has set."""
@@ -185,6 +186,20 @@ class FakeTarget:
         del self.policies[request.key]
         answer(Completion(kind="ok"))
 
+    def invalidate(self, request: Request, answer: Done) -> None:
+        if request.key not in self.policies:
+            return answer(Completion(kind="fail", error="unknown_namespace"))
+        if "survive-drop" not in self.bugs:
+            for key in [key for key in self.data if key.partition(":")[0] == request.key]:
+                if request.value is None or request.value in self.tags.get(key, ()):
+                    del self.data[key]
+        answer(Completion(kind="ok"))
+
+    def _make_room(self, name: str, key: str, quota: int) -> None:
+        there = [each for each in self.data if each.partition(":")[0] == name and each != key]
+        for each in there[: max(0, len(there) + 1 - quota)]:
+            del self.data[each]
+
     def _policy(self, key: str) -> tuple[str, int, dict[str, Any]] | None:
         name = key.partition(":")[0]
         found = self.policies.get(name)
@@ -218,6 +233,9 @@ class FakeTarget:
             return answer(Completion(kind="fail", error="loss_window_full"))
         if then == "wait":
             return self._at(0.01, lambda: self._single(key, request, asked, answer))
+        if policy.get("quotaItems") is not None and "quota-unheeded" not in self.bugs:
+            self._make_room(name, key, policy["quotaItems"])
+        self.tags[key] = request.details.get("tags", ())
         self._execute(key, request, asked, (name, life, "quorum" if exceeded else ack, size), answer)
 
     def _has_room(self, name: str, policy: dict[str, Any], size: int) -> bool:
@@ -412,6 +430,7 @@ _HANDLERS: dict[str, Callable[[FakeTarget, Request, Done], None]] = {
     "lost-writes": FakeTarget.lost_writes,
     "set-namespace": FakeTarget.set_namespace,
     "delete-namespace": FakeTarget.delete_namespace,
+    "invalidate": FakeTarget.invalidate,
     "write-many": FakeTarget.write_many,
     **dict.fromkeys(("write", "cas", "incr", "delete", "expire"), FakeTarget.write),
 }

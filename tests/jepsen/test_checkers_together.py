@@ -97,11 +97,11 @@ def test_nothing_in_a_history_makes_a_checker_raise(value: object) -> None:
     """Whatever stands where something else should."""
     names = (
         "read", "write", "cas", "incr", "delete", "expire", "read-many", "write-many", "receipt", "lost-writes",
-        "set-namespace", "delete-namespace", "what",
+        "set-namespace", "delete-namespace", "invalidate", "what",
     )  # fmt: skip
     details = dict.fromkeys(
         ("ttlSeconds", "stalenessMs", "maxStalenessMs", "minVersion", "readPreference", "idempotencyKey", "total",
-         "truncated", "unreachable", "newestVersion", "current", "durable"), value,
+         "truncated", "unreachable", "newestVersion", "current", "durable", "tags"), value,
     )  # fmt: skip
     events = []
     for number, name in enumerate(names * 2):

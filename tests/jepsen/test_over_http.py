@@ -95,6 +95,8 @@ KEYED = {"Idempotency-Key": "k1"}
             Asked(b"PUT", "/v1/namespaces/d", {"ack": "quorum"}),
         ),
         (Request(name="delete-namespace", key="d"), Asked(b"DELETE", "/v1/namespaces/d")),
+        (Request(name="invalidate", key="d"), Asked(b"POST", "/v1/namespaces/d/invalidate")),
+        (Request(name="invalidate", key="d", value="a:b"), Asked(b"POST", "/v1/cache/d/tags/a%3Ab/invalidate")),
     ],
 )
 def test_an_operation_is_one_request(request_: Request, asked: Asked) -> None:

@@ -78,6 +78,8 @@ def test_an_unknown_workload_is_refused_with_those_there_are() -> None:
         ("replica-reads", {"read", "write"}),
         ("batch", {"read", "write", "read-many", "write-many"}),
         ("policy-change", {"read", "write", "set-namespace", "delete-namespace"}),
+        ("invalidate", {"read", "write", "invalidate"}),
+        ("quota", {"read", "write"}),
         ("mix", {"read", "write", "incr", "receipt"}),
     ],
 )
