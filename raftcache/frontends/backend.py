@@ -135,8 +135,9 @@ class Backend(Protocol):
         """Delete `name` and drop its keys. `done` gets None, or the error: `UnknownNamespace`, `BadRequest`…"""
 
     def invalidate_namespace(self, name: str, deadline: float, done: InvalidateDone) -> None:
-        """Drop all keys of `name` and keep its policy. Once `done` gets None, no read that is made anywhere sees a
-        value written before. `OutcomeUnknown`: it is made, or may be, and not every shard has said so."""
+        """Drop all keys of `name` and keep its policy. Once `done` gets None, no read begun anywhere sees a value
+        written before, but for replica reads, within their staleness. `OutcomeUnknown`: it is made, or may be, and not
+        every shard has said so."""
 
     def invalidate_tag(self, name: str, tag: str, deadline: float, done: InvalidateDone) -> None:
         """Drop the keys of `name`, known here, that were set with `tag`: as `invalidate_namespace`."""

@@ -125,10 +125,10 @@ class _Asked:
         self._timer = parent.runtime.call_later(max(0.0, deadline - parent.runtime.now()), self._expire)
 
     def start(self) -> None:
-        for shard_id in sorted(self._left):
-            _Asking(self, shard_id).next_round()
         if not self._left:
-            self._finish(None)
+            return self._finish(None)
+        for shard_id in sorted(self._left):
+            _Asking(self, shard_id).next_round()  # May be answered at once, and be the last.
 
     def is_open(self, shard_id: str) -> bool:
         """Whether this shard has to say yes, still. One that was lost meanwhile, or replaced, has not, unless it was

@@ -46,6 +46,8 @@ class FakeCache:
             return web.json_response(self.lost)
         if parts[2] == "hotkeys":
             return web.json_response(self.hot)
+        if parts[-1] == "invalidate":
+            return self._invalidate(*parts[2:-1])
         if parts[2] == "namespaces":
             return self._namespace(request.method, parts[3] if len(parts) > 3 else "")
         return self._cache(request, parts[3], unquote_to_bytes(parts[4]), body)
@@ -60,6 +62,14 @@ class FakeCache:
         if name not in self.namespaces:
             return error(404, "unknown_namespace", f"namespace {name!r} does not exist")
         return web.json_response(self.namespaces[name])
+
+    def _invalidate(self, _route: str, name: str, *tag: str) -> web.Response:
+        if name not in self.namespaces:
+            return error(404, "unknown_namespace", f"namespace {name!r} does not exist")
+        if name == "safe":
+            return error(504, "outcome_unknown", "shards 7c1f had not confirmed")
+        named = {"tag": tag[1]} if tag else {}
+        return web.json_response({"invalidated": True, "namespace": name, **named})
 
     def _replace(self, asked: dict[str, Any]) -> web.Response:
         if asked["shard"] not in [shard["id"] for shard in self.cluster["shards"]]:

@@ -33,12 +33,14 @@ COMMANDS = (
     "kv incr",
     "kv expire",
     "kv mget",
+    "kv invalidate-tag",
     "receipt",
     "lost-writes",
     "hotkeys",
     "namespace list",
     "namespace set",
     "namespace delete",
+    "namespace invalidate",
     "shard list",
     "shard replace",
     "snapshot take",
@@ -85,6 +87,9 @@ def test_every_command_has_help_with_an_example(command: str, capsys: pytest.Cap
         ["fault", "kill", "n0", "--all"],
         ["status", "--url", "http://h:1", "--data-dir", "d"],
         ["namespace", "set", "a", "--ack", "none"],
+        ["namespace", "invalidate"],
+        ["kv", "invalidate-tag"],
+        ["kv", "set", "a", "1", "--tag"],
         ["receipt", "default", "k"],
         ["receipt", "default", "k", "v7c1f.3.1", "--wait", "long"],
         ["snapshot"],
@@ -264,6 +269,38 @@ def test_namespaces(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> Non
     assert json.loads(cache.log[-1][2]) == {"ack": "quorum", "defaultTtlSeconds": 60.0}
     assert main(["namespace", "set", "new", "--max-ttl", "90", "--ttl-jitter", "10", "--url", cache.url]) == 0
     assert json.loads(cache.log[-1][2]) == {"maxTtlSeconds": 90.0, "ttlJitterPercent": 10}
+
+
+def test_a_namespace_is_invalidated(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["namespace", "invalidate", "default", "--url", cache.url]) == 0
+    assert cache.log[-1][:2] == ("POST", "/v1/namespaces/default/invalidate")
+    assert capsys.readouterr().out == "default: all its keys are dropped\n"
+    assert main(["namespace", "invalidate", "default", "--url", cache.url, "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"invalidated": True, "namespace": "default"}
+
+
+def test_a_tag_is_invalidated(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["kv", "invalidate-tag", "user:7", "--url", cache.url]) == 0
+    assert cache.log[-1][:2] == ("POST", "/v1/cache/default/tags/user%3A7/invalidate")
+    assert capsys.readouterr().out == "default: all keys with the tag user:7 are dropped\n"
+    assert main(["kv", "invalidate-tag", "t", "--url", cache.url, "-o", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"invalidated": True, "namespace": "default", "tag": "t"}
+
+
+@pytest.mark.parametrize("command", [["namespace", "invalidate"], ["kv", "invalidate-tag", "t", "--namespace"]])
+def test_an_invalidation_that_is_not_confirmed_is_an_error(
+    cache: FakeCache, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    for name, code in (("safe", "outcome_unknown"), ("nix", "unknown_namespace")):
+        assert main([*command, name, "--url", cache.url]) == 1
+        assert capsys.readouterr().err.startswith(f"raftcache: {code}: ")
+
+
+def test_a_value_is_set_with_tags(cache: FakeCache) -> None:
+    assert main(["kv", "set", "a", "1", "--tag", "t", "--tag", "user:7", "--url", cache.url]) == 0
+    assert json.loads(cache.log[-1][2]) == {"value": 1, "tags": ["t", "user:7"]}
+    assert main(["kv", "set", "a", "1", "--raw", "--tag", "t", "--tag", "u", "--url", cache.url]) == 0
+    assert cache.log[-1][1] == "/v1/cache/default/a?tags=t%2Cu"
 
 
 def test_a_loss_window_is_set_and_shown(cache: FakeCache, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from raftcache.metadata.commands import (
     Applied,
     Barrier,
     DeleteNamespace,
+    InvalidateNamespace,
     PutNamespace,
     PutNode,
     SetMetadataMembers,
@@ -46,6 +47,7 @@ COMMANDS = st.one_of(
         st.builds(Namespace, NAMES, st.just(0), st.sampled_from(AckLevel), max_item_bytes=st.sampled_from([0, 9, 99])),
     ),
     st.builds(DeleteNamespace, NAMES),
+    st.builds(InvalidateNamespace, NAMES),
     st.builds(SetShard, st.sampled_from(["7c1f", "02ab", "ffff"]), st.none() | MEMBERS, st.none() | NODES),
     st.builds(SetMetadataMembers, MEMBERS),
 )
@@ -103,6 +105,7 @@ def test_a_wrong_init_is_refused_with_the_field_named(change, named):
         PutNode("n3", "a", Addresses("h", "r", "p")),
         PutNamespace(Namespace("x", 0)),
         DeleteNamespace("x"),
+        InvalidateNamespace("x"),
         SetMetadataMembers((member("n0"),)),
     ],
 )
@@ -125,12 +128,37 @@ def test_a_namespace_keeps_its_id_while_it_lives_and_gets_a_new_one_when_made_ag
     assert namespaces_of(state).epoch == 5
 
 
+def test_an_invalidated_namespace_gets_a_new_id_and_keeps_its_policy_and_identity():
+    policy = Namespace("x", 0, AckLevel.QUORUM, max_ttl_ms=5000)
+    state, _ = apply(a_cluster(), PutNamespace(policy))
+    state, result = apply(state, InvalidateNamespace("x"))
+    assert result == Applied(3, True)
+    assert state.namespace("x") == replace(policy, id=4, origin=3)
+    state, again = apply(state, InvalidateNamespace("x"))
+    assert again == Applied(4, True) and state.namespace("x") == replace(policy, id=5, origin=3)
+    state, changed = apply(state, PutNamespace(Namespace("x", 77, origin=99)))
+    assert changed.namespace == Namespace("x", 5, origin=3) and changed.namespace.identity == 3
+    state, _ = apply(state, DeleteNamespace("x"))
+    state, made = apply(state, PutNamespace(Namespace("x", 0, origin=3)))
+    assert made.namespace == Namespace("x", 6) and made.namespace.identity == 6
+    assert decode_state(encode_state(state)) == state
+
+
+def test_the_default_namespace_can_be_invalidated_and_no_other_is_touched():
+    before = a_cluster()
+    state, _ = apply(before, InvalidateNamespace(DEFAULT))
+    assert [(each.name, each.id, each.identity) for each in state.namespaces] == [("default", 3, 1), ("safe", 2, 2)]
+    assert state.namespace("safe") == before.namespace("safe") and state.shards == before.shards
+
+
 @pytest.mark.parametrize(
     ("command", "error"),
     [
         (DeleteNamespace(DEFAULT), BadRequest),
         (DeleteNamespace("nowhere"), UnknownNamespace),
         (DeleteNamespace("a b"), InvalidName),
+        (InvalidateNamespace("nowhere"), UnknownNamespace),
+        (InvalidateNamespace("a b"), InvalidName),
         (PutNamespace(Namespace("a/b", 0)), InvalidName),
         (PutNamespace(Namespace("x", 0, read_level=ReadLevel.REPLICA)), InvalidPolicy),
         (PutNamespace(Namespace("x", 0, default_ttl_ms=0)), InvalidPolicy),

@@ -1,4 +1,7 @@
-"""Dropping many keys at once: a namespace's, or those that carry a tag. Answered when no reader sees them any more."""
+"""Dropping many keys at once: a namespace's, or those that carry a tag. Answered when no reader sees them any more.
+
+Replica reads are as old as they say, here as elsewhere: they follow within their staleness.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ ROUTES = (
         "/v1/namespaces/{namespace}/invalidate",
         "Drop all keys of a namespace",
         namespace,
-        {200: Answered("No read sees a value of before.", Invalidated)},
+        {200: Answered("No read begun from now on sees a value of before; replica reads follow in time.", Invalidated)},
         _ERRORS,
     ),
     Route(
@@ -59,7 +62,7 @@ ROUTES = (
         "/v1/cache/{namespace}/tags/{tag}/invalidate",
         "Drop the keys that carry a tag",
         tag,
-        {200: Answered("No read sees a value of before with this tag.", Invalidated)},
+        {200: Answered("As for a namespace: no read sees a value of before that was set with the tag.", Invalidated)},
         _ERRORS,
     ),
 )
