@@ -13,6 +13,7 @@ from raftcache.cli.output import DEFAULT_URL, Failed, add_command, add_output, p
 EXAMPLES = """\
   raftcache status
   raftcache status --data-dir raftcache-data
+  raftcache status --data-dir raftcache-data --watch
   raftcache status --url http://127.0.0.1:7110 -o json"""
 
 
@@ -22,13 +23,32 @@ def add_commands(commands: Any) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--url", help=f"ask this node or front end (default: {DEFAULT_URL})")
     where.add_argument("--data-dir", type=Path, metavar="DIR", help="ask all nodes that `raftcache up` runs there")
+    parser.add_argument("--watch", action="store_true", help="draw a page every second, until Ctrl-C")
     add_output(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Show what one node says, or what all nodes of a local cluster say together."""
+    if args.watch:
+        return _watch(args)
     return _local_status(args) if args.data_dir is not None else _status_at(args)
+
+
+def _watch(args: argparse.Namespace) -> int:
+    from raftcache.cli.watching import watch
+
+    if args.output == "json":
+        raise Failed("--watch draws a page: it has no JSON; ask without it")
+    if args.data_dir is None:
+        url = args.url or DEFAULT_URL
+        watch({url.partition("://")[2]: url}, url)
+        return 0
+    from raftcache.cli.local import Local
+
+    nodes = Local(args.data_dir).cluster.nodes
+    watch({node.id: f"http://{node.http}" for node in nodes}, str(args.data_dir))
+    return 0
 
 
 def _status_at(args: argparse.Namespace) -> int:
