@@ -132,14 +132,16 @@ class ReceiptsCheck:
     # -- at the end ------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """When all is repaired and quiet: ask for everything, twice, and compare the reports."""
-        self._ask_for_all(durable=False)
+        """When all is repaired and quiet: ask for everything, twice, and compare the reports. A write may still be
+        executed after the first time; only what was asked for then has to be durable."""
+        asked = self._ask_for_all(frozenset())
         self._cluster.loop.run_until(self._cluster.loop.time + 2.0)
-        self._ask_for_all(durable=True)
+        self._ask_for_all(asked)
         for _, process in sorted(self._cluster.processes.items()):
             self._check_report(process)
 
-    def _ask_for_all(self, durable: bool) -> None:
+    def _ask_for_all(self, asked_before: frozenset[Version]) -> frozenset[Version]:
+        """Returns the versions that it asked for."""
         given = [(key, version) for version, key in self._given.items()]
         for start in range(0, len(given), CHUNK):
             asked = given[start : start + CHUNK]
@@ -152,7 +154,8 @@ class ReceiptsCheck:
                 raise Violation(f"{len(asked)} receipts were asked for, long after healing: {told}")
             self._judge(told[0])
             for item in told[0]:
-                self._require_settled(item, durable)
+                self._require_settled(item, isinstance(item, Receipt) and item.version in asked_before)
+        return frozenset(version for _, version in given)
 
     def _require_settled(self, item: Receipt | Failure, durable: bool) -> None:
         if not isinstance(item, Receipt) or item.fate == Fate.PENDING:
