@@ -1,4 +1,7 @@
-"""The simulation sweep: 200 seeds of 20 virtual seconds with every fault, in parts that run side by side."""
+"""The simulation sweep: 120 seeds of 20 virtual seconds with every fault, in parts that run side by side.
+
+`scripts/sim --seeds 1000` is the long sweep.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import pytest
 
 from raftcache.testing.simulation import run_seed
 
-SEEDS, PARTS = 200, 40
+SEEDS, PARTS = 120, 24
 SECONDS = 20.0
 
 

@@ -1,4 +1,4 @@
-"""Faults aimed at leases, beside every other fault, with clocks as wrong as leases allow for: 30 seeds of 20 virtual
+"""Faults aimed at leases, beside every other fault, with clocks as wrong as leases allow for: 20 seeds of 20 virtual
 seconds. `scripts/sim --lease --seeds 1000` is the long sweep."""
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import pytest
 from raftcache.testing.plants import LEASE_PLANTS, planted
 from raftcache.testing.simulation import run_seed
 
-SEEDS, PARTS = 30, 6
+SEEDS, PARTS = 20, 4
 SECONDS = 20.0
 PLANT_WITHIN_SEEDS = 25
 FIRST_SEED = {"lease-after-transfer": 50, "lease-without-margin": 24}

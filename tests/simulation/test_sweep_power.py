@@ -1,4 +1,4 @@
-"""Machines that lose power and disks that fail, beside every other fault: 40 seeds of 20 virtual seconds.
+"""Machines that lose power and disks that fail, beside every other fault: 30 seeds of 20 virtual seconds.
 
 `scripts/sim --power --seeds 1000` is the long sweep.
 """
@@ -10,7 +10,7 @@ import pytest
 from raftcache.testing.plants import planted
 from raftcache.testing.simulation import run_seed
 
-SEEDS, PARTS = 40, 8
+SEEDS, PARTS = 30, 6
 SECONDS = 20.0
 PLANT_WITHIN_SEEDS = 25
 
