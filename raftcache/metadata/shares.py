@@ -22,10 +22,8 @@ from raftcache.commands.quotas import QuotaUse
 
 FULL = 0.9
 """A shard that has less than that of its part is not short of room, whatever it evicts."""
-WISH = 1.5
-"""A shard that is short of room wishes for half as much again in each round."""
 HEADROOM = 1.25
-"""One that is not is left a quarter more than it uses."""
+"""One that is not short is left a quarter more than it uses."""
 LEAST_PARTS = 4
 """A part is at least a quarter of an even one."""
 STEP_PARTS = 10
@@ -71,13 +69,20 @@ def _fill(limits: Limits, share: int, use: QuotaUse, rest: int) -> float:
 
 
 def _target(current: Sequence[int], fills: Sequence[float], short: Sequence[bool]) -> tuple[int, ...]:
+    """Who is not short keeps what it uses and some headroom; who is short divides the rest, and draws nearer to even.
+
+    Only what is above its headroom is taken from a shard that is not short: were all cut in proportion to their wishes,
+    one that had just enough would be made short by its neighbour, take its part back in the next round, and so on.
+    """
     least = SHARES_WHOLE // len(current) // LEAST_PARTS
-    wishes = [
-        share * max(fill, 0.01) * (WISH if wants else HEADROOM)
-        for share, fill, wants in zip(current, fills, short, strict=True)
-    ]
-    free = SHARES_WHOLE - least * len(current)
-    return tuple(least + int(free * wish / sum(wishes)) for wish in wishes)
+    parts = list(zip(current, fills, short, strict=True))
+    kept = [0 if wants else min(share, max(least, int(share * fill * HEADROOM))) for share, fill, wants in parts]
+    rest = SHARES_WHOLE - sum(kept) - least * sum(short)
+    wished = sum(share for share, wants in zip(current, short, strict=True) if wants)
+    return tuple(
+        least + rest * share // wished if wants else keep
+        for (share, _, wants), keep in zip(parts, kept, strict=True)
+    )
 
 
 def _within(current: Sequence[int], grown: Sequence[int], spare: int) -> tuple[int, ...]:

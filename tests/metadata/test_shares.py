@@ -81,6 +81,12 @@ def test_bytes_count_as_items_do(limits: Limits) -> None:
     assert (decide_shares(replace(SPACE, limits=limits), told) or (0, 9999))[1] < 5000
 
 
+def test_shards_with_just_enough_do_not_take_turns_in_being_short() -> None:
+    """All were cut in proportion to their wishes once, and this went round for ever."""
+    splits = rounds([0, 0, 0, 0, 0, 148, 600, 2800])
+    assert len(splits) < 10 and splits[-1][5] >= SHARES_WHOLE * 148 // QUOTA
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(0, 3000), min_size=2, max_size=12))
 def test_parts_never_add_up_to_more_than_the_quota(demand: list[int]) -> None:
@@ -90,4 +96,4 @@ def test_parts_never_add_up_to_more_than_the_quota(demand: list[int]) -> None:
         moves = [now - then for now, then in zip(after, before, strict=True)]
         assert max(moves) <= 0 or min(moves) >= 0, "some give, or some take"
         assert sum(map(max, before, after)) <= SHARES_WHOLE, "while some shards follow and others do not"
-    assert len(splits) < 30, "it comes to rest"
+    assert len(splits) < 10, "it comes to rest"
