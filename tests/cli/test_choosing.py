@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import struct
-from collections import OrderedDict
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,7 +14,9 @@ import zstandard
 from raftcache.cli.choosing import parse_size
 from raftcache.cli.main import main
 from raftcache.cli.output import Failed
-from raftcache.cli.trace import read_timed, read_trace
+from raftcache.cli.trace import Timed, read_timed
+from tests.cli import reference_caches
+from tests.cli.reference_caches import Reference
 
 TRACE = Path(__file__).parents[1] / "data" / "cloudphysics-io.csv.gz"
 REQUESTS = 113_872
@@ -27,34 +28,48 @@ def run(capsys: pytest.CaptureFixture[str], *options: str) -> list[dict[str, obj
     return rows
 
 
-def reference_lru(keys: list[bytes], capacity: int) -> float:
-    """Mattson's cache, of items."""
-    cache: OrderedDict[bytes, None] = OrderedDict()
-    hits = 0
-    for key in keys:
-        if key in cache:
-            hits += 1
-            cache.move_to_end(key)
-        else:
-            cache[key] = None
-            if len(cache) > capacity:
-                cache.popitem(last=False)
-    return hits / len(keys)
+@pytest.fixture(scope="module")
+def requests() -> list[Timed]:
+    return list(read_timed(TRACE))
 
 
-def test_exact_lru_is_the_reference_and_s3fifo_no_worse(capsys: pytest.CaptureFixture[str]) -> None:
-    keys = [request.key for request in read_trace(TRACE)]
-    items = len(set(keys))
-    sizes = "1%,5%,10%,20%"
-    rows = run(capsys, "--policies", "lru,s3fifo", "--sizes", sizes, "--count", "items")
-    assert [(row["policy"], row["size"]) for row in rows[:4]] == [("lru", size) for size in sizes.split(",")]
-    for row in rows[:4]:
-        assert row["requests"] == REQUESTS == len(keys) and row["admission"] == "all"
-        assert row["capacity"] == items * int(str(row["size"])[:-1]) // 100
-        assert abs(float(str(row["hit_ratio"])) - reference_lru(keys, int(str(row["capacity"])))) < 0.0005
+SIZES = "1%,5%,10%,20%"
+REFERENCES: list[tuple[str, str, Reference, float]] = [
+    ("lru", "all", reference_caches.lru, 0.0005),
+    ("lrm", "all", reference_caches.lrm, 0.0005),
+    ("s3fifo", "all", reference_caches.s3fifo, 0.001),
+    ("random", "all", reference_caches.at_random, 0.01),
+    ("lfu", "all", reference_caches.lfu, 0.01),
+    ("lru", "tinylfu", reference_caches.tinylfu_lru, 0.01),
+]
+
+
+@pytest.mark.parametrize(("policy", "admission", "reference", "tolerance"), REFERENCES)
+def test_hit_ratios_are_those_of_a_reference(
+    policy: str,
+    admission: str,
+    reference: Reference,
+    tolerance: float,
+    requests: list[Timed],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ("--policies", policy, "--admission", admission, "--sizes", SIZES, "--count", "items")
+    items = len({request.key for request in requests})
+    for row, size in zip(run(capsys, *options), SIZES.split(","), strict=True):
+        assert (row["policy"], row["admission"], row["size"]) == (policy, admission, size)
+        assert row["requests"] == REQUESTS == len(requests)
+        assert row["capacity"] == items * int(size[:-1]) // 100
         assert row["hit_ratio"] == int(str(row["hits"])) / REQUESTS
-    hits = [int(str(row["hits"])) for row in rows]
-    assert sum(s3fifo >= lru for lru, s3fifo in zip(hits[:4], hits[4:], strict=True)) >= 3
+        expected = reference(requests, int(str(row["capacity"])))
+        assert abs(float(str(row["hit_ratio"])) - expected) < tolerance
+
+
+def test_s3fifo_is_at_least_as_good_as_lru_at_every_size(requests: list[Timed]) -> None:
+    """By the references, which are what `replay` gives."""
+    items = len({request.key for request in requests})
+    for size in (1, 5, 10, 20):
+        capacity = items * size // 100
+        assert reference_caches.s3fifo(requests, capacity) >= reference_caches.lru(requests, capacity) + 0.002
 
 
 def test_every_policy_is_played_with_every_admission_and_size(capsys: pytest.CaptureFixture[str]) -> None:

@@ -170,7 +170,7 @@ class S3Fifo(Model):
         return found
 
     def take(self, key: bytes) -> None:
-        limit = len(self.main)
+        limit = len(self.kept) - len(self.kept) // 10
         if key in self.small:
             self.ghosts = [ghost for ghost in self.ghosts if ghost != key] + [key]
             for _ in range(4):

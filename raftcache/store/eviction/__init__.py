@@ -8,7 +8,7 @@
 | `nearest` | `ttl` | exact | 24 |
 | `chance` | `random` | exact | 8 |
 | `s3fifo`, `ghost` | `s3fifo` | exact but for 32-bit fingerprints of ghosts, and a bound on steps | 9, and 16 a ghost |
-| `tinylfu`, `sketch` | admission `tinylfu` in front of any of them | approximate (count-min sketch) | 8 |
+| `tinylfu`, `sketch` | admission `tinylfu` in front of any of them | approximate (count-min sketch) | 16 |
 | `digest` | what followers are told of reads | a sample where more is read than fits | |
 | `table`, `growing`, `lists`, `order` | slots for keys, a hash index, linked lists, what an order is | | |
 

@@ -81,9 +81,13 @@ class S3Fifo(Order):
             self._leave_small(slot)
 
     def evicted(self, slot: int) -> None:
-        """A key of the small queue leaves a ghost; there are as many as keys in the main queue."""
+        """A key of the small queue leaves a ghost.
+
+        There are as many as the main queue has room for, and not as it has keys: it fills by ghosts alone.
+        """
         if not self._state[slot] & _IN_MAIN:
-            self._ghosts.add(self.table.key(slot), self.table.items - self._small_items)
+            kept = self.table.items
+            self._ghosts.add(self.table.key(slot), kept - kept // SMALL_PART)
         self.remove(slot)
 
     def choose(self, by_items: bool, now_ms: int) -> int:
