@@ -89,11 +89,11 @@ class SimGround:
         }
 
     def missing(self) -> list[str]:
-        """Nodes that some group counts among its members and that cannot stand in for others: their process is down,
-        their disk was replaced, or they may have forgotten something and do not vote yet."""
+        """Nodes that some group counts among its members and that cannot stand in for others: their process is down, or
+        has not opened the group yet, their disk was replaced, or they may have forgotten something and do not vote yet.
+        """
         running = {process.node_id: process.core.host.groups for process in self.cluster.running()}
-        everything = [each for groups in running.values() for each in groups.items()]
-        members = {(group_id, member) for group_id, group in everything for member in group.members}
+        members = {(group_id, member) for group_id, seen in self.cluster.members().items() for member in seen}
 
         def able(group_id: str, member: MemberId) -> bool:
             group = running.get(member.node, {}).get(group_id)

@@ -18,7 +18,7 @@ from raftcache.consensus.host import Observer
 from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, Unavailable
 from raftcache.metadata.commands import MetadataCommand
 from raftcache.metadata.remote_watch import RemoteWatch
-from raftcache.metadata.state import METADATA_GROUP, Addresses, Node
+from raftcache.metadata.state import EMPTY, METADATA_GROUP, Addresses, Node
 from raftcache.metadata.submitting import MetadataSubmitter, serve_metadata
 from raftcache.metadata.watch import WatchHub
 from raftcache.net.api import Peer
@@ -305,6 +305,13 @@ class SimCluster:
             for group_id, seen in sorted(self.members_seen.items())
             if 2 * sum(self._forgetful(group_id, member, dark) for member in seen) > len(seen)
         ]
+
+    def members(self) -> dict[str, tuple[MemberId, ...]]:
+        """Of each group that the newest metadata names, whether or not anybody has opened it since a restart."""
+        self._see_members()
+        state = max((process.core.view.state for process in self.running()), key=lambda s: s.epoch, default=EMPTY)
+        named = set(state.group_ids()) if state.shards else set(self.members_seen)
+        return {group_id: seen for group_id, seen in self.members_seen.items() if group_id in named}
 
     def _see_members(self) -> None:
         """Note each group's members while somebody runs who knows them."""

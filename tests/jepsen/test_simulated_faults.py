@@ -90,6 +90,18 @@ def test_nothing_more_is_left_broken_while_a_replica_is_missing(ground: SimGroun
     assert [(name, kind) for name, kind, _ in told] == [(MAJORITY_HEALED, "invoke"), (MAJORITY_HEALED, "info")]
 
 
+def test_a_group_that_nobody_has_opened_yet_is_missing(ground: SimGround) -> None:
+    """Found by quota seed 133: all had just been started, and one that had opened nothing was a suspect of the shard."""
+    shard = next(group for group in ground.replicas() if group != "meta")
+    for node in ("n0", "n1", "n2"):
+        ground.cluster.kill(node)
+        ground.cluster.start(node)
+    assert not ground.replicas().get(shard)
+    assert ground.missing() == ["n0", "n1", "n2"]
+    ground.cluster.run_until_ready(20)
+    assert ground.cluster.loop.run_till(lambda: not ground.missing(), 20, 0.1)
+
+
 def test_a_suspect_cannot_stand_in_for_another(ground: SimGround) -> None:
     """Found by register seed 9: it has lost power, and does not vote until a leader has told it what is committed."""
     ground.lose_power(["n2"])
