@@ -91,7 +91,7 @@ def test_nothing_more_is_left_broken_while_a_replica_is_missing(ground: SimGroun
 
 
 def test_a_group_that_nobody_has_opened_yet_is_missing(ground: SimGround) -> None:
-    """Found by quota seed 133: all had just been started, and one that had opened nothing was a suspect of the shard."""
+    """Found by quota seed 133: all had just been started, one of them a suspect of a shard not opened yet."""
     shard = next(group for group in ground.replicas() if group != "meta")
     for node in ("n0", "n1", "n2"):
         ground.cluster.kill(node)
