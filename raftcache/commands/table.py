@@ -75,25 +75,45 @@ def check_set(command: t.Set, namespace: Namespace) -> AckLevel:
     """The ack level in force. Raises InvalidKey, ValueTooLarge, LevelTooLow, BadRequest."""
     _check_key(command.key)
     _check_idempotency(command.idempotency)
-    limit = min(namespace.max_item_bytes, t.VALUE_LIMIT_BYTES)
-    if len(command.value) > limit:
-        raise ValueTooLarge(
-            f"value: {len(command.value)} bytes is over the limit of {limit} bytes of namespace {namespace.name!r}"
-        )
+    check_size(len(command.value), namespace)
     if command.flag not in (t.RAW, t.JSON):
         raise BadRequest(f"flag: {command.flag} is neither {t.RAW} (raw) nor {t.JSON} (json)")
-    if command.if_absent and command.if_version is not None:
-        raise BadRequest(f"if_absent, if_version: both were given (true, {command.if_version}); at most one may be")
+    if command.if_absent + command.if_present + (command.if_version is not None) > 1:
+        raise BadRequest(
+            f"if_absent, if_present, if_version: {command.if_absent}, {command.if_present} and {command.if_version} "
+            "were given; at most one may be"
+        )
+    if command.keep_ttl and command.ttl_ms is not None:
+        raise BadRequest(f"keep_ttl, ttl: both were given (true, {command.ttl_ms} ms); at most one may be")
+    _check_revealing(command.reveal, command.idempotency)
     _check_ttl(command.ttl_ms)
     if command.tags is not None:
         _check_tags(command.tags)
     return ack_level(command.ack, namespace)
 
 
+def check_size(size_bytes: int, namespace: Namespace) -> None:
+    """Raises ValueTooLarge."""
+    limit = min(namespace.max_item_bytes, t.VALUE_LIMIT_BYTES)
+    if size_bytes > limit:
+        raise ValueTooLarge(
+            f"value: {size_bytes} bytes is over the limit of {limit} bytes of namespace {namespace.name!r}"
+        )
+
+
 def check_delete(command: t.Delete, namespace: Namespace) -> AckLevel:
     """The ack level in force. Raises InvalidKey, LevelTooLow, BadRequest."""
     _check_key(command.key)
     _check_idempotency(command.idempotency)
+    _check_revealing(command.reveal, command.idempotency)
+    return ack_level(command.ack, namespace)
+
+
+def check_append(command: t.Append, namespace: Namespace) -> AckLevel:
+    """The ack level in force. Raises InvalidKey, ValueTooLarge, LevelTooLow, BadRequest."""
+    _check_key(command.key)
+    _check_idempotency(command.idempotency)
+    check_size(len(command.value), namespace)
     return ack_level(command.ack, namespace)
 
 
@@ -112,6 +132,7 @@ def check_expire(command: t.Expire, namespace: Namespace) -> AckLevel:
     _check_key(command.key)
     _check_idempotency(command.idempotency)
     _check_ttl(command.ttl_ms)
+    _check_revealing(command.reveal, command.idempotency)
     return ack_level(command.ack, namespace)
 
 
@@ -119,6 +140,7 @@ def check_persist(command: t.Persist, namespace: Namespace) -> AckLevel:
     """The ack level in force. Raises InvalidKey, LevelTooLow, BadRequest."""
     _check_key(command.key)
     _check_idempotency(command.idempotency)
+    _check_revealing(command.reveal, command.idempotency)
     return ack_level(command.ack, namespace)
 
 
@@ -176,6 +198,12 @@ def _check_idempotency(key: bytes | None) -> None:
         )
 
 
+def _check_revealing(reveal: bool, idempotency: bytes | None) -> None:
+    """A reply record would have to keep the value, of whatever size, for as long as it may be asked for."""
+    if reveal and idempotency is not None:
+        raise BadRequest("reveal, idempotency: both were given; what stood there before is told once")
+
+
 def ack_level(asked: AckLevel | None, namespace: Namespace) -> AckLevel:
     """The ack level in force for a write that asks for `asked`. Raises LevelTooLow."""
     level = namespace.ack if asked is None else asked
@@ -206,6 +234,7 @@ _ROWS = (
     CommandSpec("set", t.Set, True, _one_key, check_set),
     CommandSpec("delete", t.Delete, True, _one_key, check_delete),
     CommandSpec("incr", t.Incr, True, _one_key, check_incr),
+    CommandSpec("append", t.Append, True, _one_key, check_append),
     CommandSpec("expire", t.Expire, True, _one_key, check_expire),
     CommandSpec("persist", t.Persist, True, _one_key, check_persist),
     CommandSpec("multi_get", t.MultiGet, False, _item_keys, None, t.Get),

@@ -105,6 +105,8 @@ class Set(_Command, frozen=True):
     """Write one key. `ttl_ms` None means the namespace's default. Answers `Written`.
 
     `tags` are the families that the key belongs to from now on, until it is set anew: dropping a tag drops it.
+    `if_present`: only where something stands. `keep_ttl`: what stands keeps its time to live, also none. `reveal`: the
+    answer's `previous` is what stood there, or stands there still.
     """
 
     key: bytes
@@ -117,13 +119,29 @@ class Set(_Command, frozen=True):
     idempotency: bytes | None = None
     named_at: int = 0
     tags: tuple[str, ...] | None = None
+    if_present: bool = False
+    keep_ttl: bool = False
+    reveal: bool = False
 
 
 class Delete(_Command, frozen=True):
-    """Remove one key. Answers `Written`, whose `existed` tells whether anything was there."""
+    """Remove one key. Answers `Written`, whose `existed` tells whether anything was there; with `reveal` its `previous`
+    is what."""
 
     key: bytes
     if_version: Version | None = None
+    ack: AckLevel | None = None
+    idempotency: bytes | None = None
+    named_at: int = 0
+    reveal: bool = False
+
+
+class Append(_Command, frozen=True):
+    """Add bytes to the end of a value; a key that is missing is set to them, with the namespace's time to live. Answers
+    `Counted`: the length of the value that stands now, in bytes."""
+
+    key: bytes
+    value: bytes
     ack: AckLevel | None = None
     idempotency: bytes | None = None
     named_at: int = 0
@@ -140,14 +158,27 @@ class Incr(_Command, frozen=True):
     named_at: int = 0
 
 
+class ExpireIf(IntEnum):
+    """When `Expire` does anything: by the time to live that the key has. A key without one lives longer than any."""
+
+    ALWAYS = 0
+    PERSISTENT = 1
+    VOLATILE = 2
+    LONGER = 3
+    SHORTER = 4
+
+
 class Expire(_Command, frozen=True):
-    """Give a key another time to live. Answers `Written`; `written` is false where nothing was there."""
+    """Give a key another time to live. Answers `Written`; `written` is false where nothing was there, or where `when`
+    does not hold."""
 
     key: bytes
     ttl_ms: int
     ack: AckLevel | None = None
     idempotency: bytes | None = None
     named_at: int = 0
+    when: ExpireIf = ExpireIf.ALWAYS
+    reveal: bool = False
 
 
 class Persist(_Command, frozen=True):
@@ -157,6 +188,7 @@ class Persist(_Command, frozen=True):
     ack: AckLevel | None = None
     idempotency: bytes | None = None
     named_at: int = 0
+    reveal: bool = False
 
 
 class MultiGet(_Command, frozen=True):
@@ -177,9 +209,9 @@ class MultiDelete(_Command, frozen=True):
     items: tuple[Delete, ...]
 
 
-Single = Union[Get, Set, Delete, Incr, Expire, Persist]
+Single = Union[Get, Set, Delete, Incr, Append, Expire, Persist]
 Multi = Union[MultiGet, MultiSet, MultiDelete]
-Command = Union[Get, Set, Delete, Incr, Expire, Persist, MultiGet, MultiSet, MultiDelete]
+Command = Union[Get, Set, Delete, Incr, Append, Expire, Persist, MultiGet, MultiSet, MultiDelete]
 
 
 class Receipts(_Command, frozen=True):
@@ -217,7 +249,7 @@ class Written(_Reply, frozen=True):
 
     `written` false: the condition failed (`current` is what stands there, or None) or nothing was there to
     change; `version` then names the newest effect executed before, as a `Value`'s does on a miss. `expires_at_ms` is on
-    the shard's clock.
+    the shard's clock. `previous` is what stood there before, where the command asked for it and something did.
     """
 
     written: bool
@@ -226,10 +258,11 @@ class Written(_Reply, frozen=True):
     ack: AckLevel
     existed: bool = False
     current: Version | None = None
+    previous: bytes | None = None
 
 
 class Counted(_Reply, frozen=True):
-    """An `incr`'s answer."""
+    """The answer of an `incr`: the counter, or of an `append`: the length."""
 
     value: int
     version: Version

@@ -16,6 +16,7 @@ import random
 from dataclasses import dataclass
 
 from raftcache.commands.types import (
+    Append,
     Command,
     Delete,
     Expire,
@@ -42,7 +43,7 @@ from raftcache.errors import (
 )
 
 READS: frozenset[type] = frozenset({Get, MultiGet, Receipts})
-WRITES: frozenset[type] = frozenset({Set, Delete, Incr, Expire, Persist, MultiSet, MultiDelete})
+WRITES: frozenset[type] = frozenset({Set, Delete, Incr, Append, Expire, Persist, MultiSet, MultiDelete})
 
 ROUTING_CODES = frozenset({NotLeader.code, WrongShard.code, Unavailable.code, TooStale.code, NotFollowing.code})
 """Definite failures that say: not here, or not yet. Other definite failures are answers, for the client to act on."""

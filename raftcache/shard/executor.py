@@ -368,11 +368,15 @@ class Executor:
         if is_bounded or budget.used_bytes + size_bytes > budget.mark_bytes:
             self.room_for(namespace, key, size_bytes)
 
-    def unchanged(self, key: bytes, ack: AckLevel, namespace: Namespace, entry: Entry | None) -> Answer:
+    def unchanged(
+        self, key: bytes, ack: AckLevel, namespace: Namespace, entry: Entry | None, reveal: bool = False
+    ) -> Answer:
         """The answer of a write command that found `entry` at `key` and wrote nothing; that reveals it."""
         reached, waits_for, version = self.showing(key, ack, namespace)
-        current = None if entry is None else self.version_of(entry)
-        return Written(False, version, None, reached, entry is not None, current), waits_for
+        if entry is None:
+            return Written(False, version, None, reached), waits_for
+        previous = entry.value if reveal else None
+        return Written(False, version, None, reached, True, self.version_of(entry), previous), waits_for
 
     def showing(self, key: bytes, ack: AckLevel, namespace: Namespace) -> tuple[AckLevel, WaitsFor, Version]:
         """Of a write command's reply that wrote nothing: the level it reaches, what it waits for, and its version.

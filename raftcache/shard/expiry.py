@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raftcache.commands.policy import Namespace
 from raftcache.commands.table import check_expire, check_persist
-from raftcache.commands.types import AckLevel, Expire, Persist, Written
+from raftcache.commands.types import AckLevel, Expire, ExpireIf, Persist, Written
 from raftcache.shard.executor import Answer, Executor
 from raftcache.store.entry import Entry, tags_of
 from raftcache.store.tags import tags_bytes
@@ -17,9 +17,21 @@ def expire(ex: Executor, command: Expire) -> Answer:
     ex.pipeline.admit()
     ex.in_turn(namespace, command.key)
     entry = ex.lookup(command.key, namespace)
-    if entry is None:
-        return ex.unchanged(command.key, ack, namespace, None)
-    return _rewrite(ex, command.key, entry, ex.expires_ms(command.ttl_ms, namespace), ack, namespace)
+    expires_ms = ex.expires_ms(command.ttl_ms, namespace)
+    if entry is None or not _wanted(entry.expires_ms, expires_ms, command.when):
+        return ex.unchanged(command.key, ack, namespace, entry, command.reveal)
+    return _rewrite(ex, command, entry, expires_ms, ack, namespace)
+
+
+def _wanted(stands_ms: int, expires_ms: int, when: ExpireIf) -> bool:
+    """Whether the condition holds of a key that expires at `stands_ms`, 0 for never."""
+    if when == ExpireIf.ALWAYS:
+        return True
+    if when == ExpireIf.LONGER:
+        return 0 < stands_ms < expires_ms
+    if when == ExpireIf.SHORTER:
+        return not stands_ms or expires_ms < stands_ms
+    return (stands_ms > 0) == (when == ExpireIf.VOLATILE)
 
 
 def persist(ex: Executor, command: Persist) -> Answer:
@@ -30,15 +42,19 @@ def persist(ex: Executor, command: Persist) -> Answer:
     ex.in_turn(namespace, command.key)
     entry = ex.lookup(command.key, namespace)
     if entry is None or not entry.expires_ms:
-        return ex.unchanged(command.key, ack, namespace, entry)
+        return ex.unchanged(command.key, ack, namespace, entry, command.reveal)
     longest_ms = namespace.max_ttl_ms
     if longest_ms is None:
-        return _rewrite(ex, command.key, entry, 0, ack, namespace)
-    return _rewrite(ex, command.key, entry, ex.expires_ms(longest_ms, namespace), ack, namespace)
+        return _rewrite(ex, command, entry, 0, ack, namespace)
+    return _rewrite(ex, command, entry, ex.expires_ms(longest_ms, namespace), ack, namespace)
 
 
-def _rewrite(ex: Executor, key: bytes, entry: Entry, expires_ms: int, ack: AckLevel, namespace: Namespace) -> Answer:
-    reached = ex.fit(ex.revealing(ack, namespace), namespace, key, len(entry.value))
-    ex.make_room(namespace, key, len(entry.value), expires_ms, tags_bytes(tags_of(entry)))
-    version = ex.put(key, entry.value, entry.flag, expires_ms, namespace, reached, tags_of(entry))
-    return Written(True, version, expires_ms or None, reached, existed=True), reached
+def _rewrite(
+    ex: Executor, command: Expire | Persist, entry: Entry, expires_ms: int, ack: AckLevel, namespace: Namespace
+) -> Answer:
+    key, value, tags = command.key, entry.value, tags_of(entry)
+    reached = ex.fit(ex.revealing(ack, namespace), namespace, key, len(value))
+    ex.make_room(namespace, key, len(value), expires_ms, tags_bytes(tags))
+    version = ex.put(key, value, entry.flag, expires_ms, namespace, reached, tags)
+    previous = value if command.reveal else None
+    return Written(True, version, expires_ms or None, reached, existed=True, previous=previous), reached

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from raftcache.commands.types import Delete, Expire, Get, Incr, Persist, Set
+from raftcache.commands.types import Append, Delete, Expire, Get, Incr, Persist, Set
 from raftcache.shard import counters, expiry, strings
 from raftcache.shard.executor import Answer, Executor
 from raftcache.shard.retries import once
@@ -17,6 +17,7 @@ HANDLERS: dict[type[Any], Handler] = {
     Set: once(strings.set_),
     Delete: once(strings.delete),
     Incr: once(counters.incr),
+    Append: once(strings.append),
     Expire: once(expiry.expire),
     Persist: once(expiry.persist),
 }

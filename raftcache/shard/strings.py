@@ -1,11 +1,12 @@
-"""get, set, delete: at one key, at the leader."""
+"""get, set, append, delete: at one key, at the leader."""
 
 from __future__ import annotations
 
-from raftcache.commands.table import check_delete, check_get, check_set
-from raftcache.commands.types import RAW, Delete, Get, ReadLevel, Set, Value, Version, Written
+from raftcache.commands.table import check_append, check_delete, check_get, check_set, check_size
+from raftcache.commands.types import RAW, Append, Counted, Delete, Get, ReadLevel, Set, Value, Version, Written
+from raftcache.errors import ValueTooLarge
 from raftcache.shard.executor import COMMITTED, LATEST, LINEARIZABLE, PRIMARY, REPLICA, Answer, Executor
-from raftcache.store.entry import Entry
+from raftcache.store.entry import Entry, tags_of
 from raftcache.store.tags import tags_bytes
 
 
@@ -47,17 +48,44 @@ def set_(ex: Executor, command: Set) -> Answer:
     ex.pipeline.admit()
     ex.require_memory(key, len(value) + (tags_bytes(command.tags) if command.tags else 0))
     ex.in_turn(namespace, key, len(value))
-    conditional = command.if_absent or command.if_version is not None
-    if conditional:
+    looks, entry = _looks(command), None
+    if looks:
         entry = ex.lookup(key, namespace)
         if not _holds(ex, command, entry):
-            return ex.unchanged(key, ack, namespace, entry)
-    reached = ex.fit(ex.revealing(ack, namespace) if conditional else ack, namespace, key, len(value))
-    expires_ms = ex.expires_ms(command.ttl_ms, namespace)
+            return ex.unchanged(key, ack, namespace, entry, command.reveal)
+    reached = ex.fit(ex.revealing(ack, namespace) if looks else ack, namespace, key, len(value))
+    keeps = command.keep_ttl and entry is not None
+    expires_ms = entry.expires_ms if keeps and entry else ex.expires_ms(command.ttl_ms, namespace)
     ex.make_room(namespace, key, len(value), expires_ms, tags_bytes(command.tags) if command.tags else 0)
+    previous = entry.value if entry is not None and command.reveal else None
     version = ex.put(key, value, command.flag, expires_ms, namespace, reached, command.tags)
     ex.stats.sets += 1
-    return Written(True, version, expires_ms or None, reached), reached
+    return Written(True, version, expires_ms or None, reached, previous=previous), reached
+
+
+def append(ex: Executor, command: Append) -> Answer:
+    """Add to the end of a value. The length, and that it would be too long, reveal what stands there.
+
+    Raises MemoryFull, Overloaded, and what `in_turn`, `fit` and `make_room` raise."""
+    key = command.key
+    namespace = ex.resolve(command)
+    ack = ex.granted(check_append(command, namespace))
+    ex.pipeline.admit()
+    ex.in_turn(namespace, key, len(command.value))
+    entry = ex.lookup(key, namespace)
+    value = command.value if entry is None else entry.value + command.value
+    try:
+        check_size(len(value), namespace)
+    except ValueTooLarge as error:
+        _, waits_for, _ = ex.showing(key, ack, namespace)
+        return ex.stats.refusal(error), waits_for
+    ex.require_memory(key, len(value))
+    reached = ex.fit(ex.revealing(ack, namespace), namespace, key, len(value))
+    expires_ms, tags = (ex.expires_ms(None, namespace), ()) if entry is None else (entry.expires_ms, tags_of(entry))
+    ex.make_room(namespace, key, len(value), expires_ms, tags_bytes(tags))
+    version = ex.put(key, value, RAW if entry is None else entry.flag, expires_ms, namespace, reached, tags)
+    ex.stats.sets += 1
+    return Counted(len(value), version, expires_ms or None, reached), reached
 
 
 def delete(ex: Executor, command: Delete) -> Answer:
@@ -69,14 +97,24 @@ def delete(ex: Executor, command: Delete) -> Answer:
     ex.in_turn(namespace, key)
     entry = ex.lookup(key, namespace)
     if entry is None or (command.if_version is not None and command.if_version != ex.version_of(entry)):
-        return ex.unchanged(key, ack, namespace, entry)
+        return ex.unchanged(key, ack, namespace, entry, command.reveal)
     reached = ex.fit(ex.revealing(ack, namespace), namespace, key, 0)
+    previous = entry.value if command.reveal else None
     version = ex.remove(key, namespace, reached)
     ex.stats.deletes += 1
-    return Written(True, version, None, reached, existed=True), reached
+    return Written(True, version, None, reached, existed=True, previous=previous), reached
+
+
+def _looks(command: Set) -> bool:
+    """Whether the answer depends on what stands there."""
+    return bool(
+        command.if_absent or command.if_present or command.if_version is not None or command.keep_ttl or command.reveal
+    )
 
 
 def _holds(ex: Executor, command: Set, entry: Entry | None) -> bool:
     if command.if_absent:
         return entry is None
-    return entry is not None and command.if_version == ex.version_of(entry)
+    if command.if_version is not None:
+        return entry is not None and command.if_version == ex.version_of(entry)
+    return entry is not None or not command.if_present

@@ -14,10 +14,12 @@ from functools import partial
 
 from raftcache.commands.types import (
     AckLevel,
+    Append,
     Command,
     Counted,
     Delete,
     Expire,
+    ExpireIf,
     Failure,
     Get,
     Incr,
@@ -144,6 +146,10 @@ class Client:
             Incr(b"vault:n" + key, 1),
             Expire(key, rnd.randrange(50, 3000)),
             Persist(key),
+            Append(key, value),
+            Set(key, value, if_present=True, keep_ttl=True, reveal=True),
+            Delete(key, reveal=True),
+            Expire(key, rnd.randrange(50, 3000), when=rnd.choice(list(ExpireIf)), reveal=True),
             MultiGet(tuple(Get(b"k%d" % i) for i in range(4))),
             MultiSet(tuple(Set(b"k%d" % i, value) for i in range(4))),
         ]

@@ -11,6 +11,7 @@ from shard_harness import Bench
 from raftcache.commands.policy import Namespaces
 from raftcache.commands.types import (
     AckLevel,
+    Append,
     Command,
     Counted,
     Delete,
@@ -295,6 +296,7 @@ def test_nothing_that_is_lost_was_ever_shown() -> None:
         key = b"shown:%d" % rnd.randrange(6)
         commands = [Set(key, b"v"), Set(key, b"v", ttl_ms=20), Get(key), Delete(key), Set(key, b"w", if_absent=True)]
         commands += [Incr(b"shown:n"), Expire(key, 30), Persist(key), Set(key, b"c", if_version=version(1))]
+        commands += [Append(b"shown:a", b"."), Set(key, b"x", if_present=True, keep_ttl=True), Delete(key, reveal=True)]
         bench.replica.submit(rnd.choice(commands), note)
         pick = rnd.random()
         if pick < 0.3:
