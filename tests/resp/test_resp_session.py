@@ -141,7 +141,7 @@ def test_wait_asks_what_became_of_this_connections_writes() -> None:
     talk.raw(packed("SET", "a", 1) + packed("MSET", "b", 1, "c", 1) + packed("SET", "safe:k", 1))
     assert talk.say("WAIT", 1, 500) == b":1\r\n"
     newest = Version(SHARD, TERM, 3)
-    assert talk.backend.asked == [([(b"c", newest)], 500, 1002.5)], "what was acknowledged at quorum is committed"
+    assert talk.backend.asked == [([(b"c", newest)], 500, 1000.6)], "what was acknowledged at quorum is committed"
     assert talk.say("WAIT", 1, 0) == b":1\r\n" and len(talk.backend.asked) == 1
 
 

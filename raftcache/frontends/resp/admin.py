@@ -12,10 +12,12 @@ from raftcache.frontends.resp.info import matching
 from raftcache.frontends.resp.parsing import BULK_LIMIT_BYTES
 from raftcache.frontends.resp.spec import Args, Refused
 from raftcache.frontends.resp.spec import integer as number
-from raftcache.frontends.resp.state import REQUEST_TIMEOUT_S, UNPROVED_LIMIT, Client, Front
+from raftcache.frontends.resp.state import UNPROVED_LIMIT, Client, Front
 
 PATTERN_LIMIT_BYTES = 64
 """Of a pattern for the names of settings; none of those is half as long."""
+WAIT_GRACE_S = 0.1
+"""For the answer's way from the shard, beyond the time that WAIT names."""
 
 
 def config_get(front: Front, client: Client, args: Args) -> bytes:
@@ -73,7 +75,7 @@ def wait(front: Front, client: Client, args: Args, done: Callable[[bytes], None]
         _strike_out(client, [each for each, fate in zip(asked, fates, strict=True) if fate != Fate.PENDING])
         done(integer(certain if all(fate == Fate.COMMITTED for fate in fates) else 0))
 
-    front.backend.receipts(asked, wait_ms, front.runtime.now() + wait_ms / 1000 + REQUEST_TIMEOUT_S, answered)
+    front.backend.receipts(asked, wait_ms, front.runtime.now() + wait_ms / 1000 + WAIT_GRACE_S, answered)
 
 
 def _strike_out(client: Client, decided: list[tuple[bytes, Version]]) -> None:
