@@ -213,6 +213,9 @@ def test_client_list_has_everyone() -> None:
     assert b"id=1 " not in two.say("CLIENT", "LIST", "ID", "2")
     assert two.say("CLIENT", "LIST", "TYPE", "pubsub") == b"$0\r\n\r\n"
     assert two.say("CLIENT", "INFO").count(b"id=2 ") == 1
+    assert two.say("CLIENT", "SETNAME", "a" * 129) == err("Client names have at most 128 bytes, got 129")
+    assert two.say("HELLO", 3, "SETNAME", "a" * 129).startswith(b"-ERR Client names have at most 128")
+    assert two.say("CLIENT", "SETINFO", "LIB-VER", "1\n2").startswith(b"-ERR lib-ver cannot contain spaces")
     assert two.say("CLIENT", "SETNAME", "a b").startswith(b"-ERR Client names cannot contain spaces")
 
 

@@ -109,6 +109,14 @@ def test_nonsense_gets_an_answer_in_its_turn_and_ends_the_connection() -> None:
     assert talk.raw(packed("PING")) == b""
 
 
+@pytest.mark.parametrize("request_line", ["POST / HTTP/1.1", "GET / HTTP/1.1", "post /"])
+def test_a_browser_is_turned_away_before_its_body(request_line: str) -> None:
+    talk = Talk()
+    said = talk.raw(f"{request_line}\r\nHost: 127.0.0.1:7103\r\nOrigin: x\r\n\r\nSET k v\r\n".encode())
+    assert b"+OK" not in said and talk.session.over
+    assert talk.backend.commands == [] and talk.front.metrics.protocol_errors == 1
+
+
 def test_quit_is_the_last_word() -> None:
     talk = Talk()
     assert talk.raw(packed("QUIT") + packed("PING")) == OK

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from raftcache.frontends.resp.connection import checked_name
+from raftcache.frontends.resp.connection import checked_name, checked_text
 from raftcache.frontends.resp.encoding import OK, Verbatim, encode, integer
 from raftcache.frontends.resp.spec import SYNTAX, Args, Refused
 from raftcache.frontends.resp.spec import integer as number
 from raftcache.frontends.resp.state import Client, Front
 
 _TYPES = (b"NORMAL", b"MASTER", b"REPLICA", b"SLAVE", b"PUBSUB")
-NAME_LIMIT_BYTES = 128
-"""Of each text that a client says about itself; all of them are kept for as long as it is connected."""
 
 
 def setname(front: Front, client: Client, args: Args) -> bytes:
     """CLIENT SETNAME name."""
-    client.name = _short(checked_name(args[2]))
+    client.name = checked_name(args[2])
     return OK
 
 
@@ -29,19 +27,12 @@ def setinfo(front: Front, client: Client, args: Args) -> bytes:
     option, text = args[2].upper(), args[3]
     if option not in (b"LIB-NAME", b"LIB-VER"):
         raise Refused(f"ERR Unrecognized option '{args[2][:128].decode(errors='replace')}'")
-    if any(not 0x21 <= byte <= 0x7E for byte in text):
-        raise Refused(f"ERR {option.decode().lower()} cannot contain spaces, newlines or special characters.")
+    text = checked_text(text, option.decode().lower())
     if option == b"LIB-NAME":
-        client.lib_name = _short(text)
+        client.lib_name = text
     else:
-        client.lib_ver = _short(text)
+        client.lib_ver = text
     return OK
-
-
-def _short(text: bytes) -> bytes:
-    if len(text) > NAME_LIMIT_BYTES:
-        raise Refused(f"ERR {len(text)} bytes, the limit is {NAME_LIMIT_BYTES}")
-    return text
 
 
 def id_(front: Front, client: Client, args: Args) -> bytes:

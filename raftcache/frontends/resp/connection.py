@@ -10,6 +10,8 @@ _NO_PASSWORD = (
     "ERR AUTH <password> called without any password configured for the default user. "
     "Are you sure your configuration is correct?"
 )
+TEXT_LIMIT_BYTES = 128
+"""Of each text that a client says about itself; all of them are kept for as long as it is connected."""
 _WRONG = "WRONGPASS invalid username-password pair or user is disabled."
 
 
@@ -100,9 +102,16 @@ def _greeting(client: Client) -> dict[str, object]:
 
 def checked_name(name: bytes) -> bytes:
     """A client's name. Raises Refused."""
-    if any(not 0x21 <= byte <= 0x7E for byte in name):
-        raise Refused("ERR Client names cannot contain spaces, newlines or special characters.")
-    return name
+    return checked_text(name, "Client names")
+
+
+def checked_text(text: bytes, what: str) -> bytes:
+    """Something that a client says about itself. Raises Refused."""
+    if any(not 0x21 <= byte <= 0x7E for byte in text[: TEXT_LIMIT_BYTES + 1]):
+        raise Refused(f"ERR {what} cannot contain spaces, newlines or special characters.")
+    if len(text) > TEXT_LIMIT_BYTES:
+        raise Refused(f"ERR {what} have at most {TEXT_LIMIT_BYTES} bytes, got {len(text)}")
+    return text
 
 
 def time_(front: Front, client: Client, args: Args) -> bytes:

@@ -18,8 +18,9 @@ from raftcache.commands.types import (
     Version,
     Written,
 )
-from raftcache.frontends.resp.encoding import encode, error
+from raftcache.frontends.resp.encoding import encode
 from raftcache.frontends.resp.failures import line_of
+from raftcache.frontends.resp.replying import error_bytes
 from raftcache.frontends.resp.spec import SYNTAX, Args, Refused, Shape, integer, shown
 from raftcache.frontends.resp.state import REQUEST_TIMEOUT_S, Client, Front
 from raftcache.frontends.resp.strings import set_options
@@ -95,9 +96,7 @@ def receipt(front: Front, client: Client, args: Args, done: Callable[[bytes], No
     def answered(found: list[Receipt | Failure]) -> None:
         (first,) = found
         if isinstance(first, Failure):
-            line = line_of(first)
-            front.metrics.count_error(line)
-            done(error(line))
+            done(error_bytes(front, line_of(first)))
         else:
             done(encode({"state": first.fate.name.lower(), "durable": first.durable}, resp3))
 

@@ -17,12 +17,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from raftcache.commands.types import AckLevel, Counted, Failure, Many, Reply, Written
-from raftcache.errors import InternalError, Overloaded
+from raftcache.commands.types import Reply
 from raftcache.frontends.resp.describing import find
-from raftcache.frontends.resp.encoding import error
-from raftcache.frontends.resp.failures import failed_items, line_of, line_of_many
 from raftcache.frontends.resp.parsing import Parser, ProtocolError
+from raftcache.frontends.resp.replying import defect_bytes, error_bytes, reply_bytes, shed_bytes
 from raftcache.frontends.resp.spec import Args, Refused, Shape, Spec
 from raftcache.frontends.resp.state import REQUEST_TIMEOUT_S, Client, Front
 from raftcache.frontends.resp.table import TABLE
@@ -37,7 +35,9 @@ HELD_HARD_LIMIT_BYTES = 64 << 20
 """The same, of commands that were under way already: over it the connection is given up."""
 COMMANDS_PER_TURN = 256
 OUTPUT_PER_TURN_BYTES = 1 << 20
-PRIMARY = AckLevel.PRIMARY
+CROSS_PROTOCOL = frozenset({b"POST", b"HOST:"})
+"""What a browser's request begins with, or has in its second line. A page from anywhere can make it send one to a port
+on its own machine, with commands in the body (`securityWarningCommand` in Redis's networking.c)."""
 
 
 class _Slot:
@@ -51,7 +51,8 @@ class _Slot:
         self.queued = False
 
     def __call__(self, reply: Reply) -> None:
-        self.done(self._session.bytes_of(reply, self._command, self._shape, self._resp3))
+        session = self._session
+        self.done(reply_bytes(session.front, session.client, reply, self._command, self._shape, self._resp3))
 
     def done(self, data: bytes) -> None:
         """The reply's bytes. Only the first count."""
@@ -139,7 +140,7 @@ class Session:
             self._execute(self.front.runtime.now() + REQUEST_TIMEOUT_S)
         except ProtocolError as problem:
             self.front.metrics.protocol_errors += 1
-            self._say(self._error(f"ERR Protocol error: {problem}"))
+            self._say(error_bytes(self.front, f"ERR Protocol error: {problem}"))
             self.client.leaving = True
         finally:
             self._running = False
@@ -168,17 +169,25 @@ class Session:
         try:
             spec = find(TABLE, args)
         except Refused as refusal:
+            if args[0].upper() in CROSS_PROTOCOL:
+                return self._turn_away(args[0])
             known = TABLE.get(args[0].upper())
             front.metrics.rejected[known.name if known is not None else "unknown"] += 1
-            return self._say(self._error(str(refusal)))
+            return self._say(error_bytes(front, str(refusal)))
         name = client.last_command = spec.name
         front.metrics.calls[name] += 1
         if shedding and spec.local is None:
-            return self._say(self._shed())
+            return self._say(shed_bytes(front))
         if spec.alone and self._pending:
             self._alone = spec, args
             return
         self._perform(spec, args, deadline)
+
+    def _turn_away(self, word: bytes) -> None:
+        """Say nothing and execute nothing more: whoever sent this does not know what it sends."""
+        self.front.metrics.protocol_errors += 1
+        self.client.leaving = True
+        log.warning("%s sent %r, as HTTP does: the connection is closed", self.client.address, word.decode())
 
     def _perform(self, spec: Spec, args: Args, deadline: float) -> None:
         front, client = self.front, self.client
@@ -195,9 +204,9 @@ class Session:
                 spec.later(front, client, args, slot.done)
         except Refused as refusal:
             front.metrics.rejected[spec.name] += 1
-            return self._say(self._error(str(refusal)))
+            return self._say(error_bytes(front, str(refusal)))
         except Exception:
-            return self._say(self._defect(spec.name))
+            return self._say(defect_bytes(front, spec.name))
         self._queue(slot, spec.alone)
 
     def _queue(self, slot: _Slot, alone: bool) -> None:
@@ -265,39 +274,3 @@ class Session:
         elif self._held_bytes >= HELD_LIMIT_BYTES:
             self._full = True
             self.front.metrics.stalls["held_bytes"] += 1
-
-    def bytes_of(self, reply: Reply, command: Any, shape: Shape | None, resp3: bool) -> bytes:
-        """A reply's bytes; a defect of ours becomes an error like any other."""
-        try:
-            if type(reply) is Failure:
-                return self._error(line_of(reply))
-            if type(reply) is Many:
-                self._note_writes(reply, command)
-                failed = failed_items(reply.items)
-                if failed:
-                    return self._error(line_of_many(reply.items, failed))
-            elif type(reply) in (Written, Counted) and reply.ack == PRIMARY:  # type: ignore[union-attr]
-                self.client.note_write(command.key, reply.version)  # type: ignore[union-attr]
-            assert shape is not None
-            return shape(reply, resp3)
-        except Refused as refusal:
-            return self._error(str(refusal))
-        except Exception:
-            return self._defect(type(command).__name__)
-
-    def _note_writes(self, reply: Many, command: Any) -> None:
-        for item, asked in zip(reply.items, command.items, strict=True):
-            if type(item) is Written and item.ack == PRIMARY:
-                self.client.note_write(asked.key, item.version)
-
-    def _error(self, line: str) -> bytes:
-        self.front.metrics.count_error(line)
-        return error(line)
-
-    def _shed(self) -> bytes:
-        self.front.metrics.shed += 1
-        return self._error(Overloaded.to_resp("this process is late: no more commands until it is not; not executed"))
-
-    def _defect(self, name: str) -> bytes:
-        log.exception("%s failed", name)
-        return self._error(InternalError.to_resp("this command met a defect; the node's log says more"))
