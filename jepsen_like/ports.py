@@ -1,8 +1,8 @@
 """Free ports for clusters that start at the same time on one machine.
 
 Nodes bind their ports a while after somebody looked whether they are free, so looking is not enough: two drills could
-choose the same. The ports of a node are three of a decade; whoever wants a decade first binds its last port, which no
-node uses, and keeps it as long as the cluster runs.
+choose the same. The ports of a node are the first of a decade; whoever wants a decade first binds its last port, which
+no node uses, and keeps it as long as the cluster runs.
 """
 
 from __future__ import annotations

@@ -72,19 +72,24 @@ class BootstrapConfig(_Checked, frozen=True, kw_only=True):
 
 
 class _Process(_Checked, frozen=True, kw_only=True):
-    """What nodes and front ends share. An empty secret is allowed on loopback addresses only."""
+    """What nodes and front ends share. An empty secret is allowed on loopback addresses only. `redis_router` "": the
+    Redis protocol is not spoken."""
 
     cluster_id: Name
     http: str
+    redis_router: str = ""
     cluster_secret: str = ""
     cluster_secret_file: str = ""
 
     _addresses: ClassVar[tuple[str, ...]] = ("http",)
+    _optional_addresses: ClassVar[tuple[str, ...]] = ("redis_router",)
     _paths: ClassVar[tuple[str, ...]] = ("cluster_secret_file",)
 
     def problems(self) -> list[str]:
         """What the types cannot say, one sentence a problem."""
-        found = [problem for name in self._addresses if (problem := _bad_address(name, getattr(self, name)))]
+        given = [name for name in self._optional_addresses if getattr(self, name)]
+        names = (*self._addresses, *given)
+        found = [problem for name in names if (problem := _bad_address(name, getattr(self, name)))]
         if self.cluster_secret and self.cluster_secret_file:
             found.append("cluster_secret and cluster_secret_file are both given; give one")
         return found

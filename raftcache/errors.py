@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+STANDALONE_PREFIXES = {"CLUSTERDOWN": "LOADING"}
+"""A standalone Redis has no cluster that could be down. Clients try again, by themselves, what is LOADING: so it must
+mean that nothing was executed."""
+
 
 class RaftcacheError(Exception):
     """Base of all errors that an interface may show to a client."""
@@ -16,6 +20,7 @@ class RaftcacheError(Exception):
     code: ClassVar[str] = "error"
     http_status: ClassVar[int] = 500
     resp_prefix: ClassVar[str] = "ERR"
+    resp_text: ClassVar[str] = ""
     definite: ClassVar[bool] = True
     retry_after_ms: ClassVar[int | None] = None
 
@@ -23,6 +28,15 @@ class RaftcacheError(Exception):
         super().__init__(message)
         self.message = message
         self.details = details
+
+    @classmethod
+    def to_resp(cls, message: str, cluster: bool = False) -> str:
+        """The line that a Redis client gets: on a cluster port, or on one that looks like a standalone server.
+
+        `resp_text` is what Redis says in that case; clients look for it, so it stands before what we have to say.
+        """
+        prefix = cls.resp_prefix if cluster else STANDALONE_PREFIXES.get(cls.resp_prefix, cls.resp_prefix)
+        return f"{prefix} {cls.resp_text} ({message})" if cls.resp_text else f"{prefix} {message}"
 
     def to_wire(self) -> dict[str, Any]:
         """`{"code", "message", "details"}`: how the error travels between nodes and clients."""
@@ -32,7 +46,7 @@ class RaftcacheError(Exception):
 class InternalError(RaftcacheError):
     """A defect of ours, met at a point that nobody knows: so the outcome is not known either."""
 
-    code, definite = "internal", False
+    code, resp_prefix, definite = "internal", "UNKNOWN", False
 
 
 class BadRequest(RaftcacheError):
@@ -104,7 +118,7 @@ class UnknownCommand(BadRequest):
 class NotAnInteger(RaftcacheError):
     """`incr` on a value that is no integer, or with a result outside 64 bits."""
 
-    code, http_status = "not_an_integer", 409
+    code, http_status, resp_text = "not_an_integer", 409, "value is not an integer or out of range"
 
 
 class IdempotencyMismatch(RaftcacheError):
@@ -209,7 +223,7 @@ class ChangeInProgress(RaftcacheError):
 class OutcomeUnknown(RaftcacheError):
     """A write that may or may not take effect. `version` is in the details where it is known."""
 
-    code, http_status, definite = "outcome_unknown", 504, False
+    code, http_status, resp_prefix, definite = "outcome_unknown", 504, "UNKNOWN", False
 
 
 def _tree(cls: type[RaftcacheError]) -> list[type[RaftcacheError]]:

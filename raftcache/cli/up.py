@@ -42,7 +42,7 @@ def add_commands(commands: Any) -> None:
         ("--nodes", DEFAULT_NODES, "how many nodes"),
         ("--shards", DEFAULT_SHARDS, "how many shards"),
         ("--replicas", f"{DEFAULT_REPLICAS}, or as many as there are nodes", "replicas of each shard"),
-        ("--base-port", DEFAULT_BASE_PORT, "node i listens on this + 10*i: HTTP, then RPC, then peers"),
+        ("--base-port", DEFAULT_BASE_PORT, "node i listens on this + 10*i: HTTP, then RPC, peers, Redis"),
     ):
         parser.add_argument(name, type=int, metavar="N", help=f"{what} (default: {default})")
     parser.add_argument(

@@ -16,6 +16,7 @@ from raftcache.clock import Handle
 from raftcache.config import FrontendConfig, parse_address
 from raftcache.errors import RaftcacheError
 from raftcache.frontends.http.server import HttpServer
+from raftcache.frontends.resp.server import RespServer
 from raftcache.metadata.remote_watch import RemoteWatch
 from raftcache.metadata.submitting import MetadataSubmitter
 from raftcache.metadata.view import MetadataView
@@ -24,6 +25,7 @@ from raftcache.net.rpc_client import Done, RpcPool
 from raftcache.net.runtime import AsyncioRuntime
 from raftcache.node.backend import ViewBackend
 from raftcache.node.metrics import routing_metrics
+from raftcache.node.redis import redis_metrics, redis_router
 from raftcache.node.remote import RemoteNodes
 from raftcache.routing.dispatcher import Dispatcher
 from raftcache.wire import handshake
@@ -43,6 +45,7 @@ class FrontendBackend(ViewBackend):
         self.document: dict[str, Any] = {"epoch": 0, "nodes": [], "shards": []}
         self.heard_at = float("-inf")
         self.node_ready = (False, "no node has answered yet")
+        self.redis: RespServer | None = None
 
     def cluster(self) -> dict[str, Any]:
         """The body of `GET /v1/cluster`."""
@@ -57,6 +60,7 @@ class FrontendBackend(ViewBackend):
     def collect_metrics(self) -> Iterable[Metric]:
         """What routing counts."""
         yield from routing_metrics(self.view, self.dispatcher)
+        yield from redis_metrics(self.redis)
         yield GaugeMetricFamily("raftcache_ready", "1 where /readyz says so.", float(self.ready()[0]))
 
 
@@ -75,6 +79,8 @@ class FrontendServer:
         metadata = MetadataSubmitter(self.runtime, self._call, self._metadata_nodes)
         self.backend = FrontendBackend(self.runtime, self.view, dispatcher, metadata, self.remote.call)
         self.http = HttpServer(self.backend, *parse_address(config.http))
+        self.redis = redis_router(config.redis_router, config.secret(), self.backend, self.http)
+        self.backend.redis = self.redis
         self.watch = RemoteWatch(self.view, self.runtime, self.remote.call_address, self._addresses)
         self._turn = 0
         self._timer: Handle | None = None
@@ -96,11 +102,13 @@ class FrontendServer:
         self.watch.start()
         self._ask_status()
         await self.http.start()
+        if self.redis is not None:
+            await self.redis.start()
         log.info("front end serves on http %s", self.config.http)
 
     async def stop(self) -> None:
         """Close everything."""
-        await self.http.stop()
+        await asyncio.gather(self.http.stop(), *([self.redis.stop()] if self.redis is not None else []))
         if self._timer is not None:
             self._timer.cancel()
         self.watch.stop()

@@ -29,6 +29,7 @@ from raftcache.net.runtime import AsyncioRuntime
 from raftcache.node.backend import ViewBackend
 from raftcache.node.core import CoreSettings, Identity, NodeCore
 from raftcache.node.metrics import node_metrics
+from raftcache.node.redis import redis_metrics, redis_router
 from raftcache.node.remote import RemoteNodes
 from raftcache.node.rpc_methods import NodeMethods
 from raftcache.node.status import cluster_document, readiness
@@ -83,7 +84,8 @@ class NodeBackend(ViewBackend):
 
     def collect_metrics(self) -> Iterable[Metric]:
         """Everything below the front end."""
-        return node_metrics(self._core, self.dispatcher, self._server.links, self._server.rpc)
+        yield from node_metrics(self._core, self.dispatcher, self._server.links, self._server.rpc)
+        yield from redis_metrics(self._server.redis)
 
 
 class NodeServer:
@@ -121,6 +123,15 @@ class NodeServer:
         metadata = MetadataSubmitter(self.runtime, self._call, self._metadata_nodes)
         self.backend = NodeBackend(core, dispatcher, metadata, self)
         self.http = HttpServer(self.backend, *parse_address(config.http))
+        self.redis = redis_router(
+            config.redis_router,
+            self.secret,
+            self.backend,
+            self.http,
+            config.node_id,
+            config.memory_limit_bytes,
+            lambda: core.budget.used_bytes,
+        )
         self.rpc.handlers.update(NodeMethods(core, WatchHub(core.view, self.runtime), self.isolate).table())
         self.watch = RemoteWatch(core.view, self.runtime, self.remote.call, self._metadata_nodes)
         core.view.subscribe(self._follow_addresses)
@@ -158,12 +169,15 @@ class NodeServer:
         self.watch.start()  # Beside its own metadata replica, which may be empty and waiting to be added.
         await self.rpc.start()
         await self.http.start()
+        if self.redis is not None:
+            await self.redis.start()
         took_ms = (self.runtime.now() - started) * 1000
-        log.info("node %s serves on http %s after %.0f ms", self.config.node_id, self.config.http, took_ms)
+        also = f", redis {self.config.redis_router}" if self.redis is not None else ""
+        log.info("node %s serves on http %s%s after %.0f ms", self.config.node_id, self.config.http, also, took_ms)
 
     async def stop(self) -> None:
         """Hand leaderships over by closing the groups, then close every port; nothing is left running."""
-        await self.http.stop()
+        await asyncio.gather(self.http.stop(), *([self.redis.stop()] if self.redis is not None else []))
         self.watch.stop()
         groups_closed = asyncio.Event()
         self.core.stop(groups_closed.set)

@@ -19,18 +19,22 @@ NODE_LIMIT, SHARD_LIMIT = 32, 1024
 METADATA_MEMBERS = 3
 """How many nodes, at most, hold the metadata group at first."""
 PORTS_PER_NODE = 10
+KINDS = ("http", "rpc", "peer", "redis_router")
+"""What a node listens for, in the order of its ports."""
 HOST = "127.0.0.1"
 SECRET_FILE = "secret"
 
 
 class LocalNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A node as it was created: its first incarnation, and where it listens, each `host:port`."""
+    """A node as it was created: its first incarnation, and where it listens, each `host:port`. `redis_router` is ""
+    where the cluster is older than that port."""
 
     id: Name
     incarnation: Name
     http: str
     rpc: str
     peer: str
+    redis_router: str = ""
 
 
 class LocalCluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,7 +64,7 @@ class LocalCluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 def plan_cluster(nodes: int, shards: int, replicas: int, base_port: int, memory: bool = False) -> LocalCluster:
     """A new cluster of nodes `n0`, `n1`, … on this machine. Raises ConfigError."""
-    highest_offset = PORTS_PER_NODE * (nodes - 1) + 2
+    highest_offset = PORTS_PER_NODE * (nodes - 1) + len(KINDS) - 1
     for field, value, low, high in (
         ("--nodes", nodes, 1, NODE_LIMIT),
         ("--shards", shards, 1, SHARD_LIMIT),
@@ -82,8 +86,9 @@ def plan_cluster(nodes: int, shards: int, replicas: int, base_port: int, memory:
 
 
 def _plan_node(number: int, base_port: int) -> LocalNode:
-    http, rpc, peer = (f"{HOST}:{base_port + PORTS_PER_NODE * number + offset}" for offset in range(3))
-    return LocalNode(id=f"n{number}", incarnation=new_incarnation(), http=http, rpc=rpc, peer=peer)
+    first = base_port + PORTS_PER_NODE * number
+    addresses = {kind: f"{HOST}:{first + offset}" for offset, kind in enumerate(KINDS)}
+    return LocalNode(id=f"n{number}", incarnation=new_incarnation(), **addresses)
 
 
 def node_config(cluster: LocalCluster, node: LocalNode) -> NodeConfig:
@@ -101,6 +106,7 @@ def node_config(cluster: LocalCluster, node: LocalNode) -> NodeConfig:
         http=node.http,
         rpc=node.rpc,
         peer=node.peer,
+        redis_router=node.redis_router,
         metadata_nodes=tuple(MemberId.parse(member).node for member in cluster.metadata_members),
         bootstrap=BootstrapConfig(metadata_members=cluster.metadata_members),
         peers=peers,
@@ -113,5 +119,6 @@ def ports(cluster: LocalCluster) -> list[tuple[str, str, int]]:
     return [
         (f"{node.id}.{kind}", *parse_address(getattr(node, kind)))
         for node in cluster.nodes
-        for kind in ("http", "rpc", "peer")
+        for kind in KINDS
+        if getattr(node, kind)
     ]

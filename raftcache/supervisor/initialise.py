@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from raftcache.node import admin
 from raftcache.supervisor.cluster import LocalCluster
 
 NAMESPACES = ({"name": "default", "ack": "primary"}, {"name": "safe", "ack": "quorum"})
 """What every new cluster starts with."""
+NODE_FIELDS = ("id", "incarnation", "http", "rpc", "peer")
+"""What the metadata knows of a node. Nobody but its clients need to find its Redis port."""
 
 
 def initialise(cluster: LocalCluster, secret: bytes, timeout_seconds: float) -> None:
@@ -22,7 +22,7 @@ def initialise(cluster: LocalCluster, secret: bytes, timeout_seconds: float) -> 
 def init_body(cluster: LocalCluster) -> dict[str, Any]:
     """What the cluster is to start with; each node is `{"id", "incarnation", "http", "rpc", "peer"}`."""
     return {
-        "nodes": [msgspec.to_builtins(node) for node in cluster.nodes],
+        "nodes": [{field: getattr(node, field) for field in NODE_FIELDS} for node in cluster.nodes],
         "shards": cluster.shards,
         "replicas": cluster.replicas,
         "namespaces": [dict(namespace) for namespace in NAMESPACES],

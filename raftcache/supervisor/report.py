@@ -50,11 +50,12 @@ class Report:
     def _nodes(
         self, cluster: LocalCluster, pids: Mapping[str, int | None], known: Mapping[str, str | None]
     ) -> Table:
-        table = new_table(self._console, "node", "pid", "http", "rpc", "peer", "leads")
+        table = new_table(self._console, "node", "pid", "http", "redis", "rpc", "peer", "leads")
         for node in cluster.nodes:
             pid = pids.get(node.id)
             led = " ".join(led_by(node.id, known))
-            table.add_row(node.id, str(pid or "-"), f"http://{node.http}", node.rpc, node.peer, led or "-")
+            addresses = f"http://{node.http}", node.redis_router or "-", node.rpc, node.peer
+            table.add_row(node.id, str(pid or "-"), *addresses, led or "-")
         return table
 
 
@@ -82,7 +83,8 @@ def new_table(console: Console, *columns: str) -> Table:
 
 def lines_to_paste(cluster: LocalCluster, data_dir: Path, program: str, trace: str) -> str:
     """Commands that work against this cluster as they stand; `program` is how raftcache is called from here."""
-    url = f"http://{cluster.nodes[0].http}"
+    first = cluster.nodes[0]
+    url = f"http://{first.http}"
     data, trace = shlex.quote(str(data_dir)), shlex.quote(trace)
     return f"""\
 Try it:
@@ -90,7 +92,14 @@ Try it:
   curl {url}/v1/cache/default/greeting
   {program} kv set --url {url} --namespace safe balance 100
   {program} kv incr --url {url} --namespace safe balance
+{_redis_line(first.redis_router)}\
   {program} replay {trace} --url {url} --limit 10000
   {program} fault kill-leader --data-dir {data}
   {program} status --data-dir {data}
 Ctrl-C stops the cluster."""
+
+
+def _redis_line(address: str) -> str:
+    """A line for whoever has redis-cli; it ends with its line end, or is empty."""
+    host, _, port = address.rpartition(":")
+    return f"  redis-cli -h {host} -p {port} GET greeting\n" if address else ""

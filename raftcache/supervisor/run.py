@@ -18,7 +18,7 @@ import msgspec
 
 from raftcache.clock import boottime
 from raftcache.errors import RaftcacheError
-from raftcache.supervisor.cluster import LocalCluster
+from raftcache.supervisor.cluster import KINDS, LocalCluster
 from raftcache.supervisor.layout import DataDir
 from raftcache.supervisor.probe import NodeView, bodies, probe, serving
 from raftcache.supervisor.processes import Processes
@@ -181,10 +181,9 @@ def _cause(returncode: int) -> str:
 
 
 def write_ready_file(path: Path, cluster: LocalCluster, pids: dict[str, int | None]) -> None:
-    """`{"nodes": [{"id", "pid", "http", "rpc", "peer"}]}` in node order, put in place by rename."""
+    """`{"nodes": [{"id", "pid", "http", "rpc", "peer", "redis_router"}]}` in node order, put in place by rename."""
     nodes = [
-        {"id": node.id, "pid": pids[node.id], "http": node.http, "rpc": node.rpc, "peer": node.peer}
-        for node in cluster.nodes
+        {"id": node.id, "pid": pids[node.id], **{kind: getattr(node, kind) for kind in KINDS}} for node in cluster.nodes
     ]
     aside = path.with_name(f".{path.name}.new")
     aside.write_bytes(msgspec.json.encode({"nodes": nodes}) + b"\n")

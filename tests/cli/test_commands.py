@@ -18,7 +18,7 @@ from raftcache.cli.main import build_parser, main
 from raftcache.cli.output import Failed
 from raftcache.cli.up import chosen_cluster
 from raftcache.config import ConfigError, DialConfig
-from raftcache.supervisor.cluster import plan_cluster
+from raftcache.supervisor.cluster import KINDS, plan_cluster
 
 GIVEN = ["up", "--nodes", "5", "--shards", "8", "--replicas", "3", "--base-port", "8000", "--data-dir", "d"]
 
@@ -159,9 +159,10 @@ def test_a_taken_port_is_named(
         base = taken.getsockname()[1] - 1
         code = main(["up", "--nodes", "1", "--base-port", str(base), "--data-dir", str(tmp_path / "d")])
     assert code == 1
-    named = re.match(r"raftcache: n0\.(http|rpc|peer) = 127\.0\.0\.1:(\d+): cannot listen", capsys.readouterr().err)
+    said = capsys.readouterr().err
+    named = re.match(r"raftcache: n0\.(http|rpc|peer|redis_router) = 127\.0\.0\.1:(\d+): cannot listen", said)
     assert named is not None, "another program may hold a neighbouring port; then that one is named"
-    assert int(named[2]) == base + ("http", "rpc", "peer").index(named[1])
+    assert int(named[2]) == base + KINDS.index(named[1])
     assert not (tmp_path / "d" / "cluster.json").exists()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from raftcache.config import ConfigError, DialConfig, NodeConfig, load_config
 from raftcache.identity import load_identity
-from raftcache.supervisor.cluster import LocalCluster, plan_cluster, ports
+from raftcache.supervisor.cluster import KINDS, LocalCluster, plan_cluster, ports
 from raftcache.supervisor.layout import DataDir
 from raftcache.supervisor.run import write_ready_file
 
@@ -34,9 +34,11 @@ def test_ports_are_ten_apart() -> None:
         ("n0.http", 7100),
         ("n0.rpc", 7101),
         ("n0.peer", 7102),
+        ("n0.redis_router", 7103),
         ("n1.http", 7110),
         ("n1.rpc", 7111),
         ("n1.peer", 7112),
+        ("n1.redis_router", 7113),
     ]
 
 
@@ -47,7 +49,7 @@ def test_ports_are_ten_apart() -> None:
         ({"nodes": 33}, "--nodes must be from 1 to 32, got 33"),
         ({"shards": 0}, "--shards must be from 1 to 1024, got 0"),
         ({"replicas": 4}, "--replicas must be from 1 to 3, got 4"),
-        ({"base_port": 65_514}, "--base-port must be from 1 to 65513, got 65514"),
+        ({"base_port": 65_514}, "--base-port must be from 1 to 65512, got 65514"),
     ],
 )
 def test_a_cluster_that_cannot_be(changed: dict[str, int], said: str) -> None:
@@ -67,7 +69,7 @@ def test_what_a_new_folder_holds(data_dir: DataDir) -> None:
         assert identity is not None
         assert (identity.cluster_id, identity.incarnation) == (cluster.cluster_id, node.incarnation)
         config = load_config(NodeConfig, folder / "node.toml")
-        assert (config.http, config.rpc, config.peer) == (node.http, node.rpc, node.peer)
+        assert [getattr(config, kind) for kind in KINDS] == [getattr(node, kind) for kind in KINDS]
         assert config.secret() == data_dir.secret(cluster)
         assert Path(config.data_dir).resolve() == folder.resolve()
         assert config.bootstrap.metadata_members == cluster.metadata_members
@@ -175,8 +177,8 @@ def test_the_ready_file(tmp_path: Path) -> None:
     write_ready_file(tmp_path / "ready", cluster, {"n1": 12, "n0": 11})
     assert json.loads((tmp_path / "ready").read_text()) == {
         "nodes": [
-            {"id": "n0", "pid": 11, "http": "127.0.0.1:7100", "rpc": "127.0.0.1:7101", "peer": "127.0.0.1:7102"},
-            {"id": "n1", "pid": 12, "http": "127.0.0.1:7110", "rpc": "127.0.0.1:7111", "peer": "127.0.0.1:7112"},
+            {"id": "n0", "pid": 11, **{kind: f"127.0.0.1:{7100 + offset}" for offset, kind in enumerate(KINDS)}},
+            {"id": "n1", "pid": 12, **{kind: f"127.0.0.1:{7110 + offset}" for offset, kind in enumerate(KINDS)}},
         ]
     }
     assert [path.name for path in tmp_path.iterdir()] == ["ready"]

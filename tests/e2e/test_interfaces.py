@@ -14,6 +14,7 @@ NAMES = (
     "raftcache_http_request_seconds_bucket",
     "raftcache_keyspace_hits_total",
     "raftcache_keyspace_misses_total",
+    "raftcache_redis_connected_clients",
     "raftcache_is_leader",
     "raftcache_commit_index",
     "raftcache_speculative_writes",

@@ -16,6 +16,7 @@ from e2e.support import addresses, is_ready, program, put, read, shards, write
 from jepsen_like.cluster import RealCluster, is_alive, wait_until
 from jepsen_like.ports import Ports
 from raftcache.cli.api import Api
+from raftcache.supervisor.cluster import KINDS
 
 STOP_LIMIT_S = 10.0
 
@@ -95,11 +96,11 @@ def test_a_taken_port_is_a_clear_error(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "n0").exists()
 
 
-@pytest.mark.parametrize("exposed", ["peer", "rpc", "http"])
+@pytest.mark.parametrize("exposed", KINDS)
 def test_without_a_secret_a_node_listens_on_loopback_only(tmp_path: Path, exposed: str) -> None:
     config = tmp_path / "node.toml"
     with Ports(1) as ports:
-        listen = {kind: f"127.0.0.1:{ports.base + offset}" for offset, kind in enumerate(("http", "rpc", "peer"))}
+        listen = {kind: f"127.0.0.1:{ports.base + offset}" for offset, kind in enumerate(KINDS)}
         listen[exposed] = listen[exposed].replace("127.0.0.1", "0.0.0.0")
         fields = {"node_id": "n0", "cluster_id": "c", "data_dir": "data", **listen}
         config.write_text("".join(f'{name} = "{value}"\n' for name, value in fields.items()))

@@ -49,6 +49,11 @@ class HttpServer:
         self._app = build_app(backend, settings)
         self._runner: web.AppRunner | None = None
 
+    @property
+    def shedding(self) -> bool:
+        """Whether this process is late and takes no new requests."""
+        return self._app[FRONT].load.shedding
+
     async def start(self) -> None:
         """Listen. Raises ListenError."""
         runner = web.AppRunner(

@@ -1,0 +1,118 @@
+"""From answers to bytes, in RESP2 and RESP3.
+
+`encode` takes plain Python values, and a few types of its own for what Python has no word for. What RESP3 has and RESP2
+has not becomes what Redis makes of it there: a map is a flat array, a set an array, a boolean 1 or 0, a double and a
+verbatim text a bulk string. Answers on the fast path are put together from `bulk` and `integer` directly.
+
+Source: the RESP specification, redis.io/docs/latest/develop/reference/protocol-spec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+OK = b"+OK\r\n"
+PONG = b"+PONG\r\n"
+ZERO, ONE = b":0\r\n", b":1\r\n"
+NULL_2, NULL_3 = b"$-1\r\n", b"_\r\n"
+EMPTY_BULK = b"$0\r\n\r\n"
+ERROR_LIMIT_CHARS = 1024
+"""Of an error's text; it may repeat what was sent."""
+
+
+class Status(NamedTuple):
+    """A simple string: one line, by us and not by clients."""
+
+    text: str
+
+
+class Verbatim(NamedTuple):
+    """A text for people."""
+
+    text: str
+
+
+class Group(NamedTuple):
+    """A set: no order, nothing twice."""
+
+    items: Sequence[Any]
+
+
+def bulk(value: bytes) -> bytes:
+    """A bulk string."""
+    return b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+def integer(value: int) -> bytes:
+    """An integer."""
+    return b":%d\r\n" % value
+
+
+def null(resp3: bool) -> bytes:
+    """Nothing: where a bulk string would be."""
+    return NULL_3 if resp3 else NULL_2
+
+
+def array_head(count: int) -> bytes:
+    """What stands before the items of an array."""
+    return b"*%d\r\n" % count
+
+
+def error(text: str) -> bytes:
+    """An error, `text` with its prefix. It is one line, whatever was quoted in it."""
+    shown = "".join(c if c.isprintable() else "?" for c in text[:ERROR_LIMIT_CHARS])
+    return b"-%b\r\n" % shown.encode(errors="replace")
+
+
+def encode(value: Any, resp3: bool) -> bytes:
+    """Any answer. Raises TypeError for what no answer is made of."""
+    pieces: list[bytes] = []
+    _encode(value, resp3, pieces.append)
+    return b"".join(pieces)
+
+
+def _encode(value: Any, resp3: bool, put: Any) -> None:
+    scalar = _scalar(value, resp3)
+    if scalar is not None:
+        put(scalar)
+    elif isinstance(value, Mapping):
+        put(b"%%%d\r\n" % len(value) if resp3 else array_head(2 * len(value)))
+        for name, item in value.items():
+            _encode(name, resp3, put)
+            _encode(item, resp3, put)
+    elif isinstance(value, Group):
+        put(b"~%d\r\n" % len(value.items) if resp3 else array_head(len(value.items)))
+        _all(value.items, resp3, put)
+    elif isinstance(value, (list, tuple)):
+        put(array_head(len(value)))
+        _all(value, resp3, put)
+    else:
+        raise TypeError(f"no RESP type for {type(value).__name__}")
+
+
+def _all(items: Iterable[Any], resp3: bool, put: Any) -> None:
+    for item in items:
+        _encode(item, resp3, put)
+
+
+def _scalar(value: Any, resp3: bool) -> bytes | None:
+    """What is no collection."""
+    if value is None:
+        return null(resp3)
+    if isinstance(value, bytes):
+        return bulk(value)
+    if isinstance(value, str):
+        return bulk(value.encode())
+    if isinstance(value, bool):
+        return (b"#t\r\n" if value else b"#f\r\n") if resp3 else integer(value)
+    if isinstance(value, int):
+        return integer(value)
+    if isinstance(value, float):
+        return b",%b\r\n" % repr(value).encode() if resp3 else bulk(repr(value).encode())
+    if isinstance(value, Status):
+        return b"+%b\r\n" % value.text.encode()
+    if isinstance(value, Verbatim):
+        text = value.text.encode()
+        return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text) if resp3 else bulk(text)
+    return None

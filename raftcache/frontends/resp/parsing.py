@@ -1,0 +1,299 @@
+"""From bytes to commands: hiredis behind a guard.
+
+hiredis believes what headers say: it makes a list for as many elements as an array announces, accepts every type of
+RESP3, nested to any mix, and never looks at the line end behind a bulk string. So nothing reaches it that the guard has
+not approved. The guard works in one of two ways, and which one can be seen only in the time it takes:
+
+*The careful way* looks at each header when its line is whole, holds it against the limits before anything of what it
+announces is kept, and hands the approved bytes on. It looks at a byte once, and into a bulk string never.
+
+*The quick way* is for a read that begins with a command. hiredis is given all of it, and each command that comes out
+is packed again: where the bytes are the same as those received, they were the plain encoding of a whole command of bulk
+strings. Anything else (the unfinished command at the end of a read, an inline command, a defect) is left to the
+careful way, from that command's first byte. A read is small, so what hiredis may take for it is bounded; counts with
+five digits or more, for which it would make a long list at once, are never tried.
+
+Source: the RESP specification (redis.io/docs/latest/develop/reference/protocol-spec), and for inline commands, empty
+commands and the words of errors `processMultibulkBuffer` and `processInlineBuffer` in Redis's networking.c.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import hiredis
+
+from raftcache.frontends.resp.inline import split_line
+
+ARGUMENTS_LIMIT = 1024
+"""Arguments of one command, its name included."""
+BULK_LIMIT_BYTES = 2 << 20
+"""One argument. Twice the largest value, so that one somewhat too large gets an error and not a closed connection."""
+COMMAND_LIMIT_BYTES = 16 << 20
+"""All arguments of one command: what the HTTP interface takes in one body, and well below what an RPC carries."""
+INLINE_LIMIT_BYTES = 64 << 10
+"""An inline command's line, as in Redis."""
+RECEIVING_LIMIT_BYTES = 256 << 20
+"""Room for large commands that have not arrived whole, over all connections of a port."""
+ROOM_FREE_BYTES = 64 << 10
+"""What a command may have without asking for room."""
+
+QUICK_LIMIT_BYTES = 256 << 10
+"""A longer read goes the careful way at once: below it no argument and no command can be over its limit."""
+_HEADER_LIMIT_BYTES = 32
+"""A header's line with its line end; no number within the limits is half as long."""
+_LONG_COUNT = re.compile(rb"[*>%~|][0-9]{5}")
+_NUMBER = re.compile(rb"-?[1-9][0-9]{0,18}\Z|0\Z")
+
+
+class ProtocolError(Exception):
+    """The bytes are no commands, or go over a limit: the text is for the client, and the connection is to be closed."""
+
+
+class Room:
+    """What is left for large commands under way, over all connections of a port. `refused` counts those without."""
+
+    def __init__(self, limit_bytes: int = RECEIVING_LIMIT_BYTES) -> None:
+        self.limit_bytes = limit_bytes
+        self.used_bytes = 0
+        self.refused = 0
+
+    def take(self, size: int) -> None:
+        """Raises ProtocolError."""
+        if self.used_bytes + size > self.limit_bytes:
+            self.refused += 1
+            raise ProtocolError(
+                f"no room for a command of this size now: commands under way have {self.used_bytes} bytes, "
+                f"the limit is {self.limit_bytes}"
+            )
+        self.used_bytes += size
+
+    def give(self, size: int) -> None:
+        """Give back what was taken."""
+        self.used_bytes -= size
+
+
+class Parser:
+    """`feed` it what arrives, and take commands by `next` until there is none. `close` at the end."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._reader: Any = hiredis.Reader()
+        self._chunk = b""  # What the quick way works on, from `_at` on; empty while the careful way has all.
+        self._buffer = bytearray()  # What the careful way works on, from `_at` on.
+        self._at = 0
+        self._searched = 0
+        self._may_hurry = True
+        self._arguments_left = self._body_left = self._size = self._reserved = 0
+        self._in_body = False
+
+    def feed(self, data: bytes) -> None:
+        """Take what arrived."""
+        self._may_hurry = True
+        if self._chunk:
+            self._leave_quick_way()
+        if self._buffer or self._inside or len(data) > QUICK_LIMIT_BYTES or not self._try_quick_way(data):
+            self._buffer += data
+
+    def next(self) -> list[bytes] | None:
+        """The next command, or None where more bytes are needed. Raises ProtocolError; then only `close`."""
+        while True:
+            if self._chunk:
+                arguments = self._quick()
+                if arguments is not None or not self._buffer:
+                    return arguments
+            arguments = self._careful()
+            if arguments is None or arguments:
+                return arguments
+            # An empty command is no command, and no reason to answer.
+
+    def close(self) -> None:
+        """Give back what is reserved."""
+        self._release()
+        self._chunk = b""
+        self._buffer.clear()
+
+    @property
+    def _inside(self) -> bool:
+        """Whether part of a command has been handed to hiredis."""
+        return self._arguments_left > 0
+
+    # -- the quick way ---------------------------------------------------------------------------
+
+    def _try_quick_way(self, data: bytes) -> bool:
+        if data[:1] != b"*" or _LONG_COUNT.search(data) is not None:
+            return False
+        self._may_hurry = False
+        self._chunk, self._at = data, 0
+        self._reader.feed(data)
+        return True
+
+    def _quick(self) -> list[bytes] | None:
+        """The next command of the chunk; None where there is none that hiredis and the guard agree on."""
+        try:
+            arguments = self._reader.gets()
+            packed = hiredis.pack_command(tuple(arguments)) if arguments and type(arguments) is list else b""
+        except (hiredis.HiredisError, TypeError, ValueError):
+            packed = b""
+        at = self._at
+        if not packed or len(arguments) > ARGUMENTS_LIMIT or not self._chunk.startswith(packed, at):
+            self._leave_quick_way()
+            return None
+        self._at = at + len(packed)
+        if self._at == len(self._chunk):
+            self._chunk, self._at = b"", 0
+        return arguments  # type: ignore[no-any-return]
+
+    def _leave_quick_way(self) -> None:
+        """What is left of the chunk goes the careful way, and hiredis forgets what it has seen of it."""
+        self._buffer += memoryview(self._chunk)[self._at :]
+        self._chunk, self._at, self._searched = b"", 0, 0
+        self._reader = hiredis.Reader()
+
+    # -- the careful way -------------------------------------------------------------------------
+
+    def _careful(self) -> list[bytes] | None:
+        """The next command, an empty list for an empty one, None where more bytes are needed."""
+        if not self._inside:
+            if self._at and self._hurry():
+                return self._quick() or []
+            first = self._buffer[self._at : self._at + 1]
+            if not first:
+                return self._wait_for_more()
+            if first != b"*":
+                return self._inline()
+            if not self._begin():
+                return self._wait_for_more()
+            if not self._arguments_left:
+                return []
+        if self._arguments():
+            arguments: list[bytes] = self._reader.gets()
+            self._release()
+            return arguments
+        return self._wait_for_more()
+
+    def _hurry(self) -> bool:
+        """Between two commands, once for each read: what is left of it may go the quick way."""
+        left = len(self._buffer) - self._at
+        if not self._may_hurry or not 0 < left <= QUICK_LIMIT_BYTES:
+            return False
+        self._may_hurry = False
+        rest = bytes(memoryview(self._buffer)[self._at :])
+        if not self._try_quick_way(rest):
+            return False
+        self._buffer.clear()
+        self._searched = 0
+        return True
+
+    def _wait_for_more(self) -> list[bytes] | None:
+        """No command yet: let go of what was dealt with."""
+        del self._buffer[: self._at]
+        self._at = 0
+        return None
+
+    def _begin(self) -> bool:
+        """Take an array's header. False where it is not whole."""
+        line = self._line(b"*", "too big mbulk count string")
+        if line is None:
+            return False
+        count = _number(line)
+        if count is None:
+            raise ProtocolError("invalid multibulk length")
+        if count > ARGUMENTS_LIMIT:
+            raise ProtocolError(f"invalid multibulk length: {count} arguments, the limit is {ARGUMENTS_LIMIT}")
+        if count > 0:
+            self._reader.feed(b"*%d\r\n" % count)
+            self._arguments_left, self._size = count, 0
+        return True
+
+    def _arguments(self) -> bool:
+        """Take arguments, as far as they have arrived. True where the command is whole."""
+        while self._arguments_left:
+            if not self._in_body:
+                line = self._line(b"$", "too big bulk count string")
+                if line is None:
+                    return False
+                self._announce(_number(line))
+            if not self._body():
+                return False
+        return True
+
+    def _announce(self, size: int | None) -> None:
+        """An argument of this size is to come: hold it against the limits, before there is any of it."""
+        if size is None or size < 0:
+            raise ProtocolError("invalid bulk length")
+        if size > BULK_LIMIT_BYTES:
+            raise ProtocolError(f"invalid bulk length: {size} bytes, the limit is {BULK_LIMIT_BYTES}")
+        self._size += size
+        if self._size > COMMAND_LIMIT_BYTES:
+            raise ProtocolError(
+                f"invalid bulk length: {self._size} bytes with it in one command, the limit is {COMMAND_LIMIT_BYTES}"
+            )
+        if self._size > ROOM_FREE_BYTES:
+            self._room.take(self._size - self._reserved)
+            self._reserved = self._size
+        self._reader.feed(b"$%d\r\n" % size)
+        self._body_left, self._in_body = size, True
+
+    def _body(self) -> bool:
+        """Hand on what there is of an argument. True where it is whole, with its line end."""
+        buffer, at = self._buffer, self._at
+        taken = min(len(buffer) - at, self._body_left)
+        if taken:
+            with memoryview(buffer) as view:
+                self._reader.feed(bytes(view[at : at + taken]))
+            self._body_left -= taken
+            self._at = at = at + taken
+        if self._body_left or len(buffer) - at < 2:
+            return False
+        if buffer[at : at + 2] != b"\r\n":
+            raise ProtocolError("expected a line end behind a bulk string of the announced length")
+        self._reader.feed(b"\r\n")
+        self._at = at + 2
+        self._arguments_left -= 1
+        self._in_body = False
+        return True
+
+    def _line(self, kind: bytes, too_long: str) -> bytes | None:
+        """What stands behind `kind` up to the line end; None where that has not arrived."""
+        buffer, at = self._buffer, self._at
+        if at < len(buffer) and buffer[at : at + 1] != kind:
+            raise ProtocolError(f"expected '{kind.decode()}', got '{_shown(buffer[at])}'")
+        end = buffer.find(b"\r\n", at, at + _HEADER_LIMIT_BYTES)
+        if end >= 0:
+            self._at = end + 2
+            return bytes(buffer[at + 1 : end])
+        if len(buffer) - at >= _HEADER_LIMIT_BYTES:
+            raise ProtocolError(too_long)
+        return None
+
+    def _inline(self) -> list[bytes] | None:
+        buffer, at = self._buffer, self._at
+        end = buffer.find(b"\n", max(at, self._searched), at + INLINE_LIMIT_BYTES)
+        if end < 0:
+            if len(buffer) - at >= INLINE_LIMIT_BYTES:
+                raise ProtocolError("too big inline request")
+            self._wait_for_more()
+            self._searched = len(buffer)
+            return None
+        self._at, self._searched = end + 1, 0
+        words = split_line(bytes(buffer[at:end]).removesuffix(b"\r"))
+        if words is None:
+            raise ProtocolError("unbalanced quotes in request")
+        if len(words) > ARGUMENTS_LIMIT:
+            raise ProtocolError(f"{len(words)} arguments, the limit is {ARGUMENTS_LIMIT}")
+        return words
+
+    def _release(self) -> None:
+        self._room.give(self._reserved)
+        self._reserved = 0
+
+
+def _number(digits: bytes) -> int | None:
+    """As Redis reads numbers in headers: no sign but a minus, no zeros in front."""
+    return int(digits) if _NUMBER.match(digits) else None
+
+
+def _shown(byte: int) -> str:
+    return chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}"

@@ -1,0 +1,276 @@
+"""One connection, without its socket: bytes in, commands executed in their order, replies out in the same order.
+
+Most commands are answered before `execute` returns, and then cost no more than their bytes. A reply that comes later (a
+write that waits for its commit, a command for a shard elsewhere) leaves a *slot* in the queue of replies, and those
+behind it wait there: for this connection only. Commands are executed on all the same, up to `PENDING_LIMIT` of them;
+then nothing more is read until half of the queue has gone.
+
+A turn of the loop executes at most `COMMANDS_PER_TURN` commands and stops at `OUTPUT_PER_TURN_BYTES` of replies, so
+that one connection with a deep pipeline holds up neither the others nor Raft; what is left waits, unparsed, for the
+next one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from raftcache.commands.types import Reply
+from raftcache.frontends.resp.describing import find
+from raftcache.frontends.resp.parsing import Parser, ProtocolError
+from raftcache.frontends.resp.replying import defect_bytes, error_bytes, reply_bytes, shed_bytes
+from raftcache.frontends.resp.spec import Args, Refused, Shape, Spec
+from raftcache.frontends.resp.state import REQUEST_TIMEOUT_S, Client, Front
+from raftcache.frontends.resp.table import TABLE
+
+log = logging.getLogger("raftcache.resp")
+
+PENDING_LIMIT = 1024
+"""Replies that a connection may wait for."""
+HELD_LIMIT_BYTES = 8 << 20
+"""Replies that are there and wait behind one that is not: no further command is executed over it."""
+HELD_HARD_LIMIT_BYTES = 64 << 20
+"""The same, of commands that were under way already: over it the connection is given up."""
+COMMANDS_PER_TURN = 256
+OUTPUT_PER_TURN_BYTES = 1 << 20
+CROSS_PROTOCOL = frozenset({b"POST", b"HOST:"})
+"""What a browser's request begins with, or has in its second line. A page from anywhere can make it send one to a port
+on its own machine, with commands in the body (`securityWarningCommand` in Redis's networking.c)."""
+
+
+class _Slot:
+    """One reply's place. It is the callback that the backend calls with the reply."""
+
+    __slots__ = ("_command", "_resp3", "_session", "_shape", "data", "queued")
+
+    def __init__(self, session: Session, command: Any, shape: Shape | None, resp3: bool) -> None:
+        self._session, self._command, self._shape, self._resp3 = session, command, shape, resp3
+        self.data: bytes | None = None
+        self.queued = False
+
+    def __call__(self, reply: Reply) -> None:
+        session = self._session
+        self.done(reply_bytes(session.front, session.client, reply, self._command, self._shape, self._resp3))
+
+    def done(self, data: bytes) -> None:
+        """The reply's bytes. Only the first count."""
+        if self.data is None:
+            self.data = data
+            if self.queued:
+                self._session.answered(self)
+
+
+class Session:
+    """`receive` bytes, `take` what is to be sent, `go_on` when there is room again. `wake` is called when a late reply
+    has brought something to take or made room to go on; never from inside a call of this object's own.
+
+    `hungry`: more bytes may be received. `unfinished`: there is more to execute, in another turn. `over`: all is said,
+    the connection may be closed. `broken`: it must be, at once; says why.
+    """
+
+    def __init__(self, front: Front, client: Client, wake: Callable[[], None]) -> None:
+        self.front, self.client = front, client
+        self.unfinished = False
+        self.broken = ""
+        self.output_blocked = False
+        self._wake = wake
+        self._parser = Parser(front.room)
+        self._out: list[bytes] = []
+        self._out_bytes = self._held_bytes = 0
+        self._pending: deque[_Slot] = deque()
+        self._alone: tuple[Spec, Args] | None = None  # A command that waits until nothing is pending.
+        self._barrier: _Slot | None = None  # Its slot, while it is under way.
+        self._full = self._running = self._ending = self._closed = False
+
+    # -- the socket's side -----------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Bytes arrived."""
+        self.front.metrics.received_bytes += len(data)
+        self.client.seen_s = self.front.runtime.now()
+        if not self.client.leaving:
+            self._parser.feed(data)
+            self.go_on()
+
+    def end_of_input(self) -> None:
+        """No more bytes come; what was asked is answered all the same."""
+        self._ending = True
+        self.go_on()
+
+    def leave(self) -> None:
+        """Execute nothing more, and be over when what is pending is answered."""
+        self.client.leaving = True
+
+    def close(self) -> None:
+        """The connection is gone: late replies are dropped."""
+        self._closed = self.client.leaving = True
+        self._parser.close()
+        self._pending.clear()
+        self._out.clear()
+
+    def take(self) -> bytes:
+        """What is to be sent now."""
+        out = self._out
+        if not out:
+            return b""
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        self._out_bytes = 0
+        self.front.metrics.sent_bytes += len(data)
+        return data
+
+    @property
+    def hungry(self) -> bool:
+        """Whether more bytes may be received. Also false while what was received is not executed."""
+        return not (self.unfinished or self.client.leaving or self._ending or self._stalled())
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to say."""
+        return self.client.leaving and not self._pending and not self._out
+
+    # -- executing -------------------------------------------------------------------------------
+
+    def go_on(self) -> None:
+        """Execute what has been received, as far as one turn goes."""
+        self._running = True
+        try:
+            self._execute(self.front.runtime.now() + REQUEST_TIMEOUT_S)
+        except ProtocolError as problem:
+            self.front.metrics.protocol_errors += 1
+            self._say(error_bytes(self.front, f"ERR Protocol error: {problem}"))
+            self.client.leaving = True
+        finally:
+            self._running = False
+
+    def _execute(self, deadline: float) -> None:
+        self.unfinished = False
+        shedding = self.front.shedding()
+        for _ in range(COMMANDS_PER_TURN):
+            if self.client.leaving or self._stalled():
+                return
+            if self._out_bytes >= OUTPUT_PER_TURN_BYTES:
+                break
+            args = self._parser.next()
+            if args is None:
+                self.client.leaving = self._ending
+                return
+            self._start(args, deadline, shedding)
+        self.unfinished = True
+
+    def _stalled(self) -> bool:
+        return self._full or self.output_blocked or self._alone is not None or self._barrier is not None
+
+    def _start(self, args: Args, deadline: float, shedding: bool) -> None:
+        """Execute one command, and put its reply, or the place for it, into the queue."""
+        front, client = self.front, self.client
+        try:
+            spec = find(TABLE, args)
+        except Refused as refusal:
+            if args[0].upper() in CROSS_PROTOCOL:
+                return self._turn_away(args[0])
+            known = TABLE.get(args[0].upper())
+            front.metrics.rejected[known.name if known is not None else "unknown"] += 1
+            return self._say(error_bytes(front, str(refusal)))
+        name = client.last_command = spec.name
+        front.metrics.calls[name] += 1
+        if shedding and spec.local is None:
+            return self._say(shed_bytes(front))
+        if spec.alone and self._pending:
+            self._alone = spec, args
+            return
+        self._perform(spec, args, deadline)
+
+    def _turn_away(self, word: bytes) -> None:
+        """Say nothing and execute nothing more: whoever sent this does not know what it sends."""
+        self.front.metrics.protocol_errors += 1
+        self.client.leaving = True
+        log.warning("%s sent %r, as HTTP does: the connection is closed", self.client.address, word.decode())
+
+    def _perform(self, spec: Spec, args: Args, deadline: float) -> None:
+        front, client = self.front, self.client
+        try:
+            if spec.plan is not None:
+                command, shape = spec.plan(args, front.runtime.wall_ms)
+                slot = _Slot(self, command, shape, client.resp3)
+                front.backend.execute(command, deadline, slot)
+            elif spec.local is not None:
+                return self._say(spec.local(front, client, args))
+            else:
+                assert spec.later is not None, "a command is one of three kinds"
+                slot = _Slot(self, None, None, client.resp3)
+                spec.later(front, client, args, slot.done)
+        except Refused as refusal:
+            front.metrics.rejected[spec.name] += 1
+            return self._say(error_bytes(front, str(refusal)))
+        except Exception:
+            return self._say(defect_bytes(front, spec.name))
+        self._queue(slot, spec.alone)
+
+    def _queue(self, slot: _Slot, alone: bool) -> None:
+        data = slot.data
+        if data is not None and not self._pending:
+            self._out.append(data)
+            self._out_bytes += len(data)
+            return
+        slot.queued = True
+        self._pending.append(slot)
+        if alone:
+            self._barrier = slot
+        if data is not None:
+            self._held_bytes += len(data)
+        self._heed_limits()
+
+    def _say(self, data: bytes) -> None:
+        """A reply that is there already."""
+        if not self._pending:
+            self._out.append(data)
+            self._out_bytes += len(data)
+            return
+        slot = _Slot(self, None, None, False)
+        slot.data = data
+        self._queue(slot, False)
+
+    # -- replies ---------------------------------------------------------------------------------
+
+    def answered(self, slot: _Slot) -> None:
+        """A reply that others may wait behind has come."""
+        if self._closed:
+            return
+        assert slot.data is not None
+        self._held_bytes += len(slot.data)
+        if self._pending[0] is slot:
+            self._release()
+        elif self._held_bytes > HELD_HARD_LIMIT_BYTES:
+            self.broken = "held_replies"
+        else:
+            return self._heed_limits()
+        if not self._running:
+            self._wake()
+
+    def _release(self) -> None:
+        """Let out the replies at the head of the queue that are there."""
+        pending = self._pending
+        while pending and (data := pending[0].data) is not None:
+            if pending.popleft() is self._barrier:
+                self._barrier = None
+            self._held_bytes -= len(data)
+            self._out.append(data)
+            self._out_bytes += len(data)
+        if self._full and len(pending) <= PENDING_LIMIT // 2 and self._held_bytes <= HELD_LIMIT_BYTES // 2:
+            self._full = False
+        if self._alone is not None and not pending:
+            (spec, args), self._alone = self._alone, None
+            self._perform(spec, args, self.front.runtime.now() + REQUEST_TIMEOUT_S)
+
+    def _heed_limits(self) -> None:
+        if self._full:
+            return
+        if len(self._pending) >= PENDING_LIMIT:
+            self._full = True
+            self.front.metrics.stalls["pending_replies"] += 1
+        elif self._held_bytes >= HELD_LIMIT_BYTES:
+            self._full = True
+            self.front.metrics.stalls["held_bytes"] += 1

@@ -1,0 +1,84 @@
+"""What a command of the Redis protocol is, and how its arguments are read.
+
+A command is one of three kinds. A *plan* turns arguments into a command for the shards and names the function that
+makes bytes of its reply; it is pure. A *local* command is answered at once from what the port knows. A *later* one asks
+the cluster in a way of its own, and hands in its answer when it has it.
+
+Texts of errors are Redis's, since clients compare them: see `common` in Redis's server.c and t_string.c.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from raftcache.commands.types import INT64_MAX, INT64_MIN, Command, Reply
+from raftcache.frontends.resp.state import Client, Front
+
+Args = list[bytes]
+"""A command's arguments, its name first."""
+Shape = Callable[..., bytes]
+"""`shape(reply, resp3)`: the bytes of a reply that is no `Failure` and has none inside."""
+Plan = Callable[[Args, Callable[[], int]], tuple[Command, Shape]]
+"""`plan(args, wall_ms)`. Raises Refused."""
+Local = Callable[[Front, Client, Args], bytes]
+"""Raises Refused."""
+Later = Callable[[Front, Client, Args, Callable[[bytes], None]], None]
+"""The callback is called once, now or later. Raises Refused, and then it is not."""
+
+SYNTAX = "ERR syntax error"
+NOT_AN_INTEGER = "ERR value is not an integer or out of range"
+_INTEGER = re.compile(rb"-?[1-9][0-9]{0,18}\Z|0\Z")
+
+
+class Refused(Exception):
+    """A command that is not executed: the text is the whole error, with its prefix."""
+
+
+class Spec(NamedTuple):
+    """A row of the table. `arity` counts the name, and is negative for "at least". `keys` are the first key's place,
+    the last one's (negative: from the end) and the step between; 0, 0, 0 for none. `alone`: executed when all that the
+    connection asked before is answered, and before anything after it. Source: redis.io/docs/latest/commands/command."""
+
+    name: str
+    arity: int
+    flags: tuple[str, ...]
+    summary: str
+    group: str
+    since: str
+    keys: tuple[int, int, int] = (0, 0, 0)
+    plan: Plan | None = None
+    local: Local | None = None
+    later: Later | None = None
+    alone: bool = False
+    subcommands: Mapping[bytes, Spec] = {}
+
+    def fits(self, count: int) -> bool:
+        """Whether it takes that many arguments."""
+        return count == self.arity if self.arity >= 0 else count >= -self.arity
+
+
+def integer(argument: bytes, message: str = NOT_AN_INTEGER) -> int:
+    """A 64-bit integer in the only way that Redis writes it. Raises Refused."""
+    if _INTEGER.match(argument) is None:
+        raise Refused(message)
+    number = int(argument)
+    if not INT64_MIN <= number <= INT64_MAX:
+        raise Refused(message)
+    return number
+
+
+def shown(argument: bytes) -> str:
+    """An argument as errors repeat it."""
+    return argument[:128].decode(errors="replace")
+
+
+def wrong_arity(name: str) -> Refused:
+    """The error for a wrong number of arguments."""
+    return Refused(f"ERR wrong number of arguments for '{name}' command")
+
+
+def unexpected(reply: Reply) -> TypeError:
+    """A reply of a kind that the command never has: a defect."""
+    return TypeError(f"answered by {type(reply).__name__}")

@@ -1,0 +1,93 @@
+"""What the commands of the Redis protocol know: the port, and the client that asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from raftcache.commands.types import MULTI_KEY_LIMIT, Version
+from raftcache.frontends.backend import Backend
+from raftcache.frontends.resp.metrics import RespMetrics
+from raftcache.frontends.resp.parsing import Room
+
+REDIS_VERSION = "7.4.0"
+"""The version whose behaviour clients are told to expect."""
+USER = b"default"
+"""The only user, until there are access tokens. It has no password."""
+UNPROVED_LIMIT = MULTI_KEY_LIMIT
+"""Versions that WAIT can ask about at once. There is one for each shard, and more only after changes of leaders."""
+REQUEST_TIMEOUT_S = 2.0
+"""How long a command is held while its shard has no leader, and the longest that one waits for a commit."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the port says about itself. `used_bytes` is read when asked for."""
+
+    node_id: str = ""
+    run_id: str = ""
+    tcp_port: int = 0
+    process_id: int = 0
+    memory_limit_bytes: int = 0
+    used_bytes: Callable[[], int] = lambda: 0
+    connections_limit: int = 0
+
+
+@dataclass(slots=True)
+class Client:
+    """One connection. Times are seconds on `runtime.now()`.
+
+    `unproved` has, for each shard and term, the newest write of this client that was acknowledged at `primary`, with
+    its key: what WAIT waits for. `forgot_writes`: there were more than that holds. `leaving` says that the connection
+    is to be closed once all replies are out.
+    """
+
+    id: int
+    address: str = "?"
+    local_address: str = "?"
+    connected_s: float = 0.0
+    seen_s: float = 0.0
+    resp3: bool = False
+    name: bytes = b""
+    lib_name: bytes = b""
+    lib_ver: bytes = b""
+    last_command: str = ""
+    leaving: bool = False
+    unproved: dict[tuple[str, int], tuple[bytes, Version]] = field(default_factory=dict)
+    forgot_writes: bool = False
+
+    def note_write(self, key: bytes, version: Version) -> None:
+        """A write was acknowledged and is not committed yet, as far as is known here."""
+        place = version.shard, version.term
+        if len(self.unproved) < UNPROVED_LIMIT or place in self.unproved:
+            self.unproved[place] = key, version
+        else:
+            self.forgot_writes = True
+
+    def forget_settings(self) -> None:
+        """Be as a new connection is (RESET)."""
+        self.resp3, self.name = False, b""
+
+
+class Front:
+    """The state of one port. `shedding` says that the process is late and takes no new requests."""
+
+    def __init__(
+        self, backend: Backend, standing: Standing | None = None, shedding: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.backend = backend
+        self.runtime = backend.runtime
+        self.shedding = shedding
+        self.standing = standing or Standing()
+        self.started_s = backend.runtime.now()
+        self.clients: dict[int, Client] = {}
+        self.last_id = 0
+        self.room = Room()
+        self.metrics = RespMetrics(lambda: len(self.clients), self.room)
+
+    def new_client(self) -> Client:
+        """A client just connected."""
+        self.last_id += 1
+        now = self.runtime.now()
+        client = self.clients[self.last_id] = Client(self.last_id, connected_s=now, seen_s=now)
+        return client

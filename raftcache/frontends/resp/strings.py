@@ -1,0 +1,190 @@
+"""GET, SET and their kin, and the counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, cast
+
+from raftcache.commands.types import (
+    INT64_MIN,
+    Command,
+    Counted,
+    Delete,
+    Get,
+    Incr,
+    Many,
+    MultiGet,
+    MultiSet,
+    Set,
+    Value,
+    Written,
+)
+from raftcache.frontends.resp.encoding import EMPTY_BULK, NULL_2, NULL_3, OK, ONE, ZERO, array_head, bulk, integer
+from raftcache.frontends.resp.expiry import MILLISECOND, SECOND_MS, invalid_time, span_ms
+from raftcache.frontends.resp.spec import SYNTAX, Args, Plan, Refused, Shape, wrong_arity
+from raftcache.frontends.resp.spec import integer as number
+
+WallMs = Callable[[], int]
+_TIMES = {
+    b"EX": (SECOND_MS, False),
+    b"PX": (MILLISECOND, False),
+    b"EXAT": (SECOND_MS, True),
+    b"PXAT": (MILLISECOND, True),
+}
+_NOT_YET = (b"XX", b"GET", b"KEEPTTL")
+REPLY_LIMIT_BYTES = 32 << 20
+"""Of the values in one MGET's reply: as much as one RPC between nodes carries."""
+
+
+class SetOptions(NamedTuple):
+    """What stands behind SET key value. `rest` is what SET does not know, for RC.SET. `over`: it has expired."""
+
+    ttl_ms: int | None = None
+    if_absent: bool = False
+    over: bool = False
+    rest: tuple[bytes, ...] = ()
+
+
+def get(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
+    """GET key."""
+    return Get(args[1]), value
+
+
+def value(reply: Value, resp3: bool) -> bytes:
+    """What a key holds."""
+    found = reply.value
+    if found is None:
+        return NULL_3 if resp3 else NULL_2
+    return b"$%d\r\n%b\r\n" % (len(found), found)
+
+
+def set_(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
+    """SET key value [NX] [EX seconds | PX milliseconds | EXAT seconds | PXAT milliseconds]."""
+    if len(args) == 3:
+        return Set(args[1], args[2]), stored
+    options = set_options(args[3:], wall_ms, "set")
+    if options.rest:
+        raise Refused(SYNTAX)
+    if options.over and not options.if_absent:
+        return Delete(args[1]), ok
+    return Set(args[1], args[2], ttl_ms=options.ttl_ms, if_absent=options.if_absent), stored
+
+
+def set_options(words: Args, wall_ms: WallMs, command: str) -> SetOptions:
+    """Raises Refused."""
+    ttl_ms: int | None = None
+    if_absent, over, rest, at = False, False, [], 0
+    while at < len(words):
+        word = words[at].upper()
+        if word in _NOT_YET:
+            raise Refused(f"ERR {command.upper()} {word.decode()} is not supported yet")
+        if word == b"NX":
+            if_absent = True
+        elif word not in _TIMES:
+            rest.append(words[at])
+        elif ttl_ms is not None or at + 1 == len(words):
+            raise Refused(SYNTAX)
+        else:
+            at += 1
+            ttl_ms = _asked_ms(words[at], *_TIMES[word], wall_ms, command)
+            over, ttl_ms = ttl_ms <= 0, max(1, ttl_ms)
+        at += 1
+    return SetOptions(ttl_ms, if_absent, over, tuple(rest))
+
+
+def _asked_ms(argument: bytes, unit_ms: int, absolute: bool, wall_ms: WallMs, command: str) -> int:
+    """A span of time or a point in it, neither of which may be 0 or negative; the point may be past."""
+    span = span_ms(argument, unit_ms, absolute, wall_ms, command)
+    if number(argument) <= 0:
+        raise invalid_time(command)
+    return span
+
+
+def stored(reply: Written, resp3: bool) -> bytes:
+    """OK, or nothing where the condition did not hold."""
+    if reply.written:
+        return OK
+    return NULL_3 if resp3 else NULL_2
+
+
+def ok(reply: Written | Many, resp3: bool) -> bytes:
+    """OK in any case."""
+    return OK
+
+
+def setnx(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
+    """SETNX key value."""
+    return Set(args[1], args[2], if_absent=True), lambda reply, resp3: ONE if reply.written else ZERO
+
+
+def setex(command: str, unit_ms: int) -> Plan:
+    """SETEX key seconds value, PSETEX key milliseconds value."""
+
+    def plan(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
+        return Set(args[1], args[3], ttl_ms=_asked_ms(args[2], unit_ms, False, wall_ms, command)), stored
+
+    return plan
+
+
+def mget(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
+    """MGET key [key ...]."""
+    return MultiGet(tuple([Get(key) for key in args[1:]])), values
+
+
+def values(reply: Many, resp3: bool) -> bytes:
+    """One value or nothing for each key. Raises Refused."""
+    found = [item.value for item in cast(tuple[Value, ...], reply.items)]
+    size = sum([len(item) for item in found if item is not None])
+    if size > REPLY_LIMIT_BYTES:
+        raise Refused(f"ERR the values have {size} bytes together, the limit of one reply is {REPLY_LIMIT_BYTES}")
+    missing = NULL_3 if resp3 else NULL_2
+    return b"".join([array_head(len(found)), *[missing if item is None else bulk(item) for item in found]])
+
+
+def mset(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
+    """MSET key value [key value ...]: each key by itself; there is no atomicity over shards."""
+    if len(args) % 2 == 0:
+        raise wrong_arity("mset")
+    return MultiSet(tuple([Set(args[at], args[at + 1]) for at in range(1, len(args), 2)])), ok
+
+
+def strlen(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
+    """STRLEN key."""
+    return Get(args[1]), lambda reply, resp3: integer(len(reply.value or b""))
+
+
+def getrange(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
+    """GETRANGE key start end: both count, and from the end where they are negative."""
+    first, last = number(args[2]), number(args[3])
+
+    def shape(reply: Value, resp3: bool) -> bytes:
+        text = reply.value or b""
+        start = max(0, first + len(text) if first < 0 else first)
+        end = max(0, last + len(text) if last < 0 else last)
+        nothing = not text or start > end or (first < 0 and last < 0 and first > last)
+        return EMPTY_BULK if nothing else bulk(text[start : end + 1])
+
+    return Get(args[1]), shape
+
+
+def counted(reply: Counted, resp3: bool) -> bytes:
+    """The new value of a counter."""
+    return b":%d\r\n" % reply.value
+
+
+def incr(delta: int) -> Plan:
+    """INCR key, DECR key."""
+    return lambda args, wall_ms: (Incr(args[1], delta), counted)
+
+
+def incrby(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
+    """INCRBY key increment."""
+    return Incr(args[1], number(args[2])), counted
+
+
+def decrby(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
+    """DECRBY key decrement."""
+    delta = number(args[2])
+    if delta == INT64_MIN:
+        raise Refused("ERR decrement would overflow")
+    return Incr(args[1], -delta), counted

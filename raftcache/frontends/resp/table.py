@@ -1,0 +1,143 @@
+"""The table of the Redis protocol's commands. Flags, arities and key positions are Redis's own (`COMMAND INFO`)."""
+
+from __future__ import annotations
+
+from raftcache.frontends.resp import admin, clients, connection, describing, expiry, info, keys, own, strings
+from raftcache.frontends.resp.expiry import MILLISECOND, SECOND_MS
+from raftcache.frontends.resp.spec import Later, Local, Plan, Spec
+
+_READ, _FAST_READ = ("readonly",), ("readonly", "fast")
+_WRITE, _FAST_WRITE = ("write", "denyoom"), ("write", "denyoom", "fast")
+_CHANGE = ("write", "fast")
+_ANY = ("loading", "stale", "fast")
+_ADMIN = ("admin", "noscript", "loading", "stale")
+Places = tuple[int, int, int]
+_ONE, _ALL, _PAIRS = (1, 1, 1), (1, -1, 1), (1, -1, 2)
+
+
+def _string(
+    name: str, arity: int, flags: tuple[str, ...], since: str, plan: Plan, summary: str, keys: Places = _ONE
+) -> Spec:
+    return Spec(name, arity, flags, summary, "string", since, keys, plan=plan)
+
+
+def _key(
+    name: str, arity: int, flags: tuple[str, ...], since: str, plan: Plan, summary: str, keys: Places = _ONE
+) -> Spec:
+    return Spec(name, arity, flags, summary, "generic", since, keys, plan=plan)
+
+
+def _own(
+    name: str, arity: int, flags: tuple[str, ...], summary: str, plan: Plan | None = None, later: Later | None = None
+) -> Spec:
+    return Spec(name, arity, flags, summary, "string", "7.4.0", _ONE, plan=plan, later=later)
+
+
+def _local(name: str, arity: int, flags: tuple[str, ...], since: str, local: Local, summary: str) -> Spec:
+    group = "server" if "admin" in flags or name in ("command", "info", "time", "role") else "connection"
+    return Spec(name, arity, flags, summary, group, since, local=local)
+
+
+def _container(name: str, since: str, summary: str, rows: tuple[Spec, ...], group: str = "connection") -> Spec:
+    inner = {row.name.partition("|")[2].upper().encode(): row for row in rows}
+    return Spec(name, -2, (), summary, group, since, subcommands=inner)
+
+
+_STRINGS = (
+    _string("get", 2, _FAST_READ, "1.0.0", strings.get, "The value of a key."),
+    _string("set", -3, _WRITE, "1.0.0", strings.set_, "Write a key."),
+    _string("setex", 4, _WRITE, "2.0.0", strings.setex("setex", SECOND_MS), "Write a key that lives some seconds."),
+    _string("psetex", 4, _WRITE, "2.6.0", strings.setex("psetex", MILLISECOND), "The same in milliseconds."),
+    _string("setnx", 3, _FAST_WRITE, "1.0.0", strings.setnx, "Write a key that is not there."),
+    _string("mget", -2, _FAST_READ, "1.0.0", strings.mget, "The values of keys.", _ALL),
+    _string("mset", -3, _WRITE, "1.0.1", strings.mset, "Write keys, each by itself.", _PAIRS),
+    _string("strlen", 2, _FAST_READ, "2.2.0", strings.strlen, "The length of a value."),
+    _string("getrange", 4, _READ, "2.4.0", strings.getrange, "A part of a value."),
+    _string("incr", 2, _FAST_WRITE, "1.0.0", strings.incr(1), "Add one to a counter."),
+    _string("decr", 2, _FAST_WRITE, "1.0.0", strings.incr(-1), "Take one from a counter."),
+    _string("incrby", 3, _FAST_WRITE, "1.0.0", strings.incrby, "Add to a counter."),
+    _string("decrby", 3, _FAST_WRITE, "1.0.0", strings.decrby, "Take from a counter."),
+)
+
+_KEYS = (
+    _key("del", -2, ("write",), "1.0.0", keys.delete, "Remove keys.", _ALL),
+    _key("unlink", -2, _CHANGE, "4.0.0", keys.delete, "Remove keys.", _ALL),
+    _key("exists", -2, _FAST_READ, "1.0.0", keys.exists, "How many of the keys are there.", _ALL),
+    _key("touch", -2, _FAST_READ, "3.2.1", keys.exists, "The same: a look counts as a use.", _ALL),
+    _key("type", 2, _FAST_READ, "1.0.0", keys.type_, "string, or none."),
+    _key("expire", -3, _CHANGE, "1.0.0", expiry.expire("expire", SECOND_MS, False), "Let a key live some seconds."),
+    _key("pexpire", -3, _CHANGE, "2.6.0", expiry.expire("pexpire", MILLISECOND, False), "Some milliseconds."),
+    _key("expireat", -3, _CHANGE, "1.2.0", expiry.expire("expireat", SECOND_MS, True), "Up to a Unix time."),
+    _key("pexpireat", -3, _CHANGE, "2.6.0", expiry.expire("pexpireat", MILLISECOND, True), "The same in milliseconds."),
+    _key("ttl", 2, _FAST_READ, "1.0.0", expiry.ttl(SECOND_MS), "How many seconds a key has left."),
+    _key("pttl", 2, _FAST_READ, "2.6.0", expiry.ttl(MILLISECOND), "How many milliseconds."),
+    _key("expiretime", 2, _FAST_READ, "7.0.0", expiry.expire_time(SECOND_MS), "The Unix time at which a key expires."),
+    _key("pexpiretime", 2, _FAST_READ, "7.0.0", expiry.expire_time(MILLISECOND), "The same in milliseconds."),
+    _key("persist", 2, _CHANGE, "2.2.0", expiry.persist, "Take a key's time to live away."),
+)
+
+_OWN = (
+    _own("rc.set", -3, _WRITE, "Write a key, at an ack level, and say all about it.", own.set_),
+    _own("rc.version", 2, _FAST_READ, "The version of what a key holds.", own.version),
+    _own("rc.receipt", -3, _READ, "What became of a write.", later=own.receipt),
+)
+
+_CLIENT = _container(
+    "client",
+    "2.4.0",
+    "About connections.",
+    (
+        _local("client|setname", 3, _ANY, "2.6.9", clients.setname, "Name this connection."),
+        _local("client|getname", 2, _ANY, "2.6.9", clients.getname, "The name of this connection."),
+        _local("client|setinfo", 4, _ANY, "7.2.0", clients.setinfo, "Say which library this is."),
+        _local("client|id", 2, _ANY, "5.0.0", clients.id_, "The number of this connection."),
+        _local("client|info", 2, _ANY, "6.2.0", clients.info, "All about this connection."),
+        _local("client|list", -2, _ADMIN, "2.4.0", clients.list_, "All about all connections of this port."),
+        _local("client|no-evict", 3, _ADMIN, "7.0.0", clients.no_evict, "Without effect."),
+    ),
+)
+_CONFIG = _container(
+    "config",
+    "2.0.0",
+    "Settings.",
+    (_local("config|get", -3, _ADMIN, "2.0.0", admin.config_get, "Settings that tools ask for."),),
+    "server",
+)
+
+_CONNECTION = (
+    _local("ping", -1, ("fast",), "1.0.0", connection.ping, "PONG, or what is sent."),
+    _local("echo", 2, _ANY, "1.0.0", connection.echo, "What is sent."),
+    _local("select", 2, _ANY, "1.0.0", connection.select, "Choose database 0, the only one."),
+    _local("quit", -1, _ANY, "1.0.0", connection.quit_, "Close the connection."),
+    _local("reset", 1, _ANY, "6.2.0", connection.reset, "Be as a new connection."),
+    _local("auth", -2, _ANY, "1.0.0", connection.auth, "Log in."),
+    _local("hello", -1, _ANY, "6.0.0", connection.hello, "Choose the protocol."),
+    _local("time", 1, _ANY, "2.6.0", connection.time_, "This process's clock."),
+    _local("role", 1, _ANY, "2.8.12", info.role, "master."),
+    _local("info", -1, ("loading", "stale"), "1.0.0", info.info, "About this port, in sections."),
+    _local("debug", -2, _ADMIN, "1.0.0", admin.debug, "Refused."),
+    _local("shutdown", -1, _ADMIN, "1.0.0", admin.shutdown, "Refused."),
+)
+_WAITING = "Wait until this connection's writes are committed."
+_WAIT = Spec("wait", 3, (), _WAITING, "generic", "3.0.0", later=admin.wait, alone=True)
+
+TABLE: dict[bytes, Spec] = {}
+"""By name, in capitals and without: in what other way it is written costs one more look."""
+
+
+def _fill() -> None:
+    command = Spec(
+        "command",
+        -1,
+        ("loading", "stale"),
+        "This table.",
+        "server",
+        "2.8.13",
+        local=describing.whole(TABLE),
+        subcommands=describing.subcommands(TABLE),
+    )
+    for spec in (*_STRINGS, *_KEYS, *_OWN, *_CONNECTION, _CLIENT, _CONFIG, _WAIT, command):
+        TABLE[spec.name.encode()] = TABLE[spec.name.upper().encode()] = spec
+
+
+_fill()

@@ -1,0 +1,124 @@
+"""Redis clients, unmodified and by URL, against a real cluster of three nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from e2e.support import addresses, put, samples, shards
+from jepsen_like.cluster import RealCluster
+from raftcache.cli.api import Api
+
+KEYS = 50
+
+
+@pytest.fixture(params=(2, 3), ids=("resp2", "resp3"))
+def clients(whole: RealCluster, request: pytest.FixtureRequest) -> Iterator[list[redis.Redis]]:
+    """A client at each node: whoever leads a key's shard, two of them are forwarded to it."""
+    urls = [f"redis://{address}/0?protocol={request.param}" for address in addresses(whole, "redis_router").values()]
+    connected = [redis.Redis.from_url(url) for url in urls]
+    for client in connected:
+        client.delete(*client_keys())
+    yield connected
+    for client in connected:
+        client.close()
+
+
+def client_keys() -> list[str]:
+    """Keys on all shards."""
+    return [f"key-{number}" for number in range(KEYS)]
+
+
+def test_what_one_node_wrote_the_others_read(clients: list[redis.Redis]) -> None:
+    one, two, three = clients
+    keys = client_keys()
+    assert one.mset({key: key * 2 for key in keys}) is True
+    assert two.mget(keys) == [(key * 2).encode() for key in keys]
+    assert three.exists(*keys) == KEYS
+    assert (one.set("key-0", b"\x00\xff", ex=100), two.get("key-0")) == (True, b"\x00\xff")
+    assert 99 <= three.ttl("key-0") <= 100
+    assert one.set("key-0", "other", nx=True) is None
+    assert (two.incr("key-1-counter", 5), three.decr("key-1-counter"), one.delete("key-1-counter")) == (5, 4, 1)
+    assert (one.strlen("key-1"), two.getrange("key-1", 0, 2), three.type("key-1")) == (10, b"key", b"string")
+    assert (one.expire("key-1", 50), two.persist("key-1"), three.ttl("key-1"), one.ttl("none")) == (True, True, -1, -2)
+    assert (one.delete(*keys), two.get("key-1")) == (KEYS, None)
+
+
+def test_a_pipeline_keeps_its_order(clients: list[redis.Redis]) -> None:
+    for client in clients:
+        pipeline = client.pipeline(transaction=False)
+        for number in range(200):
+            pipeline.set(f"key-{number % KEYS}", number).get(f"key-{number % KEYS}")
+        answers = pipeline.execute()
+        assert answers[0::2] == [True] * 200
+        assert answers[1::2] == [b"%d" % number for number in range(200)]
+
+
+def test_what_clients_and_tools_ask_of_a_server(clients: list[redis.Redis]) -> None:
+    client = clients[0]
+    assert client.ping() is True
+    info = client.info()
+    assert (info["redis_version"], info["redis_mode"], info["role"]) == ("7.4.0", "standalone", "master")
+    assert "raftcache_version" in info and info["connected_clients"] >= 1
+    assert client.command_count() == len(client.command())
+    assert client.config_get("maxmemory*")["maxmemory-policy"] == "allkeys-lru"
+    assert client.client_setname("me") and client.client_getname() in (b"me", "me")
+    assert any(each["name"] == "me" for each in client.client_list())
+    assert client.set("key-0", 1) and client.wait(1, 1000) == 1
+    with pytest.raises(redis.ResponseError, match="unknown command 'LPUSH'"):
+        client.lpush("key-0", "a")
+    with pytest.raises(redis.ResponseError, match="value is not an integer or out of range"):
+        client.incrby("key-0", 1 << 70)
+
+
+def test_the_namespace_policy_holds_and_every_interface_reads_the_same(
+    whole: RealCluster, clients: list[redis.Redis]
+) -> None:
+    client, http = clients[1], addresses(whole, "http")
+    told = client.execute_command("RC.SET", "safe:key-2", "5", "ACK", "quorum", "EX", 60)
+    told = told if isinstance(told, dict) else dict(zip(told[::2], told[1::2], strict=True))
+    assert (bool(told[b"written"]), told[b"durability"]) == (True, b"quorum")
+    assert client.execute_command("RC.VERSION", "safe:key-2") == told[b"version"]
+    receipt = client.execute_command("RC.RECEIPT", "safe:key-2", told[b"version"])
+    assert b"committed" in (receipt.values() if isinstance(receipt, dict) else receipt)
+    asked = {"namespace": "safe", "key": "key-2"}
+    assert Api(f"http://{http['n0']}").send("POST", "/v1/cache/incr", asked)["value"] == 6
+    assert client.get("safe:key-2") == b"6"
+    assert put(http["n2"], "key-3", {"value": [1, 2]}).status == 201
+    assert client.get("safe:key-3") == b"[1,2]"
+    with pytest.raises(redis.ResponseError, match="durability: primary is less than the policy"):
+        client.execute_command("RC.SET", "safe:key-2", "5", "ACK", "primary")
+
+
+def test_metrics_count_commands(whole: RealCluster, clients: list[redis.Redis]) -> None:
+    http = addresses(whole, "http")["n0"]
+    before = samples(http).get("raftcache_redis_commands_total", {}).get(("get",), 0.0)
+    for _ in range(3):
+        clients[0].get("key-0")
+    seen = samples(http)
+    assert seen["raftcache_redis_commands_total"][("get",)] == before + 3
+    assert seen["raftcache_redis_connected_clients"][()] >= 1
+
+
+def test_the_death_of_leaders_is_hidden_from_readers(cluster: RealCluster) -> None:
+    """At a surviving node reads are held until there are leaders again. Of the writes, those that were on their way to
+    the dead node are the only ones to fail, and they say that nobody knows."""
+    http, ports = addresses(cluster, "http"), addresses(cluster, "redis_router")
+    victim = next(iter(shards(http["n0"]).values()))["leader"]
+    survivor = redis.Redis.from_url(f"redis://{next(ports[node] for node in ports if node != victim)}")
+    keys = client_keys()
+    survivor.mset(dict.fromkeys(keys, 1))
+    assert survivor.wait(1, 5000) == 1
+    cluster.fault("kill", victim)
+    unknown = 0
+    for key in keys * 4:
+        assert survivor.get(key) in (b"1", b"2")
+        try:
+            survivor.set(key, 2)
+        except redis.ResponseError as error:
+            assert "may or may not" in str(error)
+            unknown += 1
+    assert unknown <= cluster.shards
+    survivor.close()
