@@ -166,6 +166,7 @@ class ExpireIf(IntEnum):
     VOLATILE = 2
     LONGER = 3
     SHORTER = 4
+    VOLATILE_SHORTER = 5
 
 
 class Expire(_Command, frozen=True):

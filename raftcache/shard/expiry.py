@@ -31,6 +31,8 @@ def _wanted(stands_ms: int, expires_ms: int, when: ExpireIf) -> bool:
         return 0 < stands_ms < expires_ms
     if when == ExpireIf.SHORTER:
         return not stands_ms or expires_ms < stands_ms
+    if when == ExpireIf.VOLATILE_SHORTER:
+        return expires_ms < stands_ms
     return (stands_ms > 0) == (when == ExpireIf.VOLATILE)
 
 

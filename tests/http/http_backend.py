@@ -18,6 +18,7 @@ from raftcache.commands.types import (
     INT64_MIN,
     RAW,
     AckLevel,
+    Append,
     Command,
     Counted,
     Delete,
@@ -300,6 +301,8 @@ class FakeBackend:
             return self._delete(command, ack)
         if isinstance(command, Incr):
             return self._incr(command, ack)
+        if isinstance(command, Append):
+            return self._append(command, ack)
         return self._expire(command, ack)
 
     def _get(self, command: Get, policy: Namespace) -> Value:
@@ -346,6 +349,12 @@ class FakeBackend:
         ttl_ms = command.ttl_ms if expires_ms is None else expires_ms - WALL_MS
         done = self._put(command.key, b"%d" % total, flag, ttl_ms, ack)
         return Counted(total, done.version, done.expires_at_ms, ack)
+
+    def _append(self, command: Append, ack: AckLevel) -> Counted:
+        value, flag, _, expires_ms = self.entries.get(command.key, (b"", RAW, None, None))
+        ttl_ms = None if expires_ms is None else expires_ms - WALL_MS
+        done = self._put(command.key, value + command.value, flag, ttl_ms, ack)
+        return Counted(len(value) + len(command.value), done.version, done.expires_at_ms, ack)
 
     def _expire(self, command: Expire | Persist, ack: AckLevel) -> Written:
         entry = self.entries.get(command.key)

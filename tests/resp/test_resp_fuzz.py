@@ -17,7 +17,7 @@ INPUTS = 5000
 def test_mutated_inputs_break_nothing_and_leave_nothing() -> None:
     problems: list[tuple[bytes, str]] = []
     fuzz = Fuzz(7, lambda data, what: problems.append((data, what)))
-    for _ in range(500):
+    for _ in range(3000):
         fuzz.once()
     tracemalloc.start()
     for _ in range(INPUTS):
@@ -42,6 +42,6 @@ def test_the_fuzzer_notices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(strings, "OK", b"+O")
     problems: list[tuple[bytes, str]] = []
     fuzz = Fuzz(7, lambda data, what: problems.append((data, what)))
-    for _ in range(500):
+    for _ in range(3000):
         fuzz.once()
     assert {what for _, what in problems} >= {"a reply is not whole"}

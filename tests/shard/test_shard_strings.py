@@ -114,6 +114,7 @@ def test_append_never_makes_a_value_longer_than_values_may_be(bench: Bench) -> N
         (ExpireIf.VOLATILE, False, True, True),
         (ExpireIf.LONGER, False, False, True),
         (ExpireIf.SHORTER, True, True, False),
+        (ExpireIf.VOLATILE_SHORTER, False, True, False),
     ],
 )
 def test_expire_looks_at_the_time_to_live_that_is_there(

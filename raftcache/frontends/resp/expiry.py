@@ -1,21 +1,32 @@
 """Times to live: EXPIRE and its kin, TTL and its kin, PERSIST.
 
 Shards count times to live from when they execute a command, so points in time are turned into spans by this process's
-clock, and back. What is to expire at once, or has already, is deleted, as Redis does (`expireGenericCommand`).
+clock, and back. What is to expire at once, or has already, is deleted, as Redis does (`expireGenericCommand`); under a
+condition, which only the shard can look at, it gets a millisecond.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from raftcache.commands.types import INT64_MAX, Command, Delete, Expire, Get, Persist, Value, Written
+from raftcache.commands.types import INT64_MAX, Command, Delete, Expire, ExpireIf, Get, Persist, Value, Written
 from raftcache.frontends.resp.encoding import ONE, ZERO, integer
 from raftcache.frontends.resp.spec import Args, Plan, Refused, Shape
 from raftcache.frontends.resp.spec import integer as number
 
 GONE, FOR_EVER = -2, -1
 SECOND_MS, MILLISECOND = 1000, 1
-_CONDITIONS = (b"NX", b"XX", b"GT", b"LT")
+_OPTIONS = frozenset({b"NX", b"XX", b"GT", b"LT"})
+_CONDITIONS = {
+    frozenset[bytes](): ExpireIf.ALWAYS,
+    frozenset({b"NX"}): ExpireIf.PERSISTENT,
+    frozenset({b"XX"}): ExpireIf.VOLATILE,
+    frozenset({b"GT"}): ExpireIf.LONGER,
+    frozenset({b"XX", b"GT"}): ExpireIf.LONGER,
+    frozenset({b"LT"}): ExpireIf.SHORTER,
+    frozenset({b"XX", b"LT"}): ExpireIf.VOLATILE_SHORTER,
+}
+"""A key without a time to live lives longer than any, so GT is never for one."""
 
 
 def span_ms(argument: bytes, unit_ms: int, absolute: bool, wall_ms: Callable[[], int], command: str) -> int:
@@ -32,21 +43,28 @@ def invalid_time(command: str) -> Refused:
 
 
 def expire(name: str, unit_ms: int, absolute: bool) -> Plan:
-    """EXPIRE key time, and the same in other units."""
+    """EXPIRE key time [NX | XX | GT | LT], and the same in other units."""
 
     def plan(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Shape]:
         span = span_ms(args[2], unit_ms, absolute, wall_ms, name)
-        for option in args[3:]:
-            raise _refused_option(name, option)
-        return (Expire(args[1], span) if span > 0 else Delete(args[1])), changed
+        when = _condition(args[3:])
+        if span <= 0 and when == ExpireIf.ALWAYS:
+            return Delete(args[1]), changed
+        return Expire(args[1], max(1, span), when=when), changed
 
     return plan
 
 
-def _refused_option(name: str, option: bytes) -> Refused:
-    if option.upper() in _CONDITIONS:
-        return Refused(f"ERR {name.upper()} {option.upper().decode()} is not supported yet")
-    return Refused(f"ERR Unsupported option {option[:128].decode(errors='replace')}")
+def _condition(options: Args) -> ExpireIf:
+    names = frozenset(option.upper() for option in options)
+    for option in options:
+        if option.upper() not in _OPTIONS:
+            raise Refused(f"ERR Unsupported option {option[:128].decode(errors='replace')}")
+    if b"NX" in names and len(names) > 1:
+        raise Refused("ERR NX and XX, GT or LT options at the same time are not compatible")
+    if names >= {b"GT", b"LT"}:
+        raise Refused("ERR GT and LT options at the same time are not compatible")
+    return _CONDITIONS[names]
 
 
 def persist(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Shape]:

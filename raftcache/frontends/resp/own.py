@@ -13,7 +13,6 @@ from raftcache.commands.types import (
     Failure,
     Get,
     Receipt,
-    Set,
     Value,
     Version,
     Written,
@@ -23,28 +22,31 @@ from raftcache.frontends.resp.failures import line_of
 from raftcache.frontends.resp.replying import error_bytes
 from raftcache.frontends.resp.spec import SYNTAX, Args, Refused, Shape, integer, shown
 from raftcache.frontends.resp.state import REQUEST_TIMEOUT_S, Client, Front
-from raftcache.frontends.resp.strings import set_options
+from raftcache.frontends.resp.strings import set_command, set_options
 
 _LEVELS = {level.name.encode(): level for level in AckLevel}
 
 
 def set_(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Shape]:
-    """RC.SET key value [NX | IFVERSION version] [EX … | PX … | EXAT … | PXAT …] [ACK primary | quorum | durable]."""
+    """RC.SET key value [NX | XX | IFVERSION version] [EX … | PX … | EXAT … | PXAT … | KEEPTTL] [ACK level]."""
     options = set_options(args[3:], wall_ms, "rc.set")
     if options.over:
         raise Refused("ERR invalid expire time in 'rc.set' command")
+    if options.words - {"if_absent", "if_present", "keep_ttl"}:
+        raise Refused(SYNTAX)
     ack, if_version = None, None
-    words = iter(options.rest)
-    for word in words:
-        name, given = word.upper(), next(words, None)
+    rest = iter(options.rest)
+    for word in rest:
+        name, given = word.upper(), next(rest, None)
         if name == b"ACK" and given is not None and ack is None:
             ack = _level(given)
         elif name == b"IFVERSION" and given is not None and if_version is None:
             if_version = parse_version(given)
         else:
             raise Refused(SYNTAX)
-    command = Set(args[1], args[2], ttl_ms=options.ttl_ms, if_absent=options.if_absent, if_version=if_version, ack=ack)
-    return command, _told
+    if if_version is not None and options.words & {"if_absent", "if_present"}:
+        raise Refused(SYNTAX)
+    return set_command(args, options, if_version, ack), _told
 
 
 def _level(name: bytes) -> AckLevel:

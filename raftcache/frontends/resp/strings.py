@@ -7,16 +7,21 @@ from typing import NamedTuple, cast
 
 from raftcache.commands.types import (
     INT64_MIN,
+    AckLevel,
+    Append,
     Command,
     Counted,
     Delete,
+    Expire,
     Get,
     Incr,
     Many,
     MultiGet,
     MultiSet,
+    Persist,
     Set,
     Value,
+    Version,
     Written,
 )
 from raftcache.frontends.resp.encoding import EMPTY_BULK, NULL_2, NULL_3, OK, ONE, ZERO, array_head, bulk, integer
@@ -31,7 +36,7 @@ _TIMES = {
     b"EXAT": (SECOND_MS, True),
     b"PXAT": (MILLISECOND, True),
 }
-_NOT_YET = (b"XX", b"GET", b"KEEPTTL")
+_WORDS = {b"NX": "if_absent", b"XX": "if_present", b"KEEPTTL": "keep_ttl", b"GET": "reveal"}
 REPLY_LIMIT_BYTES = 32 << 20
 """Of the values in one MGET's reply: as much as one RPC between nodes carries."""
 
@@ -39,8 +44,8 @@ REPLY_LIMIT_BYTES = 32 << 20
 class SetOptions(NamedTuple):
     """What stands behind SET key value. `rest` is what SET does not know, for RC.SET. `over`: it has expired."""
 
+    words: frozenset[str]
     ttl_ms: int | None = None
-    if_absent: bool = False
     over: bool = False
     rest: tuple[bytes, ...] = ()
 
@@ -59,37 +64,54 @@ def value(reply: Value, resp3: bool) -> bytes:
 
 
 def set_(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
-    """SET key value [NX] [EX seconds | PX milliseconds | EXAT seconds | PXAT milliseconds]."""
+    """SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT seconds | PXAT milliseconds | KEEPTTL]."""
     if len(args) == 3:
         return Set(args[1], args[2]), stored
     options = set_options(args[3:], wall_ms, "set")
     if options.rest:
         raise Refused(SYNTAX)
-    if options.over and not options.if_absent:
-        return Delete(args[1]), ok
-    return Set(args[1], args[2], ttl_ms=options.ttl_ms, if_absent=options.if_absent), stored
+    reveal = "reveal" in options.words
+    if options.over and options.words <= {"reveal"}:
+        return Delete(args[1], reveal=reveal), previous if reveal else ok
+    return set_command(args, options), previous if reveal else stored
 
 
-def set_options(words: Args, wall_ms: WallMs, command: str) -> SetOptions:
+def set_command(args: Args, options: SetOptions, if_version: Version | None = None, ack: AckLevel | None = None) -> Set:
+    """The write of args[2] to args[1]."""
+    words = options.words
+    return Set(
+        args[1],
+        args[2],
+        ttl_ms=options.ttl_ms,
+        if_version=if_version,
+        if_absent="if_absent" in words,
+        ack=ack,
+        if_present="if_present" in words,
+        keep_ttl="keep_ttl" in words,
+        reveal="reveal" in words,
+    )
+
+
+def set_options(given: Args, wall_ms: WallMs, command: str) -> SetOptions:
     """Raises Refused."""
     ttl_ms: int | None = None
-    if_absent, over, rest, at = False, False, [], 0
-    while at < len(words):
-        word = words[at].upper()
-        if word in _NOT_YET:
-            raise Refused(f"ERR {command.upper()} {word.decode()} is not supported yet")
-        if word == b"NX":
-            if_absent = True
+    words, over, rest, at = set[str](), False, list[bytes](), 0
+    while at < len(given):
+        word = given[at].upper()
+        if word in _WORDS:
+            words.add(_WORDS[word])
         elif word not in _TIMES:
-            rest.append(words[at])
-        elif ttl_ms is not None or at + 1 == len(words):
+            rest.append(given[at])
+        elif ttl_ms is not None or at + 1 == len(given):
             raise Refused(SYNTAX)
         else:
             at += 1
-            ttl_ms = _asked_ms(words[at], *_TIMES[word], wall_ms, command)
+            ttl_ms = _asked_ms(given[at], *_TIMES[word], wall_ms, command)
             over, ttl_ms = ttl_ms <= 0, max(1, ttl_ms)
         at += 1
-    return SetOptions(ttl_ms, if_absent, over, tuple(rest))
+    if words >= {"if_absent", "if_present"} or ("keep_ttl" in words and ttl_ms is not None):
+        raise Refused(SYNTAX)
+    return SetOptions(frozenset(words), ttl_ms, over, tuple(rest))
 
 
 def _asked_ms(argument: bytes, unit_ms: int, absolute: bool, wall_ms: WallMs, command: str) -> int:
@@ -105,6 +127,13 @@ def stored(reply: Written, resp3: bool) -> bytes:
     if reply.written:
         return OK
     return NULL_3 if resp3 else NULL_2
+
+
+def previous(reply: Written, resp3: bool) -> bytes:
+    """What stood there before."""
+    if reply.previous is None:
+        return NULL_3 if resp3 else NULL_2
+    return bulk(reply.previous)
 
 
 def ok(reply: Written | Many, resp3: bool) -> bytes:
@@ -124,6 +153,37 @@ def setex(command: str, unit_ms: int) -> Plan:
         return Set(args[1], args[3], ttl_ms=_asked_ms(args[2], unit_ms, False, wall_ms, command)), stored
 
     return plan
+
+
+def getset(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
+    """GETSET key value."""
+    return Set(args[1], args[2], reveal=True), previous
+
+
+def getdel(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
+    """GETDEL key."""
+    return Delete(args[1], reveal=True), previous
+
+
+def getex(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
+    """GETEX key [EX seconds | PX milliseconds | EXAT seconds | PXAT milliseconds | PERSIST]."""
+    if len(args) == 2:
+        return Get(args[1]), value
+    options = set_options(args[2:], wall_ms, "getex")
+    if options.words or (options.rest and options.ttl_ms is not None) or len(options.rest) > 1:
+        raise Refused(SYNTAX)
+    if options.rest:
+        if options.rest[0].upper() != b"PERSIST":
+            raise Refused(SYNTAX)
+        return Persist(args[1], reveal=True), previous
+    if options.over or options.ttl_ms is None:
+        return Delete(args[1], reveal=True), previous
+    return Expire(args[1], options.ttl_ms, reveal=True), previous
+
+
+def append(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
+    """APPEND key value."""
+    return Append(args[1], args[2]), counted
 
 
 def mget(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
@@ -168,7 +228,7 @@ def getrange(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
 
 
 def counted(reply: Counted, resp3: bool) -> bytes:
-    """The new value of a counter."""
+    """The new value of a counter, or the new length."""
     return b":%d\r\n" % reply.value
 
 

@@ -1,0 +1,26 @@
+"""The fake backend with a real shard behind it: what a command means is what a leader makes of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from http_backend import WALL_MS, FakeBackend
+
+from raftcache.commands.types import Command, Counted, Failure, Value, Written
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "shard"))
+from shard_harness import Bench
+
+
+class ShardBackend(FakeBackend):
+    """Single commands, and the items of multi-key ones, are executed by one leader whose clock stands still."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bench = Bench().lead()
+        self.bench.runtime.wall_base_ms = WALL_MS - int(self.bench.runtime.now_s * 1000)
+
+    def _single(self, command: Command) -> Value | Written | Counted | Failure:
+        answer: Value | Written | Counted | Failure = self.bench.ask(command)
+        return answer
