@@ -155,10 +155,27 @@ def check_many(command: t.Multi) -> None:
             raise BadRequest(f"idempotency: {item.idempotency!r:.140} is on an item; only single-key writes take one")
 
 
+def check_transaction(command: t.Transaction) -> None:
+    """Bound what one batch takes. Raises TooManyKeys, BadRequest."""
+    count = len(command.items) + len(command.expected)
+    if count > t.MULTI_KEY_LIMIT:
+        raise TooManyKeys(f"keys: {count} are over the limit of {t.MULTI_KEY_LIMIT}")
+    size_bytes = sum(len(item.key) + len(getattr(item, "value", b"")) for item in command.items)
+    if size_bytes > t.TRANSACTION_LIMIT_BYTES:
+        raise BadRequest(f"transaction: {size_bytes} bytes are over the limit of {t.TRANSACTION_LIMIT_BYTES} bytes")
+    if not count:
+        raise BadRequest("transaction: 0 commands and 0 expected versions; at least one of either must be given")
+    for item in command.items:
+        if getattr(item, "idempotency", None) is not None or getattr(item, "replica", False):
+            raise BadRequest("transaction: its commands take no idempotency keys and are executed by the leader")
+
+
 def validate(command: t.Command, namespaces: Namespaces) -> None:
     """Refuse what no shard would execute. Items of a multi-key command are not looked at: each fails alone."""
     spec = TABLE[type(command)]
-    if spec.check is None:
+    if type(command) is t.Transaction:
+        check_transaction(command)
+    elif spec.check is None:
         check_many(command)  # type: ignore[arg-type]
     else:
         spec.check(command, namespaces.resolve(spec.keys(command)[0]))
@@ -229,6 +246,10 @@ def _item_keys(command: Any) -> tuple[bytes, ...]:
     return tuple(item.key for item in command.items)
 
 
+def _transaction_keys(command: t.Transaction) -> tuple[bytes, ...]:
+    return (*_item_keys(command), *(key for key, _ in command.expected))
+
+
 _ROWS = (
     CommandSpec("get", t.Get, False, _one_key, check_get),
     CommandSpec("set", t.Set, True, _one_key, check_set),
@@ -240,6 +261,7 @@ _ROWS = (
     CommandSpec("multi_get", t.MultiGet, False, _item_keys, None, t.Get),
     CommandSpec("multi_set", t.MultiSet, True, _item_keys, None, t.Set),
     CommandSpec("multi_delete", t.MultiDelete, True, _item_keys, None, t.Delete),
+    CommandSpec("transaction", t.Transaction, True, _transaction_keys, None),
 )
 
 TABLE: dict[type[Any], CommandSpec] = {row.struct: row for row in _ROWS}

@@ -23,6 +23,8 @@ from raftcache.errors import RaftcacheError
 KEY_LIMIT_BYTES = 1024
 VALUE_LIMIT_BYTES = 1 << 20
 MULTI_KEY_LIMIT = 1000
+TRANSACTION_LIMIT_BYTES = 4 << 20
+"""Keys and values of a transaction's commands."""
 RECEIPT_WAIT_LIMIT_MS = 30_000
 """The longest that a question for receipts is held back."""
 IDEMPOTENCY_KEY_LIMIT_BYTES = 128
@@ -212,7 +214,29 @@ class MultiDelete(_Command, frozen=True):
 
 Single = Union[Get, Set, Delete, Incr, Append, Expire, Persist]
 Multi = Union[MultiGet, MultiSet, MultiDelete]
-Command = Union[Get, Set, Delete, Incr, Append, Expire, Persist, MultiGet, MultiSet, MultiDelete]
+
+
+class Transaction(_Command, frozen=True):
+    """Single-key commands of one shard, without idempotency keys, executed in order, in one batch, with nothing between
+    them. `expected` are keys of that shard with the versions that must stand there, None for nothing: where one does
+    not, nothing is executed, and the answer is `Unmet`. Else it is `Many`, an item a command; commands fail alone.
+    """
+
+    items: tuple[Single, ...]
+    expected: tuple[tuple[bytes, Version | None], ...] = ()
+
+    @property
+    def key(self) -> bytes:
+        """A key by which to find the shard."""
+        return self.items[0].key if self.items else self.expected[0][0] if self.expected else b""
+
+    @property
+    def idempotency(self) -> None:
+        """Transactions are not keyed."""
+        return None
+
+
+Command = Union[Get, Set, Delete, Incr, Append, Expire, Persist, MultiGet, MultiSet, MultiDelete, Transaction]
 
 
 class Receipts(_Command, frozen=True):
@@ -290,6 +314,12 @@ class Many(_Reply, frozen=True):
     items: tuple[Value | Written | Counted | Failure, ...]
 
 
+class Unmet(_Reply, frozen=True):
+    """A transaction of which nothing was executed: at `key` stands another version than was expected."""
+
+    key: bytes
+
+
 class Fate(IntEnum):
     """What has become of a version; the public field is `state`. Only `PENDING` ever changes."""
 
@@ -312,7 +342,7 @@ class ReceiptList(_Reply, frozen=True):
     items: tuple[Receipt | Failure, ...]
 
 
-Reply = Union[Value, Written, Counted, Failure, Many, ReceiptList]
+Reply = Union[Value, Written, Counted, Failure, Many, Unmet, ReceiptList]
 
 encode_command = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

@@ -29,6 +29,7 @@ from raftcache.commands.types import (
     Persist,
     Receipts,
     Set,
+    Transaction,
     failure_of,
 )
 from raftcache.errors import (
@@ -43,7 +44,7 @@ from raftcache.errors import (
 )
 
 READS: frozenset[type] = frozenset({Get, MultiGet, Receipts})
-WRITES: frozenset[type] = frozenset({Set, Delete, Incr, Append, Expire, Persist, MultiSet, MultiDelete})
+WRITES: frozenset[type] = frozenset({Set, Delete, Incr, Append, Expire, Persist, MultiSet, MultiDelete, Transaction})
 
 ROUTING_CODES = frozenset({NotLeader.code, WrongShard.code, Unavailable.code, TooStale.code, NotFollowing.code})
 """Definite failures that say: not here, or not yet. Other definite failures are answers, for the client to act on."""

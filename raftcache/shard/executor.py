@@ -46,6 +46,7 @@ from raftcache.commands.types import (
     ReadLevel,
     Reply,
     Single,
+    Unmet,
     Value,
     Version,
     Written,
@@ -83,6 +84,9 @@ WaitsFor: TypeAlias = AckLevel | PendingBatch
 
 Answer: TypeAlias = tuple[Value | Written | Counted | Failure, WaitsFor]
 """A single-key command's reply, and what it waits for."""
+
+Executed: TypeAlias = tuple[Value | Written | Counted | Failure | Many | Unmet, WaitsFor]
+"""The same of a single-key command or a transaction."""
 
 
 class Executor:
@@ -138,13 +142,17 @@ class Executor:
 
     def resolve(self, command: Single) -> Namespace:
         """The namespace of a command's key. Raises WrongShard, UnknownNamespace, NotFollowing."""
-        if not self.owns(command.key):
-            raise WrongShard(f"key: its slot does not belong to shard {self.shard_id}")
+        self.require_own(command.key)
         namespaces = self.namespaces()
         namespace = namespaces.resolve(command.key)
         if command.named_at and namespace.name == DEFAULT:
             raise self._unnamed(command, namespaces.epoch)
         return namespace
+
+    def require_own(self, key: bytes) -> None:
+        """Raises WrongShard."""
+        if not self.owns(key):
+            raise WrongShard(f"key: its slot does not belong to shard {self.shard_id}")
 
     def _unnamed(self, command: Single, epoch: int) -> RaftcacheError:
         """Why there is no namespace by which the key was addressed: it is deleted, if the log has come as far as the

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from raftcache.commands.types import Append, Delete, Expire, Get, Incr, Persist, Set
+from raftcache.commands.types import Append, Delete, Expire, Get, Incr, Persist, Set, Transaction
 from raftcache.shard import counters, expiry, strings
-from raftcache.shard.executor import Answer, Executor
+from raftcache.shard.executor import Executed, Executor
 from raftcache.shard.retries import once
+from raftcache.shard.transactions import transaction
 
-Handler: TypeAlias = Callable[[Executor, Any], Answer]
+Handler: TypeAlias = Callable[[Executor, Any], Executed]
 
 HANDLERS: dict[type[Any], Handler] = {
     Get: strings.get,
@@ -21,4 +22,5 @@ HANDLERS: dict[type[Any], Handler] = {
     Expire: once(expiry.expire),
     Persist: once(expiry.persist),
 }
-"""Single-key commands. Multi-key commands are their items, executed in order (`multi`)."""
+"""Single-key commands, and transactions of them. Multi-key commands are their items, executed in order (`multi`)."""
+HANDLERS[Transaction] = transaction(dict(HANDLERS))

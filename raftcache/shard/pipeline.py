@@ -40,7 +40,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 from raftcache.clock import Runtime
-from raftcache.commands.types import Counted, Failure, Reply, Version, Written, failure_of
+from raftcache.commands.types import Counted, Failure, Many, Reply, Version, Written, failure_of
 from raftcache.errors import OutcomeUnknown, Overloaded, RaftcacheError
 from raftcache.shard.acked import AckedWrite
 from raftcache.shard.group import ShardGroup
@@ -56,6 +56,9 @@ from raftcache.store.tags import DroppedTags, UndoTag
 MAX_IN_FLIGHT = 2
 MAX_BATCH_EFFECTS = 2048
 MAX_BATCH_BYTES = 2 << 20
+MAX_UNDIVIDED_BYTES = 5 << 20
+"""A batch with a transaction is not sealed before its end; over this size nothing is added to it. One command more may
+add a value and the keys that are evicted for it, which the largest entry of the log has room for."""
 MAX_SPECULATIVE_BYTES = 64 << 20
 """Effects and undo images together, over all batches of the shard."""
 BACKGROUND_SPECULATIVE_BYTES = MAX_SPECULATIVE_BYTES // 2
@@ -166,6 +169,8 @@ class Pipeline:
         self._group: ShardGroup | None = None
         self._in_flight: deque[PendingBatch] = deque()
         self._sealed: deque[PendingBatch] = deque()
+        self.undivided = False
+        """While a transaction is executed: all of it goes into the open batch."""
         self._open = PendingBatch(1)
         self._unsynced: deque[tuple[int, list[Waiter]]] = deque()
         self._newest: dict[bytes, PendingBatch] = {}
@@ -190,6 +195,10 @@ class Pipeline:
 
     def admit(self) -> None:
         """Make ready for a command that may write or wait. Raises Overloaded, before anything was executed."""
+        if self.undivided:
+            if self._open.effect_bytes >= MAX_UNDIVIDED_BYTES:
+                raise self._overloaded("bytes of a transaction", MAX_UNDIVIDED_BYTES, self._open.effect_bytes)
+            return
         if self.held_bytes >= MAX_SPECULATIVE_BYTES:
             raise self._overloaded("speculative bytes", MAX_SPECULATIVE_BYTES, self.held_bytes)
         self.admit_waiter()
@@ -198,7 +207,7 @@ class Pipeline:
 
     def admit_waiter(self) -> None:
         """Make ready for a command that may wait and writes nothing. Raises Overloaded."""
-        if self.waiting >= MAX_WAITERS:
+        if not self.undivided and self.waiting >= MAX_WAITERS:
             raise self._overloaded("waiting commands", MAX_WAITERS, self.waiting)
 
     def admit_background(self) -> bool:
@@ -446,7 +455,9 @@ def deliver(reply_to: ReplyTo, answer: Reply) -> None:
 
 
 def _written_version(answer: Reply) -> Version | None:
-    """The version of the write that `answer` acknowledges; None where nothing was written."""
+    """The version of the write that `answer` acknowledges, the last one of several; None where nothing was written."""
+    if isinstance(answer, Many):
+        return next(filter(None, map(_written_version, reversed(answer.items))), None)
     if isinstance(answer, Counted):
         return answer.version
     return answer.version if isinstance(answer, Written) and answer.written else None

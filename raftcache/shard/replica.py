@@ -39,13 +39,14 @@ from raftcache.commands.types import (
     MultiSet,
     Receipts,
     Reply,
+    Transaction,
     Value,
     failure_of,
 )
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
 from raftcache.shard.eviction import Rooms
-from raftcache.shard.executor import DURABLE, PRIMARY, Answer, Executor, WaitsFor
+from raftcache.shard.executor import DURABLE, PRIMARY, Executed, Executor, WaitsFor
 from raftcache.shard.following import Confirmed, PolicyFollower
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.handlers import HANDLERS
@@ -367,13 +368,14 @@ class ShardReplica:
         self._limited = any(map(is_limited, all_of(self._looked_at)))
 
     def _over_the_rate(self, command: Any) -> Failure | None:
-        """Charge a command to its namespace's rate; the refusal where there is no room."""
-        namespace = self.policies.in_force.resolve(command.key)
-        if is_limited(namespace):
-            try:
-                self._rates.take(namespace, len(command.key) + len(getattr(command, "value", b"")))
-            except RaftcacheError as error:
-                return self.stats.refusal(error)
+        """Charge a command, or those of a transaction, to its namespace's rate; the refusal where there is no room."""
+        for item in command.items if type(command) is Transaction else (command,):
+            namespace = self.policies.in_force.resolve(item.key)
+            if is_limited(namespace):
+                try:
+                    self._rates.take(namespace, len(item.key) + len(getattr(item, "value", b"")))
+                except RaftcacheError as error:
+                    return self.stats.refusal(error)
         return None
 
     def _charge_reply(self, command: Any, answer: Reply) -> None:
@@ -386,8 +388,8 @@ class ShardReplica:
             return self.replica_reads.ageing(command, reply) if command.replica else reply
         return reply if command.idempotency is None else Keyed(reply)
 
-    def _execute(self, command: Any) -> Answer:
-        """Execute a single-key command. Raises Hold."""
+    def _execute(self, command: Any) -> Executed:
+        """Execute a single-key command or a transaction. Raises Hold."""
         try:
             answered = HANDLERS[type(command)](self._executor, command)
             if next(self.hotkeys.skips, True):

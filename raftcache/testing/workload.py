@@ -23,11 +23,13 @@ from raftcache.commands.types import (
     Failure,
     Get,
     Incr,
+    Many,
     MultiGet,
     MultiSet,
     Persist,
     Reply,
     Set,
+    Transaction,
     Value,
     Written,
 )
@@ -134,6 +136,7 @@ class Client:
         key = b"k%d" % rnd.randrange(SHARED_KEYS)
         value = b"x" * rnd.randrange(1, 60)
         ttl_ms = rnd.choice((None, None, rnd.randrange(50, 4000)))
+        amount = rnd.randrange(1, 100)
         choices: list[Command] = [
             Set(key, value, ttl_ms=ttl_ms),
             Set(key, value, ack=AckLevel.QUORUM),
@@ -150,6 +153,8 @@ class Client:
             Set(key, value, if_present=True, keep_ttl=True, reveal=True),
             Delete(key, reveal=True),
             Expire(key, rnd.randrange(50, 3000), when=rnd.choice(list(ExpireIf)), reveal=True),
+            Transaction((Incr(b"{sum}l", amount), Incr(b"{sum}r", -amount))),
+            Transaction((Get(b"{sum}l"), Get(b"{sum}r"))),
             MultiGet(tuple(Get(b"k%d" % i) for i in range(4))),
             MultiSet(tuple(Set(b"k%d" % i, value) for i in range(4))),
         ]
@@ -166,10 +171,18 @@ class Client:
         if isinstance(reply, Written | Counted) and reply.ack >= AckLevel.QUORUM:
             self.oracle.write_acked(reply.version, reply.ack, asked_at)
             self.durable += reply.ack == AckLevel.DURABLE
+        if isinstance(command, Transaction) and isinstance(reply, Many):
+            self._judge_sum(reply)
         if slot is not None and isinstance(reply, Written):
             self.acked[slot] = int(command.value)  # type: ignore[union-attr]
         elif slot is not None and isinstance(reply, Value):
             self._judge_read(slot, lower, int(reply.value or 0))
+
+    def _judge_sum(self, reply: Many) -> None:
+        """What transfers put into one key they take from the other: no read ever sees the one without the other."""
+        seen = [int(item.value or 0) for item in reply.items if isinstance(item, Value)]
+        if sum(seen) and len(seen) == len(reply.items):
+            raise Violation(f"a transaction was seen in part: {seen}")
 
     def _judge_read(self, slot: int, lower: int, seen: int) -> None:
         if not lower <= seen <= self.attempted[slot]:

@@ -37,6 +37,8 @@ from raftcache.commands.types import (
     Reply,
     Set,
     Single,
+    Transaction,
+    Unmet,
     Value,
     Version,
     Written,
@@ -275,7 +277,11 @@ class FakeBackend:
     def _reply(self, command: Command) -> Reply:
         if self.failing is not None:
             return failure_of(self.failing)
-        if isinstance(command, (MultiGet, MultiSet, MultiDelete)):
+        if isinstance(command, Transaction):
+            for key, version in command.expected:
+                if version != self._current(key):
+                    return Unmet(key)
+        if isinstance(command, (MultiGet, MultiSet, MultiDelete, Transaction)):
             items = tuple(self._single(item) for item in command.items)
             return Many(items)
         return self._single(command)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from http_backend import WALL_MS, FakeBackend
 
-from raftcache.commands.types import Command, Counted, Failure, Value, Written
+from raftcache.commands.types import Command, Counted, Failure, Reply, Transaction, Value, Written
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "shard"))
 from shard_harness import Bench
@@ -20,6 +20,12 @@ class ShardBackend(FakeBackend):
         super().__init__()
         self.bench = Bench().lead()
         self.bench.runtime.wall_base_ms = WALL_MS - int(self.bench.runtime.now_s * 1000)
+
+    def _reply(self, command: Command) -> Reply:
+        if isinstance(command, Transaction):
+            answer: Reply = self.bench.ask(command)
+            return answer
+        return super()._reply(command)
 
     def _single(self, command: Command) -> Value | Written | Counted | Failure:
         answer: Value | Written | Counted | Failure = self.bench.ask(command)

@@ -9,7 +9,13 @@ from raftcache.frontends.resp.spec import Args, Local, Refused, Spec
 from raftcache.frontends.resp.state import Client, Front
 
 Table = Mapping[bytes, Spec]
-_GROUP_CATEGORIES = {"string": "@string", "generic": "@keyspace", "connection": "@connection", "server": "@admin"}
+_GROUP_CATEGORIES = {
+    "string": "@string",
+    "generic": "@keyspace",
+    "connection": "@connection",
+    "server": "@admin",
+    "transactions": "@transaction",
+}
 
 
 def find(table: Table, args: Args) -> Spec:

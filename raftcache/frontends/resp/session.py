@@ -24,6 +24,7 @@ from raftcache.frontends.resp.replying import defect_bytes, error_bytes, reply_b
 from raftcache.frontends.resp.spec import Args, Refused, Shape, Spec
 from raftcache.frontends.resp.state import REQUEST_TIMEOUT_S, Client, Front
 from raftcache.frontends.resp.table import TABLE
+from raftcache.frontends.resp.transactions import queue
 
 log = logging.getLogger("raftcache.resp")
 
@@ -171,12 +172,16 @@ class Session:
         except Refused as refusal:
             if args[0].upper() in CROSS_PROTOCOL:
                 return self._turn_away(args[0])
+            if client.block is not None:
+                client.block.broken = True
             known = TABLE.get(args[0].upper())
             front.metrics.rejected[known.name if known is not None else "unknown"] += 1
             return self._say(error_bytes(front, str(refusal)))
         name = client.last_command = spec.name
         front.metrics.calls[name] += 1
-        if shedding and spec.local is None:
+        if client.block is not None and not spec.at_once:
+            return self._say(queue(front, client, client.block, spec, args))
+        if shedding and spec.local is None and not spec.at_once:
             return self._say(shed_bytes(front))
         if spec.alone and self._pending:
             self._alone = spec, args

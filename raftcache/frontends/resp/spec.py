@@ -39,7 +39,8 @@ class Refused(Exception):
 class Spec(NamedTuple):
     """A row of the table. `arity` counts the name, and is negative for "at least". `keys` are the first key's place,
     the last one's (negative: from the end) and the step between; 0, 0, 0 for none. `alone`: executed when all that the
-    connection asked before is answered, and before anything after it. Source: redis.io/docs/latest/commands/command."""
+    connection asked before is answered, and before anything after it. `at_once`: MULTI does not put it off. Source:
+    redis.io/docs/latest/commands/command."""
 
     name: str
     arity: int
@@ -52,6 +53,7 @@ class Spec(NamedTuple):
     local: Local | None = None
     later: Later | None = None
     alone: bool = False
+    at_once: bool = False
     subcommands: Mapping[bytes, Spec] = {}
 
     def fits(self, count: int) -> bool:

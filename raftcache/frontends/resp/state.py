@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from raftcache.commands.types import MULTI_KEY_LIMIT, Version
 from raftcache.frontends.backend import Backend
@@ -34,6 +35,15 @@ class Standing:
 
 
 @dataclass(slots=True)
+class Block:
+    """What stands between MULTI and EXEC. `broken`: a command of it was refused, so that none is executed."""
+
+    commands: list[tuple[Any, list[bytes]]] = field(default_factory=list)
+    size_bytes: int = 0
+    broken: bool = False
+
+
+@dataclass(slots=True)
 class Client:
     """One connection. Times are seconds on `runtime.now()`.
 
@@ -55,6 +65,9 @@ class Client:
     leaving: bool = False
     unproved: dict[tuple[str, int], tuple[bytes, Version]] = field(default_factory=dict)
     forgot_writes: bool = False
+    block: Block | None = None
+    watched: dict[bytes, Version | None] = field(default_factory=dict)
+    """What WATCH found, for EXEC."""
 
     def note_write(self, key: bytes, version: Version) -> None:
         """A write was acknowledged and is not committed yet, as far as is known here."""
@@ -66,7 +79,8 @@ class Client:
 
     def forget_settings(self) -> None:
         """Be as a new connection is (RESET)."""
-        self.resp3, self.name = False, b""
+        self.resp3, self.name, self.block = False, b"", None
+        self.watched.clear()
 
 
 class Front:

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from raftcache.frontends.resp import admin, clients, connection, describing, expiry, info, keys, own, strings
+from typing import Any
+
+from raftcache.frontends.resp import (
+    admin,
+    clients,
+    connection,
+    describing,
+    expiry,
+    info,
+    keys,
+    own,
+    strings,
+    transactions,
+)
 from raftcache.frontends.resp.expiry import MILLISECOND, SECOND_MS
 from raftcache.frontends.resp.spec import Later, Local, Plan, Spec
 
@@ -34,8 +47,9 @@ def _own(
 
 
 def _local(name: str, arity: int, flags: tuple[str, ...], since: str, local: Local, summary: str) -> Spec:
+    at_once = name in ("quit", "reset")
     group = "server" if "admin" in flags or name in ("command", "info", "time", "role") else "connection"
-    return Spec(name, arity, flags, summary, group, since, local=local)
+    return Spec(name, arity, flags, summary, group, since, local=local, at_once=at_once)
 
 
 def _container(name: str, since: str, summary: str, rows: tuple[Spec, ...], group: str = "connection") -> Spec:
@@ -55,6 +69,7 @@ _STRINGS = (
     _string("append", 3, _FAST_WRITE, "2.0.0", strings.append, "Add to the end of a value."),
     _string("mget", -2, _FAST_READ, "1.0.0", strings.mget, "The values of keys.", _ALL),
     _string("mset", -3, _WRITE, "1.0.1", strings.mset, "Write keys, each by itself.", _PAIRS),
+    _string("msetnx", -3, _WRITE, "1.0.1", transactions.msetnx, "Write keys of one slot, if none is there.", _PAIRS),
     _string("strlen", 2, _FAST_READ, "2.2.0", strings.strlen, "The length of a value."),
     _string("getrange", 4, _READ, "2.4.0", strings.getrange, "A part of a value."),
     _string("incr", 2, _FAST_WRITE, "1.0.0", strings.incr(1), "Add one to a counter."),
@@ -122,6 +137,22 @@ _CONNECTION = (
     _local("debug", -2, _ADMIN, "1.0.0", admin.debug, "Refused."),
     _local("shutdown", -1, _ADMIN, "1.0.0", admin.shutdown, "Refused."),
 )
+_TRANSACTION = ("noscript", "loading", "stale", "fast")
+
+
+def _block(name: str, arity: int, since: str, summary: str, **how: Any) -> Spec:
+    return Spec(name, arity, _TRANSACTION, summary, "transactions", since, at_once=True, **how)
+
+
+_BLOCKS = (
+    _block("multi", 1, "1.2.0", "Put off what follows, to EXEC.", local=transactions.multi),
+    _block("exec", 1, "1.2.0", "Execute what was put off.", later=transactions.exec_, alone=True),
+    _block("discard", 1, "2.0.0", "Forget what was put off.", local=transactions.discard),
+    _block(
+        "watch", -2, "2.2.0", "Let EXEC do nothing where keys change.", later=transactions.watch, alone=True, keys=_ALL
+    ),
+    _block("unwatch", 1, "2.2.0", "Watch no key any more.", local=transactions.unwatch),
+)
 _WAITING = "Wait until this connection's writes are committed."
 _WAIT = Spec("wait", 3, (), _WAITING, "generic", "3.0.0", later=admin.wait, alone=True)
 
@@ -140,7 +171,7 @@ def _fill() -> None:
         local=describing.whole(TABLE),
         subcommands=describing.subcommands(TABLE),
     )
-    for spec in (*_STRINGS, *_KEYS, *_OWN, *_CONNECTION, _CLIENT, _CONFIG, _WAIT, command):
+    for spec in (*_STRINGS, *_KEYS, *_OWN, *_CONNECTION, *_BLOCKS, _CLIENT, _CONFIG, _WAIT, command):
         TABLE[spec.name.encode()] = TABLE[spec.name.upper().encode()] = spec
 
 
