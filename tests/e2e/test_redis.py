@@ -122,3 +122,38 @@ def test_the_death_of_leaders_is_hidden_from_readers(cluster: RealCluster) -> No
             unknown += 1
     assert unknown <= cluster.shards
     survivor.close()
+
+
+def test_the_newer_options_of_strings(clients: list[redis.Redis]) -> None:
+    one, two, three = clients
+    assert one.set("key-0", "a", xx=True) is None
+    assert (one.set("key-0", "a", px=50_000), two.set("key-0", "b", get=True, keepttl=True)) == (True, b"a")
+    assert 0 < three.pttl("key-0") <= 50_000
+    assert (three.getex("key-0", persist=True), one.ttl("key-0"), two.append("key-0", "cd")) == (b"b", -1, 3)
+    assert (one.expire("key-0", 50, gt=True), two.expire("key-0", 50, lt=True)) == (False, True)
+    assert (three.getset("key-0", "e"), one.getdel("key-0"), two.getdel("key-0")) == (b"bcd", b"e", None)
+
+
+def test_transactions_and_optimistic_locking_from_every_node(clients: list[redis.Redis]) -> None:
+    """Each of three clients adds one to a counter as redis-py's documentation does it, in turns that collide."""
+    for client in clients:
+        assert client.pipeline().set("key-0", 1).incr("key-0").get("key-0").execute() == [True, 2, b"2"]
+        across = client.pipeline()
+        for key in client_keys():
+            across.set(key, 0)
+        assert across.execute() == [True] * KEYS, "over many slots, as Django's set_many sends it"
+    pipelines = [client.pipeline() for client in clients]
+    for pipeline in pipelines:
+        pipeline.watch("key-0")
+    for pipeline, value in [(pipeline, int(pipeline.get("key-0") or 0)) for pipeline in pipelines]:
+        pipeline.multi()
+        pipeline.set("key-0", value + 1)
+    outcomes = []
+    for pipeline in pipelines:
+        try:
+            outcomes.append(pipeline.execute() == [True])
+        except redis.WatchError:
+            outcomes.append(False)
+    assert outcomes == [True, False, False] and clients[2].get("key-0") == b"1"
+    assert (clients[0].msetnx({"{t}a": 1, "{t}b": 2}), clients[1].msetnx({"{t}b": 3, "{t}c": 4})) == (True, False)
+    assert clients[2].delete("{t}a", "{t}b") == 2
