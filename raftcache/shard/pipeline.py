@@ -88,6 +88,10 @@ Waiter = tuple[ReplyTo, Reply]
 """Who is to be answered, and with what."""
 
 
+Acknowledged = tuple[int, bytes, int, int]
+"""Namespace id, key, seq and size of a write that is answered before it commits."""
+
+
 class PendingBatch:
     """A batch from its first effect to its commit. `index` is 0 until it is known."""
 
@@ -169,8 +173,9 @@ class Pipeline:
         self._group: ShardGroup | None = None
         self._in_flight: deque[PendingBatch] = deque()
         self._sealed: deque[PendingBatch] = deque()
-        self.undivided = False
-        """While a transaction is executed: all of it goes into the open batch."""
+        self.undivided: list[Acknowledged] | None = None
+        """While a transaction is executed, all of which goes into the open batch: what is `acknowledged` of it in the
+        end, if all of it may be."""
         self._open = PendingBatch(1)
         self._unsynced: deque[tuple[int, list[Waiter]]] = deque()
         self._newest: dict[bytes, PendingBatch] = {}
@@ -195,7 +200,7 @@ class Pipeline:
 
     def admit(self) -> None:
         """Make ready for a command that may write or wait. Raises Overloaded, before anything was executed."""
-        if self.undivided:
+        if self.undivided is not None:
             if self._open.effect_bytes >= MAX_UNDIVIDED_BYTES:
                 raise self._overloaded("bytes of a transaction", MAX_UNDIVIDED_BYTES, self._open.effect_bytes)
             return
@@ -207,7 +212,7 @@ class Pipeline:
 
     def admit_waiter(self) -> None:
         """Make ready for a command that may wait and writes nothing. Raises Overloaded."""
-        if not self.undivided and self.waiting >= MAX_WAITERS:
+        if self.undivided is None and self.waiting >= MAX_WAITERS:
             raise self._overloaded("waiting commands", MAX_WAITERS, self.waiting)
 
     def admit_background(self) -> bool:
@@ -258,7 +263,10 @@ class Pipeline:
         self._add(self._open, effect, effect_bytes, effect_bytes)
 
     def acknowledged(self, namespace_id: int, key: bytes, seq: int, size_bytes: int) -> None:
-        """The effect just recorded is a write that is answered before its batch commits."""
+        """The effect `seq`, of the open batch, is a write that is answered before that commits."""
+        if self.undivided is not None:
+            self.undivided.append((namespace_id, key, seq, size_bytes))
+            return
         at_s = self._runtime.now()
         self._open.acked.append(AckedWrite(namespace_id, key, seq, size_bytes, at_s))
         self.windows.count(self._open.portions, namespace_id, size_bytes, at_s)

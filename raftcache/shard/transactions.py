@@ -14,7 +14,9 @@ command that would be held for room in its namespace's loss window waits for its
 executed at another time than the rest.
 
 **The answer** leaves when all that the commands' own answers wait for has come: as they stand in one batch, it waits
-for that at the highest level of theirs.
+for that at the highest level of theirs, and then none of them was acknowledged before. Where all could leave at once,
+they count in the loss windows together; if one has no room for all, the answer waits for the commit, whatever the
+policy says of writes that exceed it: what is executed cannot be refused any more.
 """
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from raftcache.commands.policy import Namespace
 from raftcache.commands.table import check_transaction
-from raftcache.commands.types import Many, Transaction, Unmet
+from raftcache.commands.types import Counted, Many, Transaction, Unmet, Written
 from raftcache.errors import RaftcacheError
 from raftcache.shard.executor import DURABLE, PRIMARY, QUORUM, Answer, Executed, Executor, WaitsFor
 from raftcache.shard.held import Hold
+from raftcache.shard.pipeline import Acknowledged
 
 Handlers = Mapping[type[Any], Callable[[Executor, Any], Any]]
 
@@ -39,28 +43,54 @@ def transaction(handlers: Handlers) -> Callable[[Executor, Transaction], Execute
     def execute(ex: Executor, command: Transaction) -> Executed:
         """Raises what is found before anything is executed: BadRequest, TooManyKeys, WrongShard, Hold…"""
         check_transaction(command)
-        _require_all(ex, command)
+        namespaces = _require_all(ex, command)
         ex.pipeline.admit()
-        ex.pipeline.undivided = True
+        acknowledged: list[Acknowledged] = []
+        ex.pipeline.undivided = acknowledged
         try:
             unmet = _first_unmet(ex, command)
             if unmet is not None:
                 return unmet
             answers = [_execute(ex, handlers, item) for item in command.items]
         finally:
-            ex.pipeline.undivided = False
-        return Many(tuple([answer for answer, _ in answers])), _highest([waits_for for _, waits_for in answers])
+            ex.pipeline.undivided = None
+        waits_for = _highest([each for _, each in answers])
+        if waits_for is PRIMARY and not _acknowledge(ex, namespaces, acknowledged):
+            waits_for = QUORUM
+        return Many(tuple([_reached(answer, waits_for) for answer, _ in answers])), waits_for
 
     return execute
 
 
-def _require_all(ex: Executor, command: Transaction) -> None:
-    """Every key can be executed here, and now."""
+def _require_all(ex: Executor, command: Transaction) -> dict[int, Namespace]:
+    """Every key can be executed here, and now. Returns the namespaces of the commands."""
+    found = {}
     for item in command.items:
         namespace = ex.resolve(item)
         ex.in_turn(namespace, item.key, len(getattr(item, "value", b"")))
+        found[namespace.identity] = namespace
     for key, _ in command.expected:
         ex.require_own(key)
+    return found
+
+
+def _acknowledge(ex: Executor, namespaces: dict[int, Namespace], acknowledged: list[Acknowledged]) -> bool:
+    """Count the writes as answered before they commit, if there is room for all of them."""
+    windows = ex.pipeline.windows
+    for id_, namespace in namespaces.items():
+        sizes = [size_bytes for of, _, _, size_bytes in acknowledged if of == id_]
+        if sizes and not windows.has_room(namespace, len(sizes), sum(sizes)):
+            return False
+    for each in acknowledged:
+        ex.pipeline.acknowledged(*each)
+    return True
+
+
+def _reached(answer: Any, waits_for: WaitsFor) -> Any:
+    """The level that a write has truly reached when all of them are answered."""
+    if waits_for is PRIMARY or not isinstance(answer, Written | Counted):
+        return answer
+    return replace(answer, ack=max(answer.ack, DURABLE if waits_for == DURABLE else QUORUM))
 
 
 def _first_unmet(ex: Executor, command: Transaction) -> tuple[Unmet, WaitsFor] | None:

@@ -117,7 +117,7 @@ class LossWindows:
 
     def check(self, namespace: Namespace, size_bytes: int) -> Exceeded | None:
         """Whether one more write fits: None, or what it does not fit into. To be asked before it is executed."""
-        id_ = namespace.origin or namespace.id
+        id_ = namespace.identity
         usage = self._usages.get(id_) or self._track(id_)
         place = self._place()
         if usage.namespace is not namespace or usage.place != place:
@@ -129,6 +129,13 @@ class LossWindows:
         ):
             return None
         return self._why(usage, namespace.on_exceeded, size_bytes)
+
+    def has_room(self, namespace: Namespace, writes: int, size_bytes: int) -> bool:
+        """Whether so many writes fit, with so many bytes together."""
+        if self.check(namespace, size_bytes) is not None:
+            return False
+        usage = self._usages[namespace.identity]
+        return usage.writes + writes <= usage.writes_limit
 
     def count(self, batch: list[Portion], namespace_id: int, size_bytes: int, at_s: float) -> None:
         """A write was executed at `at_s` and is answered before it commits; `batch` are the portions of its batch."""

@@ -155,14 +155,28 @@ def test_a_window_without_room_makes_it_wait_for_its_commit_and_never_splits_it(
     replies = bench.send(Transaction(tuple(Set(b"k%d" % n, b"x") for n in range(5))))
     assert replies == [] and not bench.replica.held.count
     bench.settle()
-    acks = [item.ack for item in replies[0].items if isinstance(item, Written)]
-    assert len(acks) == 5 and acks[-1] == QUORUM
+    assert [item.ack for item in replies[0].items if isinstance(item, Written)] == [QUORUM] * 5
+    assert not bench.replica.pipeline.windows.in_use()["default"].writes, "none of it was acknowledged before"
 
 
-def test_a_window_that_refuses_refuses_single_commands() -> None:
-    reply = windowed(OnExceeded.REJECT).ask(Transaction(tuple(Set(b"k%d" % n, b"x") for n in range(5))))
-    codes = [item.code if isinstance(item, Failure) else "" for item in reply.items]
-    assert codes == ["", "", *["loss_window_full"] * 3]
+def test_a_window_that_is_full_refuses_every_write_of_it() -> None:
+    bench = windowed(OnExceeded.REJECT)
+    fits = bench.send(Transaction((Set(b"a", b"x"), Set(b"b", b"x"))))[0]
+    assert [item.ack for item in fits.items] == [AckLevel.PRIMARY] * 2
+    refused = bench.send(Transaction((Set(b"a", b"y"), Get(b"a"), Set(b"b", b"y"))))[0]
+    assert failed(refused.items[0], "loss_window_full") and refused.items[1].value == b"x"
+    assert failed(refused.items[2], "loss_window_full")
+
+
+def test_what_is_lost_before_it_was_answered_was_not_acknowledged() -> None:
+    """Its first write could have been answered at once, had it been alone."""
+    bench = Bench().lead()
+    replies = bench.send(Transaction((Set(b"a", b"1"), Set(b"b", b"1", ack=QUORUM))))
+    bench.runtime.turn()
+    batches = bench.replica.pipeline._batches()
+    assert any(len(batch.effects) == 2 for batch in batches) and not any(batch.acked for batch in batches)
+    bench.group.lose()
+    assert failed(replies[0], "outcome_unknown")
 
 
 def test_it_is_held_as_a_whole_behind_what_is_held() -> None:
