@@ -105,7 +105,7 @@ class ShardReplica:
         """Told off the loop how far `prepare_restore` has come; may raise to break it off."""
         self.stats = ShardStats()
         # Dice of its own: what is looked at must not change what else a seed brings about.
-        self.hotkeys = HotKeys(runtime, Random(f"{shard_id} {node_id}").random)
+        self.hotkeys = HotKeys(runtime, Random(f"{shard_id} {node_id}").random, node_id)
         self._now = runtime.now
         self.history = History()
         self._trash = Trash(runtime)
@@ -146,7 +146,7 @@ class ShardReplica:
         self._executor.room_for, self._executor.followed = self._rooms.make, self._upkeep.look
         self._sweeper = Sweeper(runtime, self._executor, self._rooms)
         self.held = HeldCommands(
-            runtime, budget, self.stats, self.pipeline.windows, self._execute, self._answer,
+            runtime, budget, self.stats, self.pipeline.windows, self._execute_from, self._answer,
             lambda command: is_repeat(self._executor, command),
             lambda: self._leads_now(), lambda: failure_of(self._not_leader()),
         )  # fmt: skip
@@ -159,7 +159,7 @@ class ShardReplica:
         self.desk = ReceiptDesk(shard_id, runtime, self.stats, lambda: self.history, lambda: self._executor.seq)
         self.replica_reads = ReplicaReads(
             runtime, self._executor, lambda: self.history, self._staleness_ms,
-            lambda measured_s: self._require_group().longest_ms(measured_s), self._leader_hint, self.submit,
+            lambda measured_s: self._require_group().longest_ms(measured_s), self._leader_hint, self.submit_from,
             self.hotkeys,
         )  # fmt: skip
         self._executor.replica_get = self.replica_reads.at_leader
@@ -182,6 +182,14 @@ class ShardReplica:
             self._execute_or_hold(command, reply, deadline_s)
         else:
             self._submit_many(command, reply, deadline_s)
+
+    def submit_from(self, source: str, command: Command, reply: ReplyTo, deadline_s: float = inf) -> None:
+        """`submit` for a command that came in by another front end than this node's own: by that of this name."""
+        self.hotkeys.source = source
+        try:
+            self.submit(command, reply, deadline_s)
+        finally:
+            self.hotkeys.source = self.node_id
 
     def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
         """Say what became of versions of this shard. `reply` is called exactly once, now or later.
@@ -356,7 +364,7 @@ class ShardReplica:
         try:
             answer, waits_for = self._execute(command)
         except Hold as hold:
-            self.held.add(hold, command, self._waiting(command, reply), deadline_s)
+            self.held.add(hold, command, self._waiting(command, reply), deadline_s, self.hotkeys.source)
         else:
             if self._limited:
                 self._charge_reply(command, answer)
@@ -400,6 +408,14 @@ class ShardReplica:
         except Exception:
             logger.exception("shard %s: executing a %s failed", self.shard_id, type(command).__name__)
             return self.stats.refusal(InternalError("the command could not be executed; the log says why")), PRIMARY
+
+    def _execute_from(self, source: str, command: Any) -> Answer:
+        """The same for one that was held, and came in by `source`."""
+        self.hotkeys.source = source
+        try:
+            return self._execute(command)
+        finally:
+            self.hotkeys.source = self.node_id
 
     def _answer(self, reply: ReplyTo, answer: Reply, waits_for: WaitsFor) -> None:
         """Hand an answer out, when what it waits for has come."""

@@ -47,12 +47,14 @@ MAX_PARKED = 4096
 
 class _Parked(NamedTuple):
     until_s: float
+    source: str
     command: Get
     reply_to: ReplyTo
 
 
 class ReplicaReads:
-    """The replica reads of one replica, in both roles. `resubmit` executes a read that waited, in whatever role."""
+    """The replica reads of one replica, in both roles. `resubmit` executes a read that waited, in whatever role, and
+    is told by which front end it came."""
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class ReplicaReads:
         staleness_ms: Callable[[], int | None],
         longest_ms: Callable[[float], int],
         leader_hint: Callable[[], dict[str, str | int | None]],
-        resubmit: Callable[[Get, ReplyTo], None],
+        resubmit: Callable[[str, Get, ReplyTo], None],
         hotkeys: HotKeys,
     ) -> None:
         self._runtime, self._executor, self._stats = runtime, executor, executor.stats
@@ -111,7 +113,7 @@ class ReplicaReads:
     def stop(self) -> None:
         """This replica answers no more."""
         parked, self._parked = self._parked, deque()
-        for _, command, reply_to in parked:
+        for _, _, command, reply_to in parked:
             deliver(reply_to, self._stats.refusal(self._behind(command)))
 
     def _read(self, command: Get, namespace: Namespace) -> Value:
@@ -154,7 +156,7 @@ class ReplicaReads:
         if len(self._parked) >= MAX_PARKED:
             self._stats.overloaded["parked replica reads"] += 1
             raise self._behind(command)
-        self._parked.append(_Parked(self._runtime.now() + PATIENCE_S, command, reply_to))
+        self._parked.append(_Parked(self._runtime.now() + PATIENCE_S, self._hotkeys.source, command, reply_to))
         self._look_later()
 
     def _look_later(self) -> None:
@@ -167,7 +169,7 @@ class ReplicaReads:
         self._timer_runs = False
         now = self._runtime.now()
         while self._parked and self._parked[0].until_s <= now:
-            _, command, reply_to = self._parked.popleft()
+            _, _, command, reply_to = self._parked.popleft()
             deliver(reply_to, self._stats.refusal(self._behind(command)))
         self._look_later()
 
@@ -179,7 +181,7 @@ class ReplicaReads:
         for each in parked:
             (decided if self._is_decided(each.command.min_version) else self._parked).append(each)
         for each in decided:
-            self._resubmit(each.command, each.reply_to)
+            self._resubmit(each.source, each.command, each.reply_to)
 
     def _is_decided(self, version: Version | None) -> bool:
         try:
