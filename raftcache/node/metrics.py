@@ -8,6 +8,7 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from raftcache.commands.policy import Namespaces
 from raftcache.consensus import Group, GroupStatus
 from raftcache.metadata.view import MetadataView
 from raftcache.net.links import AsyncioLinks
@@ -19,6 +20,7 @@ from raftcache.node.window_metrics import window_metrics
 from raftcache.routing.dispatcher import Dispatcher
 from raftcache.shard.losses import Losses
 from raftcache.shard.replica import ShardReplica
+from raftcache.shard.upkeep import all_of
 
 GROUP_GAUGES = (
     ("raftcache_is_leader", "1 where this replica leads the group.", lambda s: s.is_leader),
@@ -102,7 +104,7 @@ def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rp
     yield from rate_metrics(core)
     yield from hot_key_metrics(core)
     yield from latency_metrics(core)
-    yield from loss_metrics(core.losses)
+    yield from loss_metrics(core.losses, core.view.namespaces)
     yield GaugeMetricFamily("raftcache_memory_used_bytes", "Bytes that the shards account for.", core.budget.used_bytes)
     yield GaugeMetricFamily("raftcache_memory_max_bytes", "The node's hard limit.", core.budget.limit_bytes)
     yield GaugeMetricFamily("raftcache_ready", "1 where /readyz says so.", float(readiness(core)[0]))
@@ -110,13 +112,16 @@ def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rp
     yield from routing_metrics(core.view, dispatcher)
 
 
-def loss_metrics(losses: Losses) -> Iterable[Metric]:
-    """What this node acknowledged and lost, and what leaders before it may have."""
-    yield _by_namespace(
-        CounterMetricFamily, "raftcache_lost_writes", "Acknowledged here as the leader, and lost.", losses.counts
-    )
+def loss_metrics(losses: Losses, known: Namespaces) -> Iterable[Metric]:
+    """What this node acknowledged and lost, and what leaders before it may have.
+
+    Counters begin with 0 for every known namespace: `increase` sees nothing in a series that begins with its first
+    loss, so that an alert would miss that one."""
+    none = dict.fromkeys((namespace.name for namespace in all_of(known)), 0)
+    text = "Acknowledged here as the leader, and lost."
+    yield _by_namespace(CounterMetricFamily, "raftcache_lost_writes", text, {**none, **losses.counts})
     text = "Acknowledged and undone here; whether they are lost was not learnt."
-    yield _by_namespace(CounterMetricFamily, "raftcache_lost_writes_unresolved", text, losses.unresolved)
+    yield _by_namespace(CounterMetricFamily, "raftcache_lost_writes_unresolved", text, {**none, **losses.unresolved})
     text = "Acknowledged and undone here, of terms not known to be closed yet."
     yield GaugeMetricFamily("raftcache_lost_writes_undecided", text, losses.waiting)
     text = "The most that leaders before this node's own may have lost, as long as they have not said how much."
