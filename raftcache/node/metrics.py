@@ -14,7 +14,7 @@ from raftcache.metadata.view import MetadataView
 from raftcache.net.links import AsyncioLinks
 from raftcache.net.rpc_server import RpcServer
 from raftcache.node.core import NodeCore
-from raftcache.node.memory_metrics import hot_key_metrics, latency_metrics, memory_metrics, rate_metrics
+from raftcache.node.memory_metrics import hot_key_metrics, latency_metrics, memory_metrics, rate_metrics, read_metrics
 from raftcache.node.status import readiness
 from raftcache.node.window_metrics import window_metrics
 from raftcache.routing.dispatcher import Dispatcher
@@ -67,8 +67,6 @@ SHARD_GAUGES = (
     ("raftcache_policy_waiters", "Changes of policy that wait to be confirmed.", lambda r: r.policy_waiters),
 )
 SHARD_COUNTERS = (
-    ("raftcache_keyspace_hits", "Reads that found their key.", lambda r: r.stats.hits),
-    ("raftcache_keyspace_misses", "Reads that did not.", lambda r: r.stats.misses),
     ("raftcache_replica_reads", "Reads answered at the level replica.", lambda r: r.stats.replica_reads),
     ("raftcache_sets", "Keys written.", lambda r: r.stats.sets),
     ("raftcache_deletes", "Keys deleted.", lambda r: r.stats.deletes),
@@ -101,6 +99,7 @@ def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rp
     yield from _by_cause(core.shards)
     yield from window_metrics(core.shards)
     yield from memory_metrics(core)
+    yield from read_metrics(core)
     yield from rate_metrics(core)
     yield from hot_key_metrics(core)
     yield from latency_metrics(core)

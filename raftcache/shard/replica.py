@@ -255,7 +255,7 @@ class ShardReplica:
         apply_batch(self, batch)
         if has_point(batch):
             self.policies.apply(batch)
-            self._upkeep.look()
+            self._policies_moved()
         self._count(batch)
         self._losses.closed(self.shard_id, self.history)
         self.replica_reads.follow(self.history.time_ms)
@@ -470,11 +470,16 @@ class ShardReplica:
         self._count(batch)
         if has_point(batch):
             self.policies.committed()
-            self._upkeep.look()
+            self._policies_moved()
             self._follower.look()
         release_waiters(pending)
         self.held.room_made()
         self.desk.committed(self.history.seq, index)
+
+    def _policies_moved(self) -> None:
+        """Other policies are committed."""
+        self._upkeep.look()
+        self.stats.keep_only(namespace.name for namespace in all_of(self.policies.in_force))
 
     def _count(self, batch: Batch) -> None:
         self.stats.batches_committed += 1

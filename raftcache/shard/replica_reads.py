@@ -122,7 +122,8 @@ class ReplicaReads:
         now_ms = self._time.now_ms()
         entry = self._standing(command.key, namespace, now_ms)
         history = self._history()
-        return self._value(entry, Version(self._executor.shard_id, history.term, history.seq), now_ms, staleness_ms)
+        version = Version(self._executor.shard_id, history.term, history.seq)
+        return self._value(namespace, entry, version, now_ms, staleness_ms)
 
     def _fresh_enough(self, command: Get) -> int:
         """How old the state is. Raises TooStale where that is not known, or more than the read takes."""
@@ -206,7 +207,8 @@ class ReplicaReads:
             if waits_for is not PRIMARY:
                 ex.pipeline.admit_waiter()
         now_ms = ex.now_ms()
-        return self._value(self._standing(key, namespace, now_ms), version, now_ms, staleness_ms), waits_for
+        entry = self._standing(key, namespace, now_ms)
+        return self._value(namespace, entry, version, now_ms, staleness_ms), waits_for
 
     def _batch_of(self, version: Version | None) -> PendingBatch | None:
         """The batch in which `version` still waits for its commit. Raises VersionLost, BadRequest, TooStale."""
@@ -254,12 +256,14 @@ class ReplicaReads:
             return None
         return None if entry.expires_ms and entry.expires_ms <= now_ms else entry
 
-    def _value(self, entry: Entry | None, version: Version, now_ms: int, staleness_ms: int) -> Value:
+    def _value(
+        self, namespace: Namespace, entry: Entry | None, version: Version, now_ms: int, staleness_ms: int
+    ) -> Value:
         self._stats.replica_reads += 1
         if entry is None:
-            self._stats.misses += 1
+            self._stats.misses[namespace.name] += 1
             return Value(None, RAW, version, None, REPLICA, staleness_ms)
-        self._stats.hits += 1
+        self._stats.hits[namespace.name] += 1
         ttl_ms = entry.expires_ms - now_ms if entry.expires_ms else None
         return Value(entry.value, entry.flag, self._executor.version_of(entry), ttl_ms, REPLICA, staleness_ms)
 
