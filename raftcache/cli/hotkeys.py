@@ -14,7 +14,8 @@ EXAMPLES = """\
   raftcache hotkeys --namespace sessions --limit 3 --bucket-seconds 1
   raftcache hotkeys --buckets 12 -o json
 The newest bucket is not over yet. "share" is the key's part of all that its shard executed; "hit rate" is of reads, and
-"bytes" are those of keys and values that were read and written. Rates of busy keys are estimates from a sample."""
+"bytes" are those of keys and values that were read and written. "front ends" is by how many the key was asked for.
+Rates of busy keys are estimates from a sample."""
 
 
 def add_commands(commands: Any) -> None:
@@ -44,12 +45,12 @@ def _print_table(answer: dict[str, Any], buckets: list[dict[str, Any]]) -> None:
     from raftcache.supervisor.report import make_console, new_table
 
     console = make_console()
-    table = new_table(console, "from", "namespace", "key", "qps", "hit rate", "bytes", "share", "shard")
+    table = new_table(console, "from", "namespace", "key", "qps", "hit rate", "bytes", "share", "front ends", "shard")
     for bucket in buckets:
         for row in bucket["keys"]:
             table.add_row(bucket["start"], *_cells(row))
     console.print(table)
-    seconds, nodes = answer["bucketSeconds"], answer["fanoutCount"]
+    seconds, nodes = answer["bucketSeconds"], answer["nodesAsked"]
     console.print(f"buckets of {seconds} s, of what {nodes} nodes executed", markup=False)
     if answer["unreachable"]:
         console.print(f"no answer from {', '.join(answer['unreachable'])}: theirs is missing", markup=False)
@@ -62,5 +63,5 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     hit_rate = "-" if row["hitRate"] is None else f"{row['hitRate']:.1%}"
     return (
         row["namespace"], escape(row["key"]), f"{row['qps']:,.1f}", hit_rate, f"{row['bytes']:,}",
-        f"{row['shareOfShard']:.1%}", row["shard"],
+        f"{row['shareOfShard']:.1%}", str(row["fanoutCount"]), row["shard"],
     )  # fmt: skip

@@ -8,7 +8,8 @@ from typing import Any
 
 from raftcache.cli.api import Api
 from raftcache.cli.output import Failed
-from raftcache.cli.status_page import Page, Samples, Seen
+from raftcache.cli.status_figures import Samples, Seen
+from raftcache.cli.status_page import Page
 
 INTERVAL_S = 1.0
 LOOK_TIMEOUT_S = 2.0
@@ -39,9 +40,12 @@ class Looks:
 
     def page(self) -> Page:
         """What there is to see now."""
-        seen = Seen(self._now(), {node_id: _samples(url) for node_id, url in self._urls.items()})
-        up = [node_id for node_id, samples in seen.nodes.items() if samples is not None]
-        page = Page(seen, self._before, _hot_keys(self._urls[up[0]]) if up else None, self._title)
+        at_s, nodes = self._now(), {node_id: _samples(url) for node_id, url in self._urls.items()}
+        up = [node_id for node_id, samples in nodes.items() if samples is not None]
+        told = ((node_id, _asked(self._urls[node_id], "/v1/cluster")) for node_id in up)
+        seen = Seen(at_s, nodes, {node_id: body for node_id, body in told if body is not None})
+        hot = _asked(self._urls[up[0]], "/v1/hotkeys?bucketSeconds=5") if up else None
+        page = Page(seen, self._before, hot, self._title)
         self._before = seen
         return page
 
@@ -60,9 +64,9 @@ def _samples(url: str) -> Samples | None:
     return found
 
 
-def _hot_keys(url: str) -> dict[str, Any] | None:
+def _asked(url: str, path: str) -> dict[str, Any] | None:
     try:
-        report: dict[str, Any] = Api(url, timeout_seconds=LOOK_TIMEOUT_S).send("GET", "/v1/hotkeys?bucketSeconds=5")
+        answer: dict[str, Any] = Api(url, timeout_seconds=LOOK_TIMEOUT_S).send("GET", path)
     except Failed:
         return None
-    return report
+    return answer

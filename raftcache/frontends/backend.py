@@ -52,7 +52,8 @@ class HotKey(NamedTuple):
     """A key with much traffic in one bucket: operations a second for certain, and how many more there may have been.
 
     `hit_rate` is None where nothing was read. `size_bytes` are those of keys and values read and written in the bucket,
-    `share` is the key's part of all that its shard executed. `key` is as it is addressed within `namespace`.
+    `share` is the key's part of all that its shard executed, and `fanout` the front ends by which it was asked for, as
+    far as they were noticed. `key` is as it is addressed within `namespace`.
     """
 
     namespace: str
@@ -63,6 +64,7 @@ class HotKey(NamedTuple):
     hit_rate: float | None
     size_bytes: int
     share: float
+    fanout: int
 
 
 class HotBucket(NamedTuple):

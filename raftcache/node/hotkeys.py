@@ -22,6 +22,7 @@ from raftcache.node.core import NodeCore
 from raftcache.node.snapshots import Call
 from raftcache.shard.hotkeys import KeyRow
 from raftcache.shard.replica import ShardReplica
+from raftcache.shard.sources import Sources
 
 HOT_KEYS_LIMIT = 100
 """Keys a bucket that one answer lists."""
@@ -38,15 +39,17 @@ class HotKeysBody(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ShardSum(msgspec.Struct, array_like=True):
-    """All that a node executed of a shard in a bucket."""
+    """All that a node executed of a shard in a bucket, and the front ends by which it was asked for hot keys."""
 
     start_s: int
     shard: str
     operations: int
+    sources: tuple[str, ...]
 
 
 class NodeRow(msgspec.Struct, array_like=True):
-    """What a node executed of one key in a bucket, see `shard.hotkeys.KeyRow`."""
+    """What a node executed of one key in a bucket, see `shard.hotkeys.KeyRow`. `sources` is a set of those of its
+    `ShardSum`."""
 
     start_s: int
     shard: str
@@ -57,6 +60,7 @@ class NodeRow(msgspec.Struct, array_like=True):
     reads: int
     hits: int
     size_bytes: int
+    sources: int
 
 
 class NodeRows(msgspec.Struct, array_like=True):
@@ -106,7 +110,7 @@ class _Collecting:
 
     def _take(self, shard_id: str, replica: ShardReplica) -> None:
         for span in replica.hotkeys.spans(self._wanted.bucket_s, self._runtime.wall_ms() // 1000):
-            self._sums.append(ShardSum(span.start_s, shard_id, span.operations))
+            self._sums.append(ShardSum(span.start_s, shard_id, span.operations, span.sources))
             some = islice(self._of_namespace(replica, span.keys), 2 * self._wanted.limit)
             rows = [NodeRow(span.start_s, shard_id, name, *row) for name, row in some]
             self._rows.setdefault(span.start_s, []).extend(rows)
@@ -129,6 +133,7 @@ class _Gathered:
         self._clock, self._left, self._count, self._done = clock, count, count, done
         self._limit, self._bucket_s = limit, bucket_s
         self._sums: dict[int, dict[str, int]] = {}
+        self._sources: dict[int, Sources] = {}
         self._rows: dict[int, dict[tuple[str, bytes], NodeRow]] = {}
         self._silent: list[str] = []
         if not count:
@@ -145,18 +150,25 @@ class _Gathered:
             self._finish()
 
     def _add(self, found: NodeRows) -> None:
-        for start_s, shard, operations in map(msgspec.structs.astuple, found.sums):
+        theirs: dict[tuple[int, str], Sources] = {}
+        for start_s, shard, operations, names in map(msgspec.structs.astuple, found.sums):
             sums = self._sums.setdefault(start_s, {})
             sums[shard] = sums.get(shard, 0) + operations
+            theirs[start_s, shard] = Sources(names)
         for row in found.rows:
-            rows = self._rows.setdefault(row.start_s, {})
-            known = rows.setdefault((row.shard, row.key), row)
-            if known is not row:
-                known.operations += row.operations
-                known.more += row.more
-                known.reads += row.reads
-                known.hits += row.hits
-                known.size_bytes += row.size_bytes
+            ours = self._sources.setdefault(row.start_s, Sources())
+            row.sources = ours.taken_from(theirs[row.start_s, row.shard], row.sources)
+            self._add_row(self._rows.setdefault(row.start_s, {}), row)
+
+    def _add_row(self, rows: dict[tuple[str, bytes], NodeRow], row: NodeRow) -> None:
+        known = rows.setdefault((row.shard, row.key), row)
+        if known is not row:
+            known.sources |= row.sources
+            known.operations += row.operations
+            known.more += row.more
+            known.reads += row.reads
+            known.hits += row.hits
+            known.size_bytes += row.size_bytes
 
     def _finish(self) -> None:
         newest = [self._bucket(start_s) for start_s in sorted(self._sums, reverse=True)]
@@ -184,6 +196,7 @@ def _hot_key(row: NodeRow, seconds: float, of_shard: int) -> HotKey:
         row.hits / row.reads if row.reads else None,
         row.size_bytes,
         row.operations / of_shard,
+        row.sources.bit_count(),
     )
 
 

@@ -1,5 +1,5 @@
-"""What namespaces hold here and may hold, what was evicted for it, how hot the hottest keys are, and how long batches
-take: read off when somebody asks."""
+"""What namespaces hold here and may hold, how they are read, what was evicted or refused for their limits, how hot the
+hottest keys are, and how long batches take: read off when somebody asks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from raftcache.commands.policy import DEFAULT
 from raftcache.node.core import NodeCore
 from raftcache.shard.rates import is_limited
 from raftcache.shard.upkeep import all_of, quota_of
@@ -15,7 +16,8 @@ BOTH = ("shard", "namespace")
 
 
 def memory_metrics(core: NodeCore) -> Iterable[Metric]:
-    """By shard and namespace; of a namespace that has nothing in a shard there is no row."""
+    """By shard and namespace. One with a quota has rows also where it has nothing yet: what it has elsewhere is to be
+    held against the whole. Of others there may be very many, and those that have nothing in a shard have no row."""
     keys = GaugeMetricFamily("raftcache_namespace_keys", "Keys of the namespace in the shard.", labels=BOTH)
     size = GaugeMetricFamily("raftcache_namespace_bytes", "What they are charged.", labels=BOTH)
     quota_keys = GaugeMetricFamily("raftcache_namespace_quota_keys", "The shard's part of quotaItems.", labels=BOTH)
@@ -27,11 +29,11 @@ def memory_metrics(core: NodeCore) -> Iterable[Metric]:
         for namespace in all_of(replica.policies.in_force):
             labels = (shard_id, namespace.name)
             tenant = replica.keyspace.tenants.by_id.get(namespace.id)
-            if tenant is None:
-                continue
-            keys.add_metric(labels, tenant.items)
-            size.add_metric(labels, tenant.bytes)
             part_bytes, part_items = quota_of(namespace, place)
+            if tenant is None and part_bytes is None and part_items is None:
+                continue
+            keys.add_metric(labels, 0 if tenant is None else tenant.items)
+            size.add_metric(labels, 0 if tenant is None else tenant.bytes)
             if part_items is not None:
                 quota_keys.add_metric(labels, part_items)
             if part_bytes is not None:
@@ -42,6 +44,22 @@ def memory_metrics(core: NodeCore) -> Iterable[Metric]:
     yield GaugeMetricFamily("raftcache_memory_mark_bytes", "What leaders evict down to.", core.budget.mark_bytes)
     text = "Undo images and effects of what is not committed."
     yield GaugeMetricFamily("raftcache_memory_speculative_bytes", text, core.budget.speculative_bytes)
+
+
+def read_metrics(core: NodeCore) -> Iterable[Metric]:
+    """Reads executed here, of `default` and of namespaces that were read, and what was refused for their limits."""
+    text = "Reads that found their key, executed here at any level."
+    hits = CounterMetricFamily("raftcache_keyspace_hits", text, labels=BOTH)
+    misses = CounterMetricFamily("raftcache_keyspace_misses", "Reads that did not.", labels=BOTH)
+    text = "Commands refused for a namespace's limits: rate_limited, quota_exceeded, loss_window_full."
+    refused = CounterMetricFamily("raftcache_namespace_refused", text, labels=(*BOTH, "code"))
+    for shard_id, replica in core.shards.items():
+        for name in {DEFAULT, *replica.stats.hits, *replica.stats.misses}:
+            hits.add_metric((shard_id, name), replica.stats.hits.get(name, 0))
+            misses.add_metric((shard_id, name), replica.stats.misses.get(name, 0))
+        for (name, code), count in replica.stats.over_limits.items():
+            refused.add_metric((shard_id, name, code), count)
+    return hits, misses, refused
 
 
 def rate_metrics(core: NodeCore) -> Iterable[Metric]:

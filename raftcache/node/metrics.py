@@ -8,17 +8,19 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from raftcache.commands.policy import Namespaces
 from raftcache.consensus import Group, GroupStatus
 from raftcache.metadata.view import MetadataView
 from raftcache.net.links import AsyncioLinks
 from raftcache.net.rpc_server import RpcServer
 from raftcache.node.core import NodeCore
-from raftcache.node.memory_metrics import hot_key_metrics, latency_metrics, memory_metrics, rate_metrics
+from raftcache.node.memory_metrics import hot_key_metrics, latency_metrics, memory_metrics, rate_metrics, read_metrics
 from raftcache.node.status import readiness
 from raftcache.node.window_metrics import window_metrics
 from raftcache.routing.dispatcher import Dispatcher
 from raftcache.shard.losses import Losses
 from raftcache.shard.replica import ShardReplica
+from raftcache.shard.upkeep import all_of
 
 GROUP_GAUGES = (
     ("raftcache_is_leader", "1 where this replica leads the group.", lambda s: s.is_leader),
@@ -65,8 +67,6 @@ SHARD_GAUGES = (
     ("raftcache_policy_waiters", "Changes of policy that wait to be confirmed.", lambda r: r.policy_waiters),
 )
 SHARD_COUNTERS = (
-    ("raftcache_keyspace_hits", "Reads that found their key.", lambda r: r.stats.hits),
-    ("raftcache_keyspace_misses", "Reads that did not.", lambda r: r.stats.misses),
     ("raftcache_replica_reads", "Reads answered at the level replica.", lambda r: r.stats.replica_reads),
     ("raftcache_sets", "Keys written.", lambda r: r.stats.sets),
     ("raftcache_deletes", "Keys deleted.", lambda r: r.stats.deletes),
@@ -99,10 +99,11 @@ def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rp
     yield from _by_cause(core.shards)
     yield from window_metrics(core.shards)
     yield from memory_metrics(core)
+    yield from read_metrics(core)
     yield from rate_metrics(core)
     yield from hot_key_metrics(core)
     yield from latency_metrics(core)
-    yield from loss_metrics(core.losses)
+    yield from loss_metrics(core.losses, core.view.namespaces)
     yield GaugeMetricFamily("raftcache_memory_used_bytes", "Bytes that the shards account for.", core.budget.used_bytes)
     yield GaugeMetricFamily("raftcache_memory_max_bytes", "The node's hard limit.", core.budget.limit_bytes)
     yield GaugeMetricFamily("raftcache_ready", "1 where /readyz says so.", float(readiness(core)[0]))
@@ -110,13 +111,16 @@ def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rp
     yield from routing_metrics(core.view, dispatcher)
 
 
-def loss_metrics(losses: Losses) -> Iterable[Metric]:
-    """What this node acknowledged and lost, and what leaders before it may have."""
-    yield _by_namespace(
-        CounterMetricFamily, "raftcache_lost_writes", "Acknowledged here as the leader, and lost.", losses.counts
-    )
+def loss_metrics(losses: Losses, known: Namespaces) -> Iterable[Metric]:
+    """What this node acknowledged and lost, and what leaders before it may have.
+
+    Counters begin with 0 for every known namespace: `increase` sees nothing in a series that begins with its first
+    loss, so that an alert would miss that one."""
+    none = dict.fromkeys((namespace.name for namespace in all_of(known)), 0)
+    text = "Acknowledged here as the leader, and lost."
+    yield _by_namespace(CounterMetricFamily, "raftcache_lost_writes", text, {**none, **losses.counts})
     text = "Acknowledged and undone here; whether they are lost was not learnt."
-    yield _by_namespace(CounterMetricFamily, "raftcache_lost_writes_unresolved", text, losses.unresolved)
+    yield _by_namespace(CounterMetricFamily, "raftcache_lost_writes_unresolved", text, {**none, **losses.unresolved})
     text = "Acknowledged and undone here, of terms not known to be closed yet."
     yield GaugeMetricFamily("raftcache_lost_writes_undecided", text, losses.waiting)
     text = "The most that leaders before this node's own may have lost, as long as they have not said how much."

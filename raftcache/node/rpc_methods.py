@@ -129,7 +129,8 @@ class NodeMethods:
         if replica is None:
             call.fail(NotLeader(f"{self._core.identity.node_id} does not hold shard {shard_id}"))
         else:
-            replica.submit(command, lambda reply: call.reply(encode_reply(reply)), call.deadline)
+            source = call.peer.node_id or call.peer.run_id
+            replica.submit_from(source, command, lambda reply: call.reply(encode_reply(reply)), call.deadline)
 
     def _receipts(self, call: RpcCall) -> None:
         try:

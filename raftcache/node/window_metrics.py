@@ -13,6 +13,7 @@ _GAUGES: tuple[tuple[str, str, Callable[[Usage, float], float]], ...] = (
     ("raftcache_window_writes", "Writes acknowledged at `primary` and not committed.", lambda u, _now_s: u.writes),
     ("raftcache_window_bytes", "Their keys, values and overhead.", lambda u, _now_s: u.size_bytes),
     ("raftcache_window_oldest_age_ms", "Since the oldest was executed.", lambda u, now_s: u.oldest_age_ms(now_s)),
+    ("raftcache_window_used_ratio", "Of the bound of which most is used.", lambda u, now_s: u.used(now_s)),
 )
 _HELD: tuple[tuple[str, str, Callable[[ShardReplica], float]], ...] = (
     ("raftcache_held_commands", "Writes held before they are executed, for want of room.", lambda r: r.held.count),

@@ -55,8 +55,9 @@ class Hold(Exception):
 
 
 class Held(NamedTuple):
-    """A command that is held, and for how long at most."""
+    """A command that is held, by which front end it came, and for how long at most."""
 
+    source: str
     command: Any
     reply_to: ReplyTo
     give_up_s: float
@@ -74,14 +75,14 @@ class HeldCommands:
         budget: MemoryBudget,
         stats: ShardStats,
         windows: LossWindows,
-        execute: Callable[[Any], tuple[Reply, AckLevel | PendingBatch]],
+        execute: Callable[[str, Any], tuple[Reply, AckLevel | PendingBatch]],
         answer: Callable[[ReplyTo, Reply, AckLevel | PendingBatch], None],
         is_repeat: Callable[[Any], bool],
         leads_now: Callable[[], bool],
         not_leader: Callable[[], Failure],
     ) -> None:
-        """`execute` runs a command or raises Hold, `answer` answers it when what it returned has come, and `is_repeat`
-        tells whether a command was executed under its idempotency key by now."""
+        """`execute` runs a command of a front end or raises Hold, `answer` answers it when what it returned has come,
+        and `is_repeat` tells whether a command was executed under its idempotency key by now."""
         self.blocked: set[int] = set()
         self.count = self.size_bytes = 0
         self._runtime, self._budget, self._stats, self._windows = runtime, budget, stats, windows
@@ -91,8 +92,8 @@ class HeldCommands:
         self._timer: Handle | None = None
         self._scheduled = False
 
-    def add(self, hold: Hold, command: Any, reply_to: ReplyTo, deadline_s: float) -> None:
-        """Hold a command, or refuse it where too many are."""
+    def add(self, hold: Hold, command: Any, reply_to: ReplyTo, deadline_s: float, source: str = "") -> None:
+        """Hold a command that came in by the front end `source`, or refuse it where too many are held."""
         if self.count >= HELD_COMMANDS_LIMIT:
             return deliver(reply_to, self._overloaded("held commands", HELD_COMMANDS_LIMIT, self.count))
         if self.size_bytes + hold.size_bytes > HELD_BYTES_LIMIT:
@@ -102,7 +103,7 @@ class HeldCommands:
         self._windows.note(hold.namespace, exceeded.bound, OnExceeded.WAIT.name.lower())
         now_s = self._runtime.now()
         give_up_s = deadline_s - min(GIVE_UP_EARLY_S, (deadline_s - now_s) / 4)
-        queue.append(Held(command, reply_to, give_up_s, hold.namespace, hold.size_bytes, exceeded))
+        queue.append(Held(source, command, reply_to, give_up_s, hold.namespace, hold.size_bytes, exceeded))
         self._account(1, hold.size_bytes)
         self.blocked.add(hold.namespace_id)
         if self._timer is None:
@@ -167,7 +168,7 @@ class HeldCommands:
         for held in due:
             self._account(-1, -held.size_bytes)
             if self._is_repeat(held.command):
-                self._answer(held.reply_to, *self._execute(held.command))
+                self._answer(held.reply_to, *self._execute(held.source, held.command))
                 continue
             self._windows.note(held.namespace, held.exceeded.bound, GAVE_UP)
             error = held.exceeded.error(held.namespace, "it was held for room until its time was over")
@@ -179,7 +180,7 @@ class HeldCommands:
             held = queue[0]
             self.blocked.discard(namespace_id)
             try:
-                answer, waits_for = self._execute(held.command)
+                answer, waits_for = self._execute(held.source, held.command)
             except Hold:
                 self.blocked.add(namespace_id)
                 break

@@ -20,6 +20,10 @@ is about 0.06 / sqrt(p * s) of the figure, for half of a second's operations are
 A key with 1 % of the traffic is right within 19 % over ten seconds, one with a fifth within 4 %. Up to FULL_PER_SECOND
 operations a second all is counted, and only the sketch's own error is left, which is reported.
 
+**Front ends.** Each key has the set of the front ends by which it was asked for, as `source` says at that moment: this
+node's own, unless whoever brings a command in says otherwise (`ShardReplica.submit_from`). Only operations that are
+looked at count for it, so of a busy shard a front end that asked seldom may be missing.
+
 **Memory.** A second's sketch has TALLIES counters; of a second that is over KEPT_KEYS rows are kept, and the largest
 count among those dropped is kept as what a key that is not there may have had. So a replica holds at most
 KEPT_SECONDS * KEPT_KEYS rows of about 200 bytes and a key, 1.8 MB with keys of 40 bytes, and only if it is always busy.
@@ -39,6 +43,7 @@ from typing import Any, NamedTuple
 
 from raftcache.clock import Runtime
 from raftcache.commands.types import Get, Set
+from raftcache.shard.sources import Sources
 from raftcache.store.space_saving import SpaceSaving, Tally
 
 TALLIES = 128
@@ -53,7 +58,8 @@ GAUGED_KEYS = 10
 
 
 class KeyRow(NamedTuple):
-    """A key's traffic: `operations` for certain, and at most `more` besides. The rest belongs to `operations`."""
+    """A key's traffic: `operations` for certain, and at most `more` besides. The rest belongs to `operations`;
+    `sources` is a set of the names of its second or span."""
 
     key: bytes
     operations: int
@@ -61,6 +67,7 @@ class KeyRow(NamedTuple):
     reads: int
     hits: int
     size_bytes: int
+    sources: int
 
 
 class Second(NamedTuple):
@@ -70,6 +77,7 @@ class Second(NamedTuple):
     operations: int
     floor: int
     rows: tuple[KeyRow, ...]
+    names: Sources
 
 
 class Span(NamedTuple):
@@ -78,6 +86,7 @@ class Span(NamedTuple):
     start_s: int
     operations: int
     keys: list[KeyRow]
+    sources: tuple[str, ...]
 
 
 class Concentration(NamedTuple):
@@ -90,7 +99,8 @@ class Concentration(NamedTuple):
 
 class HotKeys:
     """The hot keys of one replica. Whoever executes an operation asks `next(skips, True)`, and if that is true calls
-    `take` with the command and its answer; `see` does both. `dice` gives numbers from 0 to 1."""
+    `take` with the command and its answer; `see` does both. `dice` gives numbers from 0 to 1. `source` names the front
+    end by which the operation at hand came in."""
 
     __slots__ = (
         "_dice",
@@ -98,6 +108,7 @@ class HotKeys:
         "_kept",
         "_looks",
         "_mean_gap",
+        "_names",
         "_operations",
         "_runtime",
         "_second",
@@ -107,9 +118,11 @@ class HotKeys:
         "_widens_at",
         "samples",
         "skips",
+        "source",
     )
 
-    def __init__(self, runtime: Runtime, dice: Callable[[], float]) -> None:
+    def __init__(self, runtime: Runtime, dice: Callable[[], float], source: str = "") -> None:
+        self.source = source
         self.skips: Iterator[None] = repeat(None, 0)
         self.samples = 0
         self._runtime, self._dice = runtime, dice
@@ -117,7 +130,7 @@ class HotKeys:
         self._gap = self._mean_gap = 1
         self._widens_at = FULL_PER_SECOND
         self._timer_runs = False
-        self._sketch = SpaceSaving(TALLIES)
+        self._sketch, self._names = SpaceSaving(TALLIES), Sources()
         self._kept: deque[Second] = deque(maxlen=KEPT_SECONDS)
 
     @property
@@ -157,6 +170,7 @@ class HotKeys:
         elif kind is Set:
             size_bytes += len(command.value)
         tally.size_bytes += weight * size_bytes
+        tally.sources |= self._names.bit(self.source)
         self._looks = looks = self._looks + 1
         if looks >= self._widens_at:
             self._widen()
@@ -193,7 +207,8 @@ class HotKeys:
             self._operations += closed.operations
         self._taken_over += self._sketch.taken_over
         self.samples += self._looks
-        self._second, self._looks, self._sketch = second, 0, SpaceSaving(TALLIES)
+        self._second, self._looks = second, 0
+        self._sketch, self._names = SpaceSaving(TALLIES), Sources()
         self._gap = self._mean_gap = 1
         self._widens_at = FULL_PER_SECOND
         self.skips = repeat(None, 0)
@@ -228,7 +243,7 @@ class HotKeys:
         tallies = self._sketch.tallies()
         floor = tallies[KEPT_KEYS].count if len(tallies) > KEPT_KEYS else self._sketch.floor
         rows = tuple(map(_row, tallies[:KEPT_KEYS]))
-        return Second(self._second, self._sketch.total + passed_over, floor, rows)
+        return Second(self._second, self._sketch.total + passed_over, floor, rows, self._names)
 
     def _seconds(self) -> Iterable[Second]:
         yield from self._kept
@@ -237,25 +252,27 @@ class HotKeys:
 
 
 def _row(tally: Tally) -> KeyRow:
-    return KeyRow(tally.key, tally.sure, tally.error, tally.reads, tally.hits, tally.size_bytes)
+    return KeyRow(tally.key, tally.sure, tally.error, tally.reads, tally.hits, tally.size_bytes, tally.sources)
 
 
 def _merged(start_s: int, seconds: list[Second]) -> Span:
     """Seconds added up. In those without a row a key may have had the floor."""
     sums: dict[bytes, list[int]] = {}
-    floors = 0
-    for _, _, floor, rows in seconds:
-        floors += floor
-        for key, operations, more, reads, hits, size_bytes in rows:
+    floors, names = 0, Sources()
+    for second in seconds:
+        floors += second.floor
+        sets = {members: names.taken_from(second.names, members) for members in {row.sources for row in second.rows}}
+        for key, operations, more, reads, hits, size_bytes, members in second.rows:
             sums_of = sums.get(key)
             if sums_of is None:
-                sums[key] = [operations, more - floor, reads, hits, size_bytes]
+                sums[key] = [operations, more - second.floor, reads, hits, size_bytes, sets[members]]
             else:
                 sums_of[0] += operations
-                sums_of[1] += more - floor
+                sums_of[1] += more - second.floor
                 sums_of[2] += reads
                 sums_of[3] += hits
                 sums_of[4] += size_bytes
-    keys = [KeyRow(key, each[0], each[1] + floors, each[2], each[3], each[4]) for key, each in sums.items()]
+                sums_of[5] |= sets[members]
+    keys = [KeyRow(key, each[0], each[1] + floors, *each[2:]) for key, each in sums.items()]
     keys.sort(key=lambda row: (-row.operations, row.key))
-    return Span(start_s, sum(second.operations for second in seconds), keys)
+    return Span(start_s, sum(second.operations for second in seconds), keys, names.names)

@@ -106,7 +106,7 @@ class ShardReplica:
         """Told off the loop how far `prepare_restore` has come; may raise to break it off."""
         self.stats = ShardStats()
         # Dice of its own: what is looked at must not change what else a seed brings about.
-        self.hotkeys = HotKeys(runtime, Random(f"{shard_id} {node_id}").random)
+        self.hotkeys = HotKeys(runtime, Random(f"{shard_id} {node_id}").random, node_id)
         self._now = runtime.now
         self.history = History()
         self._trash = Trash(runtime)
@@ -147,7 +147,7 @@ class ShardReplica:
         self._executor.room_for, self._executor.followed = self._rooms.make, self._upkeep.look
         self._sweeper = Sweeper(runtime, self._executor, self._rooms)
         self.held = HeldCommands(
-            runtime, budget, self.stats, self.pipeline.windows, self._execute, self._answer,
+            runtime, budget, self.stats, self.pipeline.windows, self._execute_from, self._answer,
             lambda command: is_repeat(self._executor, command),
             lambda: self._leads_now(), lambda: failure_of(self._not_leader()),
         )  # fmt: skip
@@ -160,7 +160,7 @@ class ShardReplica:
         self.desk = ReceiptDesk(shard_id, runtime, self.stats, lambda: self.history, lambda: self._executor.seq)
         self.replica_reads = ReplicaReads(
             runtime, self._executor, lambda: self.history, self._staleness_ms,
-            lambda measured_s: self._require_group().longest_ms(measured_s), self._leader_hint, self.submit,
+            lambda measured_s: self._require_group().longest_ms(measured_s), self._leader_hint, self.submit_from,
             self.hotkeys,
         )  # fmt: skip
         self._executor.replica_get = self.replica_reads.at_leader
@@ -183,6 +183,14 @@ class ShardReplica:
             self._execute_or_hold(command, reply, deadline_s)
         else:
             self._submit_many(command, reply, deadline_s)
+
+    def submit_from(self, source: str, command: Command, reply: ReplyTo, deadline_s: float = inf) -> None:
+        """`submit` for a command that came in by another front end than this node's own: by that of this name."""
+        self.hotkeys.source = source
+        try:
+            self.submit(command, reply, deadline_s)
+        finally:
+            self.hotkeys.source = self.node_id
 
     def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
         """Say what became of versions of this shard. `reply` is called exactly once, now or later.
@@ -248,7 +256,7 @@ class ShardReplica:
         apply_batch(self, batch)
         if has_point(batch):
             self.policies.apply(batch)
-            self._upkeep.look()
+            self._policies_moved()
         self._count(batch)
         self._losses.closed(self.shard_id, self.history)
         self.replica_reads.follow(self.history.time_ms)
@@ -357,7 +365,7 @@ class ShardReplica:
         try:
             answer, waits_for = self._execute(command)
         except Hold as hold:
-            self.held.add(hold, command, self._waiting(command, reply), deadline_s)
+            self.held.add(hold, command, self._waiting(command, reply), deadline_s, self.hotkeys.source)
         else:
             if self._limited:
                 self._charge_reply(command, answer)
@@ -402,6 +410,14 @@ class ShardReplica:
         except Exception:
             logger.exception("shard %s: executing a %s failed", self.shard_id, type(command).__name__)
             return self.stats.refusal(InternalError("the command could not be executed; the log says why")), PRIMARY
+
+    def _execute_from(self, source: str, command: Any) -> Answer:
+        """The same for one that was held, and came in by `source`."""
+        self.hotkeys.source = source
+        try:
+            return self._execute(command)
+        finally:
+            self.hotkeys.source = self.node_id
 
     def _answer(self, reply: ReplyTo, answer: Reply, waits_for: WaitsFor) -> None:
         """Hand an answer out, when what it waits for has come."""
@@ -456,11 +472,16 @@ class ShardReplica:
         self._count(batch)
         if has_point(batch):
             self.policies.committed()
-            self._upkeep.look()
+            self._policies_moved()
             self._follower.look()
         release_waiters(pending)
         self.held.room_made()
         self.desk.committed(self.history.seq, index)
+
+    def _policies_moved(self) -> None:
+        """Other policies are committed."""
+        self._upkeep.look()
+        self.stats.keep_only(namespace.name for namespace in all_of(self.policies.in_force))
 
     def _count(self, batch: Batch) -> None:
         self.stats.batches_committed += 1

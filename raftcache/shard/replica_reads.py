@@ -47,12 +47,14 @@ MAX_PARKED = 4096
 
 class _Parked(NamedTuple):
     until_s: float
+    source: str
     command: Get
     reply_to: ReplyTo
 
 
 class ReplicaReads:
-    """The replica reads of one replica, in both roles. `resubmit` executes a read that waited, in whatever role."""
+    """The replica reads of one replica, in both roles. `resubmit` executes a read that waited, in whatever role, and
+    is told by which front end it came."""
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class ReplicaReads:
         staleness_ms: Callable[[], int | None],
         longest_ms: Callable[[float], int],
         leader_hint: Callable[[], dict[str, str | int | None]],
-        resubmit: Callable[[Get, ReplyTo], None],
+        resubmit: Callable[[str, Get, ReplyTo], None],
         hotkeys: HotKeys,
     ) -> None:
         self._runtime, self._executor, self._stats = runtime, executor, executor.stats
@@ -111,7 +113,7 @@ class ReplicaReads:
     def stop(self) -> None:
         """This replica answers no more."""
         parked, self._parked = self._parked, deque()
-        for _, command, reply_to in parked:
+        for _, _, command, reply_to in parked:
             deliver(reply_to, self._stats.refusal(self._behind(command)))
 
     def _read(self, command: Get, namespace: Namespace) -> Value:
@@ -120,7 +122,8 @@ class ReplicaReads:
         now_ms = self._time.now_ms()
         entry = self._standing(command.key, namespace, now_ms)
         history = self._history()
-        return self._value(entry, Version(self._executor.shard_id, history.term, history.seq), now_ms, staleness_ms)
+        version = Version(self._executor.shard_id, history.term, history.seq)
+        return self._value(namespace, entry, version, now_ms, staleness_ms)
 
     def _fresh_enough(self, command: Get) -> int:
         """How old the state is. Raises TooStale where that is not known, or more than the read takes."""
@@ -154,7 +157,7 @@ class ReplicaReads:
         if len(self._parked) >= MAX_PARKED:
             self._stats.overloaded["parked replica reads"] += 1
             raise self._behind(command)
-        self._parked.append(_Parked(self._runtime.now() + PATIENCE_S, command, reply_to))
+        self._parked.append(_Parked(self._runtime.now() + PATIENCE_S, self._hotkeys.source, command, reply_to))
         self._look_later()
 
     def _look_later(self) -> None:
@@ -167,7 +170,7 @@ class ReplicaReads:
         self._timer_runs = False
         now = self._runtime.now()
         while self._parked and self._parked[0].until_s <= now:
-            _, command, reply_to = self._parked.popleft()
+            _, _, command, reply_to = self._parked.popleft()
             deliver(reply_to, self._stats.refusal(self._behind(command)))
         self._look_later()
 
@@ -179,7 +182,7 @@ class ReplicaReads:
         for each in parked:
             (decided if self._is_decided(each.command.min_version) else self._parked).append(each)
         for each in decided:
-            self._resubmit(each.command, each.reply_to)
+            self._resubmit(each.source, each.command, each.reply_to)
 
     def _is_decided(self, version: Version | None) -> bool:
         try:
@@ -204,7 +207,8 @@ class ReplicaReads:
             if waits_for is not PRIMARY:
                 ex.pipeline.admit_waiter()
         now_ms = ex.now_ms()
-        return self._value(self._standing(key, namespace, now_ms), version, now_ms, staleness_ms), waits_for
+        entry = self._standing(key, namespace, now_ms)
+        return self._value(namespace, entry, version, now_ms, staleness_ms), waits_for
 
     def _batch_of(self, version: Version | None) -> PendingBatch | None:
         """The batch in which `version` still waits for its commit. Raises VersionLost, BadRequest, TooStale."""
@@ -252,12 +256,14 @@ class ReplicaReads:
             return None
         return None if entry.expires_ms and entry.expires_ms <= now_ms else entry
 
-    def _value(self, entry: Entry | None, version: Version, now_ms: int, staleness_ms: int) -> Value:
+    def _value(
+        self, namespace: Namespace, entry: Entry | None, version: Version, now_ms: int, staleness_ms: int
+    ) -> Value:
         self._stats.replica_reads += 1
         if entry is None:
-            self._stats.misses += 1
+            self._stats.misses[namespace.name] += 1
             return Value(None, RAW, version, None, REPLICA, staleness_ms)
-        self._stats.hits += 1
+        self._stats.hits[namespace.name] += 1
         ttl_ms = entry.expires_ms - now_ms if entry.expires_ms else None
         return Value(entry.value, entry.flag, self._executor.version_of(entry), ttl_ms, REPLICA, staleness_ms)
 

@@ -21,20 +21,21 @@ def get(ex: Executor, command: Get) -> Answer:
     if level == LINEARIZABLE:
         ex.pipeline.admit()
     entry = ex.lookup(key, namespace)
+    counts = ex.stats.misses if entry is None else ex.stats.hits
     if level == LATEST:
+        counts[namespace.name] += 1
         return _value(ex, entry, level), PRIMARY
     waits_for, version = ex.observed(key) if level == COMMITTED else ex.proved(key)
     if level == COMMITTED and waits_for is not PRIMARY:
         ex.pipeline.admit_waiter()
+    counts[namespace.name] += 1
     return _value(ex, entry, level, version), waits_for
 
 
 def _value(ex: Executor, entry: Entry | None, level: ReadLevel, version: Version | None = None) -> Value:
     """What a read found. A miss carries `version`, by default the newest effect's."""
     if entry is None:
-        ex.stats.misses += 1
         return Value(None, RAW, version or ex.newest(), None, level)
-    ex.stats.hits += 1
     ttl_ms = entry.expires_ms - ex.now_ms() if entry.expires_ms else None
     return Value(entry.value, entry.flag, Version(ex.shard_id, entry.term, entry.seq), ttl_ms, level)
 

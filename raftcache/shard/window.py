@@ -105,6 +105,12 @@ class Usage:
         """The age of the oldest write; 0 where there is none."""
         return (now_s - self.portions[0].at_s) * 1000 if self.portions else 0.0
 
+    def used(self, now_s: float) -> float:
+        """Which part is in use, of the bound of which most is: 1.0 where the next write has no room."""
+        age_s = self.oldest_age_ms(now_s) / 1000
+        bounds = ((self.writes, self.writes_limit), (self.size_bytes, self.bytes_limit), (age_s, self.age_limit_s))
+        return max(value / limit if limit else float(value > 0) for value, limit in bounds)
+
 
 class LossWindows:
     """The account of one leadership. `place` tells which shard of how many this one is, `now` the leader's clock."""

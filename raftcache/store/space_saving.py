@@ -17,8 +17,8 @@ With N the sum of all weights, K the capacity and f(x) the true weight of x, at 
 Under a Zipf distribution with exponent 1.2 the tenth key of many has over 1 % of the stream, so that 128 counters
 (N / K is 0.8 %) name the ten hottest for certain, and in practice far more. What reports should go by is `sure`, the
 count less the error: a lower bound, so that a key of the long tail that has just taken a counter over does not appear
-to be hot. Beside its count a counter has tallies (reads, hits, bytes) of what it saw since its key took it over, so
-they belong to `sure`.
+to be hot. Beside its count a counter has tallies (reads, hits, bytes, and as bits the set of where they came from) of
+what it saw since its key took it over, so they belong to `sure`.
 
 **The smallest counter** stands at the top of a heap. A counter that rises is not moved in it: its place says what the
 count once was, which is too low, so whoever wants the smallest one takes the top and, where that is out of date, puts
@@ -38,12 +38,12 @@ from heapq import heappush, heapreplace
 class Tally:
     """A counter: the key that has it now, and what it saw of that key since it took the counter over."""
 
-    __slots__ = ("count", "error", "hits", "key", "reads", "size_bytes")
+    __slots__ = ("count", "error", "hits", "key", "reads", "size_bytes", "sources")
 
     def __init__(self, key: bytes) -> None:
         self.key = key
         self.count = self.error = 0
-        self.reads = self.hits = self.size_bytes = 0
+        self.reads = self.hits = self.size_bytes = self.sources = 0
 
     @property
     def sure(self) -> int:
@@ -67,7 +67,7 @@ class SpaceSaving:
         return len(self._tallies)
 
     def add(self, key: bytes, weight: int) -> Tally:
-        """Count `weight` for `key`. Returns its tally, of which the caller keeps reads, hits and bytes."""
+        """Count `weight` for `key`. Returns its tally, of which the caller keeps reads, hits, bytes and sources."""
         self.total += weight
         tally = self._tallies.get(key)
         if tally is None:
@@ -99,7 +99,7 @@ class SpaceSaving:
         tally = self._smallest()
         del self._tallies[tally.key]
         tally.key, tally.error = key, tally.count
-        tally.reads = tally.hits = tally.size_bytes = 0
+        tally.reads = tally.hits = tally.size_bytes = tally.sources = 0
         self._tallies[key] = tally
         return tally
 

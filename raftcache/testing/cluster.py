@@ -82,12 +82,20 @@ class WatchedShard:
 
     def submit(self, command: Command, reply: Callable[[Reply], None], deadline_s: float) -> None:
         """See `ShardReplica.submit`."""
+        self._replica.submit(command, self._watched(command, reply), deadline_s)
 
+    def submit_from(
+        self, source: str, command: Command, reply: Callable[[Reply], None], deadline_s: float
+    ) -> None:
+        """See `ShardReplica.submit_from`."""
+        self._replica.submit_from(source, command, self._watched(command, reply), deadline_s)
+
+    def _watched(self, command: Command, reply: Callable[[Reply], None]) -> Callable[[Reply], None]:
         def answered(answer: Reply) -> None:
             self._saw(command, answer)
             reply(answer)
 
-        self._replica.submit(command, answered, deadline_s)
+        return answered
 
     def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
         """See `ShardReplica.receipts`."""
@@ -170,7 +178,8 @@ class SimProcess:
                 elif isinstance(command, Receipts):
                     replica.receipts(command, reply)
                 else:
-                    replica.submit(command, reply, there.runtime.now() + deadline - self.runtime.now())
+                    end = there.runtime.now() + deadline - self.runtime.now()
+                    replica.submit_from(self.node_id, command, reply, end)
 
             SimCall(cluster, self, target, deadline, done, failure_of).send(serve)
 

@@ -26,7 +26,7 @@ class FakeCache:
         self.snapshots: list[dict[str, Any]] = []
         self.receipt: dict[str, Any] = {"state": "pending", "durable": False, "shard": "7c1f", "term": 3}
         self.lost: dict[str, Any] = {"lost": [], "total": 0, "truncated": False, "unreachable": []}
-        self.hot: dict[str, Any] = {"bucketSeconds": 10, "buckets": [], "fanoutCount": 3, "unreachable": []}
+        self.hot: dict[str, Any] = {"bucketSeconds": 10, "buckets": [], "nodesAsked": 3, "unreachable": []}
         self.url = ""
 
     async def handle(self, request: web.Request) -> web.Response:

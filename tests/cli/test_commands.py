@@ -431,7 +431,8 @@ def test_the_hot_keys_are_shown(cache: FakeCache, capsys: pytest.CaptureFixture[
     assert main(["hotkeys", "--url", cache.url]) == 0
     assert "buckets of 10 s, of what 3 nodes executed\n" in capsys.readouterr().out
     assert cache.log[-1][1] == "/v1/hotkeys"
-    row = {"namespace": "default", "key": "[red]k", "shard": "7c1f", "qps": 1234.5, "qpsError": 1.0, "hitRate": 0.995}
+    row = {"namespace": "default", "key": "[red]k", "shard": "7c1f", "qps": 1234.5, "qpsError": 1.0, "hitRate": 0.995,
+           "fanoutCount": 17}  # fmt: skip
     cold = {**row, "key": "cold", "hitRate": None, "bytes": 7, "shareOfShard": 0.001}
     times = ["2026-01-02T03:04:20Z", "2026-01-02T03:04:10Z", "2026-01-02T03:04:00Z"]
     keys = [{**row, "bytes": 123456, "shareOfShard": 0.5}, cold]
@@ -441,7 +442,7 @@ def test_the_hot_keys_are_shown(cache: FakeCache, capsys: pytest.CaptureFixture[
     assert main(words) == 0
     assert cache.log[-1][1] == "/v1/hotkeys?namespace=a+b&limit=3&bucketSeconds=1"
     shown = capsys.readouterr().out
-    assert re.search(r"03:04:20Z\W+default\W+\[red\]k\W+1,234.5\W+99.5%\W+123,456\W+50.0%\W+7c1f", shown)
+    assert re.search(r"03:04:20Z\W+default\W+\[red\]k\W+1,234.5\W+99.5%\W+123,456\W+50.0%\W+17\W+7c1f", shown)
     assert "03:04:10Z" in shown and "03:04:00Z" not in shown and "no answer from n2: theirs is missing" in shown
     assert main(["hotkeys", "-o", "json", "--url", cache.url]) == 0
     assert json.loads(capsys.readouterr().out) == cache.hot

@@ -45,6 +45,18 @@ def test_metrics_count_what_happened(whole: RealCluster) -> None:
     assert {name: after[name] - before[name] for name in after} == {"hits": 1, "misses": 1, "sets": 1, "puts": 1}
 
 
+def test_a_hot_key_tells_by_how_many_front_ends_it_was_asked_for(whole: RealCluster) -> None:
+    http = sorted(addresses(whole, "http").values())
+    write(http[0], "asked-by-one", 1)
+    for each in http:
+        write(each, "asked-by-all", 1)
+    seen: dict[str, int] = {}
+    answer = Api(f"http://{http[0]}").send("GET", "/v1/hotkeys?namespace=safe&limit=100&bucketSeconds=60")
+    for row in (row for bucket in answer["buckets"] for row in bucket["keys"]):
+        seen[row["key"]] = max(seen.get(row["key"], 0), row["fanoutCount"])
+    assert (answer["nodesAsked"], seen["asked-by-one"], seen["asked-by-all"]) == (3, 1, 3)
+
+
 def _totals(cluster: RealCluster) -> dict[str, float]:
     """The counters that a write and two reads change, over all nodes."""
     totals = dict.fromkeys(("hits", "misses", "sets", "puts"), 0.0)

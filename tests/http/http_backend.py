@@ -223,7 +223,8 @@ class FakeBackend:
 
     def hot_keys(self, namespace: str | None, limit: int, bucket_s: int, deadline: float, done: HotDone) -> None:
         self.hot_asked.append((namespace, limit, bucket_s))
-        keys = [HotKey("safe", "k", SHARD, 12.5, 0.25, 0.75, 900, 0.5), HotKey("safe", "w", SHARD, 1, 0, None, 9, 0.1)]
+        hot, cold = (0.25, 0.75, 900, 0.5, 3), (0, None, 9, 0.1, 1)
+        keys = [HotKey("safe", "k", SHARD, 12.5, *hot), HotKey("safe", "w", SHARD, 1, *cold)]
         done(HotReport(bucket_s, [HotBucket(1_700_000_000, 4.0, 100, keys[:limit])], 3, self.unreachable))
 
     def namespace_document(self, name: str) -> dict[str, Any] | None:

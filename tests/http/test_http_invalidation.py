@@ -62,7 +62,7 @@ def test_hot_keys_with_all_that_is_known_of_them(caller: Caller) -> None:
     assert answer.status == 200 and caller.backend.hot_asked == [(None, 10, 10)]
     assert answer.json == {
         "bucketSeconds": 10,
-        "fanoutCount": 3,
+        "nodesAsked": 3,
         "unreachable": [],
         "buckets": [
             {
@@ -72,11 +72,11 @@ def test_hot_keys_with_all_that_is_known_of_them(caller: Caller) -> None:
                 "keys": [
                     {
                         "namespace": "safe", "key": "k", "shard": "7c1f", "qps": 12.5, "qpsError": 0.25,
-                        "hitRate": 0.75, "bytes": 900, "shareOfShard": 0.5,
+                        "hitRate": 0.75, "bytes": 900, "shareOfShard": 0.5, "fanoutCount": 3,
                     },
                     {
                         "namespace": "safe", "key": "w", "shard": "7c1f", "qps": 1, "qpsError": 0,
-                        "hitRate": None, "bytes": 9, "shareOfShard": 0.1,
+                        "hitRate": None, "bytes": 9, "shareOfShard": 0.1, "fanoutCount": 1,
                     },
                 ],
             }

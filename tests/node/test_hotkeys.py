@@ -11,7 +11,7 @@ from raftcache.commands.types import Get, Set
 from raftcache.frontends.backend import HotReport
 from raftcache.testing.cluster import ClusterSettings, SimCluster
 
-from .clusters import SEED, run, run_until
+from .clusters import SEED, read, run, run_until, succeeded
 from .test_policies import begin
 
 KEYS, SKEW, PER_SECOND, SECONDS = 5000, 1.2, 120, 12
@@ -67,6 +67,31 @@ def test_the_ten_hottest_are_named_within_one_bucket() -> None:
     share = asked[b"rank0"] / sum(asked.values())
     assert 0.5 * share * PER_SECOND <= top.qps <= 2 * share * PER_SECOND
     assert top.hit_rate is not None and top.hit_rate > 0.8 and 0.2 < top.share < 1
+
+
+def test_a_key_tells_by_how_many_front_ends_it_was_asked_for() -> None:
+    cluster = exact()
+    asked = {b"by-all": ("n0", "n1", "n2", "n0"), b"by-two": ("n2", "n1"), b"by-one": ("n1", "n1")}
+    for key, nodes in asked.items():
+        for node_id in nodes:
+            assert succeeded(read(cluster, node_id, key))
+    found = report(cluster, "n1")
+    counts: dict[str, int] = {}
+    for row in (row for bucket in found.buckets for row in bucket.keys):
+        counts[row.key] = max(counts.get(row.key, 0), row.fanout)
+    assert counts == {"by-all": 3, "by-two": 2, "by-one": 1}
+
+
+def test_front_ends_of_what_several_nodes_executed_are_told_apart() -> None:
+    cluster = exact()
+    for process in cluster.running():
+        command = Get(b"k", replica=True)  # Each node answers its own, and knows itself as the first front end.
+        process.runtime.deliver(partial(process.dispatcher.execute, command, process.runtime.now() + 2.0, _ignore))
+    run(cluster, 0.2)
+    executed = [replica.hotkeys.operations for process in cluster.running() for replica in process.core.shards.values()]
+    assert sorted(executed)[-4:] == [0, 1, 1, 1]
+    [row] = [row for bucket in report(cluster, "n2").buckets for row in bucket.keys]
+    assert row.fanout == 3
 
 
 def test_a_node_that_is_down_is_named_as_missing() -> None:

@@ -34,6 +34,10 @@ BOUND = {"default": 10_000.0, "shown": 10_000.0}
 """Of the namespaces that acknowledge at `primary`: their whole windows, for there is one shard."""
 
 
+NONE = {"default": 0.0, "safe": 0.0, "vault": 0.0, "shown": 0.0}
+"""A counter of losses before the first one."""
+
+
 def deposed() -> tuple[SimCluster, str, str, list[Version]]:
     """A leader that was cut off with three acknowledged writes, and is back behind another: the cluster, that node, the
     shard, and the three."""
@@ -59,7 +63,7 @@ def metrics(cluster: SimCluster, node_id: str) -> dict[str, dict[str, float]]:
     """By metric, its values by namespace, "" for none."""
     return {
         metric.name: {sample.labels.get("namespace", ""): sample.value for sample in metric.samples}
-        for metric in loss_metrics(core(cluster, node_id).losses)
+        for metric in loss_metrics(core(cluster, node_id).losses, core(cluster, node_id).view.namespaces)
     }
 
 
@@ -74,11 +78,11 @@ def test_the_old_leader_reports_exactly_and_the_bound_of_the_new_one_is_struck_o
     assert still == BOUND, "the old one is still away"
     cluster.network.heal()
     assert run_until(cluster, lambda: metrics(cluster, new)["raftcache_lost_writes_upper_bound"] == {}, 5)
-    assert metrics(cluster, old)["raftcache_lost_writes"] == {"default": 3.0}
+    assert metrics(cluster, old)["raftcache_lost_writes"] == NONE | {"default": 3.0}
     assert metrics(cluster, old)["raftcache_lost_writes_undecided"] == {"": 0.0}
     rows, total = core(cluster, old).losses.report()
     assert total == 3 and {row.version for row in rows} == set(versions)
-    assert metrics(cluster, new)["raftcache_lost_writes"] == {}
+    assert metrics(cluster, new)["raftcache_lost_writes"] == NONE
 
 
 def test_the_bound_stays_where_the_old_leader_was_killed() -> None:
@@ -95,10 +99,16 @@ def test_the_bound_stays_where_the_old_leader_was_killed() -> None:
     assert metrics(cluster, new)["raftcache_lost_writes_upper_bound"] == BOUND
 
 
+def test_each_namespace_has_a_count_before_its_first_loss() -> None:
+    cluster = created()
+    shown = metrics(cluster, "n0")
+    assert shown["raftcache_lost_writes"] == shown["raftcache_lost_writes_unresolved"] == NONE
+
+
 def test_what_a_removed_replica_has_not_learnt_is_unresolved() -> None:
     cluster, old, shard_id, _ = deposed()
     core(cluster, old)._shards.drop(shard_id)
-    assert metrics(cluster, old)["raftcache_lost_writes_unresolved"] == {"default": 3.0}
+    assert metrics(cluster, old)["raftcache_lost_writes_unresolved"] == NONE | {"default": 3.0}
     assert metrics(cluster, old)["raftcache_lost_writes_undecided"] == {"": 0.0}
 
 

@@ -26,7 +26,7 @@ class Watched:
     def __init__(self, seed: int = 5) -> None:
         self.runtime = VirtualRuntime()
         self.set_clock(BEGIN_S)
-        self.hot = HotKeys(self.runtime, random.Random(seed).random)
+        self.hot = HotKeys(self.runtime, random.Random(seed).random, "n0")
 
     def set_clock(self, second: float) -> None:
         """Let it be that second."""
@@ -116,7 +116,7 @@ def test_a_gap_of_a_busy_second_does_not_reach_into_a_quiet_one() -> None:
     for _ in range(3):
         watched.hot.see(Get(b"quiet"), MISS)
     now, before = watched.hot.spans(1, BEGIN_S + 1)
-    assert now == Span(BEGIN_S + 1, 3, [(b"quiet", 3, 0, 3, 0, 15)])
+    assert now == Span(BEGIN_S + 1, 3, [(b"quiet", 3, 0, 3, 0, 15, 1)], ("n0",))
     assert (before.start_s, before.operations, before.keys[0].key) == (BEGIN_S, 200_000, b"busy")
     assert [timer for timer in watched.runtime.later if not timer.cancelled] == [], "an idle shard has no timer"
 

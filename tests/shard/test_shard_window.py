@@ -121,6 +121,21 @@ def test_the_oldest_may_reach_its_age_and_no_more() -> None:
     assert level(bench.send(Set(b"k", b"4"))) == P, "nothing is speculative: nothing is old"
 
 
+def test_of_the_bounds_the_one_that_is_used_most_is_told() -> None:
+    bench = leader(LossWindow(ms=1000, writes=8, bytes=None))
+    windows = bench.replica.pipeline.windows
+
+    def used() -> float:
+        return windows.in_use()["default"].used(windows.now())
+
+    bench.send(Set(b"k", b"1"))
+    assert used() == 1 / 8
+    bench.runtime.now_s += 0.5
+    assert round(used(), 6) == 0.5, "the oldest has reached half of its age"
+    bench.settle()
+    assert used() == 0.0
+
+
 def test_the_age_is_that_of_the_oldest_batch_still_in_flight() -> None:
     bench = leader(LossWindow(ms=100))
     for _ in range(2):

@@ -32,7 +32,8 @@ def _bucket(bucket: HotBucket) -> HotKeyBucket:
 def _row(key: HotKey) -> HotKeyRow:
     hit_rate = None if key.hit_rate is None else round(key.hit_rate, 4)
     qps, error = round(key.qps, 3), round(key.qps_error, 3)
-    return HotKeyRow(key.namespace, key.key, key.shard, qps, error, hit_rate, key.size_bytes, round(key.share, 4))
+    share = round(key.share, 4)
+    return HotKeyRow(key.namespace, key.key, key.shard, qps, error, hit_rate, key.size_bytes, share, key.fanout)
 
 
 ROUTES = (

@@ -450,8 +450,10 @@ class HotKeyRow(Output, frozen=True):
     """A key's traffic in a bucket. `qps` is of reads and writes, for certain; there may have been `qpsError` more.
 
     `hitRate` is of reads, null where there were none; `bytes` are those of keys and values, read and written in this
-    bucket; `shareOfShard` is the key's part of all that its shard executed. Bytes of the key that are no UTF-8 are
-    shown as `\\xff`. Of shards with over 250 operations a second the figures are estimates from a sample.
+    bucket; `shareOfShard` is the key's part of all that its shard executed. `fanoutCount` is by how many front ends it
+    was asked for: nodes that took requests for it, and processes of `raftcache frontend`, one that restarted counting
+    anew; up to 64. Bytes of the key that are no UTF-8 are shown as `\\xff`. Of shards with over 250 operations a second
+    the figures are estimates from a sample, and of `fanoutCount` a front end that asked seldom may be missing.
     """
 
     namespace: str
@@ -462,6 +464,7 @@ class HotKeyRow(Output, frozen=True):
     hit_rate: float | None
     bytes: int
     share_of_shard: float
+    fanout_count: int
 
 
 class HotKeyBucket(Output, frozen=True):
@@ -475,12 +478,12 @@ class HotKeyBucket(Output, frozen=True):
 
 
 class HotKeys(Output, frozen=True):
-    """The newest bucket, which is not over, comes first. Of a quiet time there is no bucket. `fanoutCount` is how many
-    nodes were asked; `unreachable` are those that did not answer, whose part is missing here."""
+    """The newest bucket, which is not over, comes first. Of a quiet time there is no bucket. `nodesAsked` is how many
+    nodes were asked for what they executed; `unreachable` are those that did not answer, whose part is missing here."""
 
     bucket_seconds: int
     buckets: list[HotKeyBucket]
-    fanout_count: int
+    nodes_asked: int
     unreachable: list[str]
 
 
