@@ -411,7 +411,7 @@ class ShardReplica:
             logger.exception("shard %s: executing a %s failed", self.shard_id, type(command).__name__)
             return self.stats.refusal(InternalError("the command could not be executed; the log says why")), PRIMARY
 
-    def _execute_from(self, source: str, command: Any) -> Answer:
+    def _execute_from(self, source: str, command: Any) -> Executed:
         """The same for one that was held, and came in by `source`."""
         self.hotkeys.source = source
         try:
