@@ -98,7 +98,7 @@ class Page:
 
     def _namespaces(self) -> RenderableType:
         columns = ("keys", "memory", "of quota", "reads/s", "hit rate", "evicted/s", "limited/s", "refused/s")
-        table = _table("namespaces", "namespace", *columns, "of window", "lost")
+        table = _table("namespaces", "namespace", *columns, "of window", "lost", words=1)
         size = self._figures.whole("raftcache_namespace_bytes")
         keys, used = self._figures.whole("raftcache_namespace_keys"), self._figures.used_of_quota()
         for name in sorted(self._figures.namespaces(), key=lambda name: (-size.get(name, 0.0), name)):
@@ -141,10 +141,11 @@ def _noted(rate: float | None) -> Text:
     return Text(_number(rate), WARNING if rate else "")
 
 
-def _table(title: str, *columns: str) -> Table:
+def _table(title: str, *columns: str, words: int = 2) -> Table:
+    """`words` is how many columns at the left are words; all others are figures."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, title=title, title_justify="left", title_style="bold blue")
     for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=True, justify="left" if number < 2 else "right")
+        table.add_column(column, no_wrap=True, justify="left" if number < words else "right")
     return table
 
 

@@ -14,6 +14,7 @@ from raftcache.supervisor.views import METADATA
 MEMORY_FULL = 0.97
 WINDOW_NEARLY_USED = 0.8
 LAG_MS = 10_000.0
+NAMES_SHOWN = 6
 GRAVE, WARNING = "red", "yellow"
 
 
@@ -70,15 +71,17 @@ def _groups(figures: Figures) -> Iterator[Trouble]:
     for shard in sorted(figures.labelled("raftcache_shard_lost", "shard")):
         if figures.most("raftcache_shard_lost", shard=shard):
             yield Trouble(GRAVE, f"shard {shard} is lost: `raftcache shard list`")
-    for group, leader in figures.leaders().items():
-        if leader is None:
-            yield Trouble(GRAVE, f"{_name(group)} has no leader: writes to it fail")
-        if figures.rate("raftcache_elections_won_total", shard=group):
-            yield Trouble(WARNING, f"{_name(group)} has just got another leader")
+    leaders = figures.leaders()
+    if without := [group for group, leader in leaders.items() if leader is None]:
+        yield Trouble(GRAVE, f"no leader, so that writes fail: {_listed(without)}")
+    if elected := [group for group in leaders if figures.rate("raftcache_elections_won_total", shard=group)]:
+        yield Trouble(WARNING, f"another leader just now: {_listed(elected)}")
 
 
-def _name(group: str) -> str:
-    return "the metadata group" if group == METADATA else f"shard {group}"
+def _listed(groups: list[str]) -> str:
+    names = ["the metadata group" if group == METADATA else f"shard {group}" for group in groups]
+    more = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _replicas(figures: Figures) -> Iterator[Trouble]:

@@ -56,7 +56,7 @@ def test_what_is_wrong_now(changes: dict[str, dict[str, float]], colour: str, te
 @pytest.mark.parametrize(
     ("name", "labels", "colour", "text"),
     [
-        ("elections_won_total", "shard=aa", WARNING, "shard aa has just got another leader"),
+        ("elections_won_total", "shard=aa", WARNING, "another leader just now: shard aa"),
         ("lost_writes_total", "namespace=q", GRAVE, "q has just lost acknowledged writes: `raftcache lost-writes`"),
         (
             "evicted_keys_total",
@@ -97,7 +97,14 @@ def test_what_has_happened_since_the_look_before(name: str, labels: str, colour:
 def test_a_shard_without_a_leader() -> None:
     nodes: dict[str, Samples | None] = {node_id: well() for node_id in THREE}
     now = seen(10.0, nodes, **{node_id: body(leader=None) for node_id in THREE})
-    assert told(now) == [(GRAVE, "shard aa has no leader: writes to it fail")]
+    assert told(now) == [(GRAVE, "no leader, so that writes fail: shard aa")]
+
+
+def test_groups_are_named_in_one_line_and_many_are_counted() -> None:
+    shards = [{"id": f"s{n}", "slots": [[n, n]], "leader": None, "term": 1} for n in range(7)]
+    told_by_n0 = {**body(), "shards": shards, "metadata": {"leader": None, "term": 1}}
+    [(_, text)] = told(seen(10.0, {"n0": well()}, n0=told_by_n0))
+    assert text.endswith(": shard s0, shard s1, shard s2, shard s3, shard s4, shard s5 and 2 more")
 
 
 def test_a_node_that_is_down() -> None:

@@ -43,6 +43,7 @@ def test_the_metrics_of_loss_windows() -> None:
     assert samples["raftcache_window_writes", shard.id, "small"] == 2
     assert samples["raftcache_window_bytes", shard.id, "small"] == 2 * (8 + EFFECT_OVERHEAD_BYTES)
     assert samples["raftcache_window_oldest_age_ms", shard.id, "small"] == 0
+    assert samples["raftcache_window_used_ratio", shard.id, "small"] == 1, "the next one has no room"
     assert samples["raftcache_window_exceeded_total", shard.id, "small", "writes", "wait"] == 1
     assert samples["raftcache_held_commands", shard.id] == 1
     assert samples["raftcache_held_bytes", shard.id] == 8 + EFFECT_OVERHEAD_BYTES
@@ -65,7 +66,7 @@ def test_a_namespace_that_was_deleted_and_created_anew_has_one_row() -> None:
             change(DeleteNamespace("again"), False)
     samples = [each for metric in window_metrics(process.core.shards) for each in metric.samples]
     rows = [each.value for each in samples if each.labels.get("namespace") == "again"]
-    assert rows == [1, len(b"again:k") + 1 + EFFECT_OVERHEAD_BYTES, 0]
+    assert rows == [1, len(b"again:k") + 1 + EFFECT_OVERHEAD_BYTES, 0, 1 / 10_000]
 
 
 def test_a_held_write_is_answered_at_its_deadline_by_another_node_too() -> None:
