@@ -170,11 +170,25 @@ def check_transaction(command: t.Transaction) -> None:
             raise BadRequest("transaction: its commands take no idempotency keys and are executed by the leader")
 
 
+def check_scan(command: t.Scan) -> None:
+    """Raises BadRequest."""
+    bounds = (
+        ("slot", command.slot, t.SLOT_LIMIT),
+        ("page", command.page, t.SCAN_PAGES - 1),
+        ("count", command.count, t.SCAN_LIMIT),
+    )
+    for field, value, limit in bounds:
+        if not 0 <= value <= limit:
+            raise BadRequest(f"{field}: {value} is not within 0 to {limit}")
+
+
 def validate(command: t.Command, namespaces: Namespaces) -> None:
     """Refuse what no shard would execute. Items of a multi-key command are not looked at: each fails alone."""
     spec = TABLE[type(command)]
     if type(command) is t.Transaction:
         check_transaction(command)
+    elif type(command) is t.Scan:
+        check_scan(command)
     elif spec.check is None:
         check_many(command)  # type: ignore[arg-type]
     else:
@@ -250,6 +264,10 @@ def _transaction_keys(command: t.Transaction) -> tuple[bytes, ...]:
     return (*_item_keys(command), *(key for key, _ in command.expected))
 
 
+def _no_keys(_command: t.Scan) -> tuple[bytes, ...]:
+    return ()
+
+
 _ROWS = (
     CommandSpec("get", t.Get, False, _one_key, check_get),
     CommandSpec("set", t.Set, True, _one_key, check_set),
@@ -261,6 +279,7 @@ _ROWS = (
     CommandSpec("multi_get", t.MultiGet, False, _item_keys, None, t.Get),
     CommandSpec("multi_set", t.MultiSet, True, _item_keys, None, t.Set),
     CommandSpec("multi_delete", t.MultiDelete, True, _item_keys, None, t.Delete),
+    CommandSpec("scan", t.Scan, False, _no_keys, None),
     CommandSpec("transaction", t.Transaction, True, _transaction_keys, None),
 )
 

@@ -23,6 +23,12 @@ from raftcache.errors import RaftcacheError
 KEY_LIMIT_BYTES = 1024
 VALUE_LIMIT_BYTES = 1 << 20
 MULTI_KEY_LIMIT = 1000
+SLOT_LIMIT = 16_383
+"""The highest slot."""
+SCAN_PAGES = 1024
+"""Every key of a shard is in one of so many pages, by its checksum, on every replica in the same."""
+SCAN_LIMIT = 1000
+"""Keys that one `Scan` asks for; the page that has the last of them is told of as a whole."""
 TRANSACTION_LIMIT_BYTES = 4 << 20
 """Keys and values of a transaction's commands."""
 RECEIPT_WAIT_LIMIT_MS = 30_000
@@ -216,6 +222,20 @@ Single = Union[Get, Set, Delete, Incr, Append, Expire, Persist]
 Multi = Union[MultiGet, MultiSet, MultiDelete]
 
 
+class Scan(_Command, frozen=True):
+    """What keys are there? Asked of the shard that owns `slot`: of its pages from `page` on, as many as have
+    `count` keys together, or none where that is 0. Answers `Scanned`."""
+
+    slot: int
+    page: int = 0
+    count: int = 0
+
+    @property
+    def key(self) -> bytes:
+        """It names no key."""
+        return b""
+
+
 class Transaction(_Command, frozen=True):
     """Single-key commands of one shard, without idempotency keys, executed in order, in one batch, with nothing between
     them. `expected` are keys of that shard with the versions that must stand there, None for nothing: where one does
@@ -236,7 +256,7 @@ class Transaction(_Command, frozen=True):
         return None
 
 
-Command = Union[Get, Set, Delete, Incr, Append, Expire, Persist, MultiGet, MultiSet, MultiDelete, Transaction]
+Command = Union[Get, Set, Delete, Incr, Append, Expire, Persist, MultiGet, MultiSet, MultiDelete, Transaction, Scan]
 
 
 class Receipts(_Command, frozen=True):
@@ -314,6 +334,15 @@ class Many(_Reply, frozen=True):
     items: tuple[Value | Written | Counted | Failure, ...]
 
 
+class Scanned(_Reply, frozen=True):
+    """Keys of some pages, none of them twice, the next page to ask for (None: that was the last one), and how many keys
+    the shard has in all. What has expired may count there until it is swept."""
+
+    keys: tuple[bytes, ...]
+    next_page: int | None
+    size: int
+
+
 class Unmet(_Reply, frozen=True):
     """A transaction of which nothing was executed: at `key` stands another version than was expected."""
 
@@ -342,7 +371,7 @@ class ReceiptList(_Reply, frozen=True):
     items: tuple[Receipt | Failure, ...]
 
 
-Reply = Union[Value, Written, Counted, Failure, Many, Unmet, ReceiptList]
+Reply = Union[Value, Written, Counted, Failure, Many, Unmet, Scanned, ReceiptList]
 
 encode_command = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

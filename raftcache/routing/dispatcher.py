@@ -25,6 +25,7 @@ from raftcache.commands.types import (
     MultiSet,
     Receipts,
     Reply,
+    Scan,
     Version,
     failure_of,
 )
@@ -33,7 +34,7 @@ from raftcache.metadata.view import MetadataView
 from raftcache.routing.current import shard_map_of
 from raftcache.routing.gather import Gather
 from raftcache.routing.receipts import ReceiptGather, ReceiptsDone
-from raftcache.routing.request import Request
+from raftcache.routing.request import Request, SlotRequest
 from raftcache.routing.retry import RetrySettings, pause_seconds
 
 SWEEP_SECONDS = 0.05
@@ -121,7 +122,8 @@ class Dispatcher:
             return self._scatter(command, deadline, reply)
         if len(self._inflight) >= self._settings.inflight_limit:
             return reply(self._overloaded())
-        Request(self, command, command.key, deadline, reply).attempt()
+        kind = SlotRequest if type(command) is Scan else Request
+        kind(self, command, command.key, deadline, reply).attempt()
 
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone

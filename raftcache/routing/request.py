@@ -31,6 +31,7 @@ from raftcache.routing.retry import (
 
 if TYPE_CHECKING:
     from raftcache.routing.dispatcher import Dispatcher
+    from raftcache.routing.map import ShardMap
 
 _TELLING = frozenset({TooStale.code, NotFollowing.code})
 """Failures that say more than that nobody answered, where the deadline finds them to be the last."""
@@ -85,7 +86,7 @@ class Request:
         routes = dispatcher.map
         self._attempt += 1
         self.epoch = routes.epoch
-        self.shard_id = shard_id = routes.shard_of(self.key)
+        self.shard_id = shard_id = self._shard_by(routes)
         if shard_id is None:
             dispatcher.view.refresh()
             return self._park()
@@ -101,6 +102,10 @@ class Request:
         replica.submit(self.command, self.on_reply, self.deadline)
         if not self.done:
             dispatcher.track(self)
+
+    def _shard_by(self, routes: ShardMap) -> str | None:
+        """The shard that is to be asked."""
+        return routes.shard_of(self.key)
 
     def on_reply(self, reply: Reply) -> None:
         """The answer of the attempt that is out. One that comes after the deadline was answered for, is dropped."""
@@ -225,3 +230,13 @@ class Request:
         self.rounds += 1
         self.seen_leader = self._dispatcher.view.leaders.get(self.shard_id or "")
         self._dispatcher.park(self)
+
+
+class SlotRequest(Request):
+    """A question to whoever owns the slot that it names."""
+
+    __slots__ = ()
+
+    def _shard_by(self, routes: ShardMap) -> str | None:
+        """The shard of the slot, not of a key."""
+        return routes.shard_of_slot(self.command.slot)

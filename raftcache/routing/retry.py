@@ -28,6 +28,7 @@ from raftcache.commands.types import (
     MultiSet,
     Persist,
     Receipts,
+    Scan,
     Set,
     Transaction,
     failure_of,
@@ -43,7 +44,7 @@ from raftcache.errors import (
     WrongShard,
 )
 
-READS: frozenset[type] = frozenset({Get, MultiGet, Receipts})
+READS: frozenset[type] = frozenset({Get, MultiGet, Receipts, Scan})
 WRITES: frozenset[type] = frozenset({Set, Delete, Incr, Append, Expire, Persist, MultiSet, MultiDelete, Transaction})
 
 ROUTING_CODES = frozenset({NotLeader.code, WrongShard.code, Unavailable.code, TooStale.code, NotFollowing.code})

@@ -287,6 +287,10 @@ class Pipeline:
         """The newest batch that changed `key`; None where all that is known of it is committed."""
         return self._newest.get(key)
 
+    def newest_batch(self) -> PendingBatch | None:
+        """The newest batch with effects that is not committed; None where all are."""
+        return next((batch for batch in reversed(self._batches()) if batch.effects), None)
+
     def batch_of(self, seq: int) -> PendingBatch | None:
         """The batch that holds the effect `seq` of this term; None where that is committed."""
         return next((batch for batch in self._batches() if batch.first_seq <= seq <= batch.last_seq), None)

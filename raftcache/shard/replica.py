@@ -39,6 +39,7 @@ from raftcache.commands.types import (
     MultiSet,
     Receipts,
     Reply,
+    Scan,
     Transaction,
     Value,
     failure_of,
@@ -62,6 +63,7 @@ from raftcache.shard.rates import NodeRates, is_limited
 from raftcache.shard.receipts import ReceiptDesk
 from raftcache.shard.replica_reads import ReplicaReads
 from raftcache.shard.retries import is_repeat
+from raftcache.shard.scan import scan
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.sweep import Sweeper
 from raftcache.shard.timebase import ShardTime
@@ -181,6 +183,8 @@ class ShardReplica:
             return
         if type(command) in HANDLERS:
             self._execute_or_hold(command, reply, deadline_s)
+        elif type(command) is Scan:
+            self._scan(command, reply)
         else:
             self._submit_many(command, reply, deadline_s)
 
@@ -427,6 +431,14 @@ class ShardReplica:
             self.pipeline.wait_for(waits_for, reply, answer)
         else:
             self.pipeline.wait(reply, answer, waits_for == DURABLE)
+
+    def _scan(self, command: Scan, reply: ReplyTo) -> None:
+        try:
+            answer, waits_for = scan(self._executor, command)
+        except RaftcacheError as error:
+            deliver(reply, self.stats.refusal(error))
+        else:
+            self._answer(reply, answer, waits_for)
 
     def _submit_many(self, command: Any, reply: ReplyTo, deadline_s: float) -> None:
         try:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 from zlib import crc32
 
+from raftcache.commands.types import SCAN_PAGES
 from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, TTL_OVERHEAD_BYTES, Entry, TaggedEntry, entry_bytes
 from raftcache.store.expire import ExpiryIndex
 from raftcache.store.memory import MemoryBudget
@@ -30,7 +31,7 @@ from raftcache.store.tags import Families
 from raftcache.store.tenants import Tenants
 from raftcache.store.trash import Parts, drop_at_once
 
-PAGES = 1024
+PAGES = SCAN_PAGES
 """A power of two. A million keys make a thousand a page, which a step handles in well under a millisecond."""
 
 _PAGE_MASK = PAGES - 1

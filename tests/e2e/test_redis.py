@@ -157,3 +157,18 @@ def test_transactions_and_optimistic_locking_from_every_node(clients: list[redis
     assert outcomes == [True, False, False] and clients[2].get("key-0") == b"1"
     assert (clients[0].msetnx({"{t}a": 1, "{t}b": 2}), clients[1].msetnx({"{t}b": 3, "{t}c": 4})) == (True, False)
     assert clients[2].delete("{t}a", "{t}b") == 2
+
+
+def test_keys_of_all_shards_are_told_of_by_every_node_and_flushed(clients: list[redis.Redis]) -> None:
+    one, two, three = clients
+    one.flushdb()
+    keys = {f"key-{number}".encode() for number in range(KEYS)}
+    assert (one.dbsize(), one.randomkey(), two.mset(dict.fromkeys(keys, "v"))) == (0, None, True)
+    for client in clients:
+        found = list(client.scan_iter(count=7))
+        assert len(found) == KEYS and set(found) == keys == set(client.keys("key-*"))
+        assert set(client.scan_iter(match="key-1?")) == {b"key-%d" % number for number in range(10, 20)}
+        assert client.dbsize() == KEYS and client.randomkey() in keys
+    assert (three.memory_usage("key-1"), one.object("encoding", "key-1")) == (len("key-1v") + 170, b"embstr")
+    assert three.flushall() is True
+    assert (one.dbsize(), two.keys(), one.get("key-1")) == (0, [], None)

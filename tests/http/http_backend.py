@@ -35,6 +35,8 @@ from raftcache.commands.types import (
     ReadLevel,
     Receipt,
     Reply,
+    Scan,
+    Scanned,
     Set,
     Single,
     Transaction,
@@ -278,6 +280,8 @@ class FakeBackend:
     def _reply(self, command: Command) -> Reply:
         if self.failing is not None:
             return failure_of(self.failing)
+        if isinstance(command, Scan):
+            return Scanned(tuple(self.entries)[: command.count], None, len(self.entries))
         if isinstance(command, Transaction):
             for key, version in command.expected:
                 if version != self._current(key):

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from http_backend import WALL_MS, FakeBackend
+from http_backend import WALL_MS, FakeBackend, StoppedRuntime
 
-from raftcache.commands.types import Command, Counted, Failure, Reply, Transaction, Value, Written
+from raftcache.commands.types import Command, Counted, Failure, Reply, Scan, Transaction, Value, Written
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "shard"))
 from shard_harness import Bench
+
+
+class AtOnce(StoppedRuntime):
+    """What is put off for a turn of the loop is done at once."""
+
+    def call_soon(self, callback: Callable[[], None]) -> Any:
+        callback()
 
 
 class ShardBackend(FakeBackend):
@@ -18,11 +27,12 @@ class ShardBackend(FakeBackend):
 
     def __init__(self) -> None:
         super().__init__()
+        self.runtime = AtOnce()
         self.bench = Bench().lead()
         self.bench.runtime.wall_base_ms = WALL_MS - int(self.bench.runtime.now_s * 1000)
 
     def _reply(self, command: Command) -> Reply:
-        if isinstance(command, Transaction):
+        if isinstance(command, Transaction | Scan):
             answer: Reply = self.bench.ask(command)
             return answer
         return super()._reply(command)

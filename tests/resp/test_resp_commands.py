@@ -52,6 +52,14 @@ STORIES: dict[str, list[tuple[str, bytes]]] = {
         *(("GETEX k EX 0", err("invalid expire time in 'getex' command")), ("GETEX k PX", err("syntax error"))),
         *((f"GETEX k PXAT {WALL_MS - 1}", bulk("v")), ("GET k", NOTHING)),
     ],
+    "about one key": [
+        *(("MEMORY USAGE k", NOTHING), ("SET k v", OK), ("MEMORY USAGE k", b":172\r\n"), ("EXPIRE k 9", b":1\r\n")),
+        *(("MEMORY USAGE k SAMPLES 5", b":222\r\n"), ("MEMORY USAGE k WHAT 5", err("syntax error"))),
+        *(("OBJECT ENCODING k", bulk("embstr")), ("SET k 12", OK), ("OBJECT ENCODING k", bulk("int"))),
+        *((f"SET k {'x' * 45}", OK), ("OBJECT ENCODING k", bulk("raw")), ("OBJECT REFCOUNT k", b":1\r\n")),
+        ("OBJECT REFCOUNT none", NOTHING),
+        ("OBJECT IDLETIME k", err("idle time not tracked: eviction goes by order of use, without times")),
+    ],
     "append": [
         *(("APPEND k ab", b":2\r\n"), ("EXPIRE k 9", b":1\r\n"), ("APPEND k cd", b":4\r\n"), ("TTL k", b":9\r\n")),
         ("GET k", bulk("abcd")),
@@ -271,5 +279,6 @@ def test_the_examples_use_every_command() -> None:
     """A command without an example here is one that nobody has looked at."""
     used = {line.split()[0].lower() for story in STORIES.values() for line, _ in story}
     others = {"multi", "exec", "discard", "watch", "unwatch", "msetnx"}  # test_resp_transactions
+    others |= {"scan", "keys", "dbsize", "randomkey", "flushdb", "flushall"}  # test_resp_scanning
     others |= {"hello", "info", "command", "rc.set", "rc.version", "rc.receipt", "quit"}
     assert {spec.name for spec in TABLE.values()} == used - {"lpush"} | others

@@ -83,4 +83,4 @@ def test_every_command_has_a_row_and_every_single_one_a_function() -> None:
 def test_rows_tell_keys_and_writes() -> None:
     assert TABLE[Get].keys(Get(b"a")) == (b"a",)
     assert TABLE[MultiGet].keys(MultiGet((Get(b"a"), Get(b"b")))) == (b"a", b"b")
-    assert {row.name for row in TABLE.values() if not row.is_write} == {"get", "multi_get"}
+    assert {row.name for row in TABLE.values() if not row.is_write} == {"get", "multi_get", "scan"}

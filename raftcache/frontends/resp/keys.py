@@ -1,13 +1,15 @@
-"""Commands on keys whatever they hold: DEL, UNLINK, EXISTS, TOUCH, TYPE."""
+"""Commands on keys whatever they hold: DEL, UNLINK, EXISTS, TOUCH, TYPE, MEMORY USAGE, OBJECT."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from raftcache.commands.types import Command, Delete, Get, Many, MultiDelete, MultiGet, Value
-from raftcache.frontends.resp.encoding import ONE, ZERO, integer
+from raftcache.frontends.resp.encoding import ONE, ZERO, bulk, integer, null
 from raftcache.frontends.resp.expiry import changed
-from raftcache.frontends.resp.spec import Args, Shape
+from raftcache.frontends.resp.spec import SYNTAX, Args, Refused, Shape
+from raftcache.frontends.resp.spec import integer as integer_of
+from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, TTL_OVERHEAD_BYTES
 
 
 def delete(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Shape]:
@@ -39,3 +41,53 @@ def _are_there(reply: Many, resp3: bool) -> bytes:
 def type_(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Shape]:
     """TYPE key: there are only strings."""
     return Get(args[1]), lambda reply, resp3: b"+none\r\n" if reply.value is None else b"+string\r\n"
+
+
+def memory_usage(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Shape]:
+    """MEMORY USAGE key [SAMPLES count]: what the key is charged, as quotas count it."""
+    if len(args) not in (3, 5) or (len(args) == 5 and args[3].upper() != b"SAMPLES"):
+        raise Refused(SYNTAX)
+
+    def shape(reply: Value, resp3: bool) -> bytes:
+        if reply.value is None:
+            return null(resp3)
+        overhead_bytes = ENTRY_OVERHEAD_BYTES if reply.ttl_ms is None else TTL_OVERHEAD_BYTES
+        return integer(len(args[2]) + len(reply.value) + overhead_bytes)
+
+    return Get(args[2]), shape
+
+
+def object_encoding(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Shape]:
+    """OBJECT ENCODING key: what Redis would say of such a value, for those who look for integers."""
+
+    def shape(reply: Value, resp3: bool) -> bytes:
+        if reply.value is None:
+            return null(resp3)
+        return bulk(b"int" if _is_integer(reply.value) else b"embstr" if len(reply.value) <= 44 else b"raw")
+
+    return Get(args[2]), shape
+
+
+def _is_integer(value: bytes) -> bool:
+    try:
+        integer_of(value)
+    except Refused:
+        return False
+    return True
+
+
+def object_refcount(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Shape]:
+    """OBJECT REFCOUNT key."""
+    return Get(args[2]), lambda reply, resp3: null(resp3) if reply.value is None else ONE
+
+
+def object_freq(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Shape]:
+    """OBJECT FREQ key: orders of eviction are kept from half of a quota on, and not told one by one."""
+    raise Refused(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked: see the hot keys, /v1/hotkeys"
+    )
+
+
+def object_idletime(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Shape]:
+    """OBJECT IDLETIME key: orders know who was used before whom, and not when."""
+    raise Refused("ERR idle time not tracked: eviction goes by order of use, without times")

@@ -13,6 +13,7 @@ from raftcache.frontends.resp import (
     info,
     keys,
     own,
+    scanning,
     strings,
     transactions,
 )
@@ -123,6 +124,32 @@ _CONFIG = _container(
     "server",
 )
 
+
+
+def _about(name: str, arity: int, since: str, plan: Plan, summary: str) -> Spec:
+    return _key(name, arity, ("readonly",), since, plan, summary, (2, 2, 1))
+
+
+_MEMORY = _container(
+    "memory",
+    "4.0.0",
+    "About memory.",
+    (_about("memory|usage", -3, "4.0.0", keys.memory_usage, "What a key is charged."),),
+    "server",
+)
+_OBJECT = _container(
+    "object",
+    "2.2.3",
+    "About values.",
+    (
+        _about("object|encoding", 3, "2.2.3", keys.object_encoding, "int, embstr or raw."),
+        _about("object|refcount", 3, "2.2.3", keys.object_refcount, "1."),
+        _about("object|freq", 3, "4.0.0", keys.object_freq, "Refused."),
+        _about("object|idletime", 3, "2.2.3", keys.object_idletime, "Refused."),
+    ),
+    "generic",
+)
+
 _CONNECTION = (
     _local("ping", -1, ("fast",), "1.0.0", connection.ping, "PONG, or what is sent."),
     _local("echo", 2, _ANY, "1.0.0", connection.echo, "What is sent."),
@@ -136,6 +163,20 @@ _CONNECTION = (
     _local("info", -1, ("loading", "stale"), "1.0.0", info.info, "About this port, in sections."),
     _local("debug", -2, _ADMIN, "1.0.0", admin.debug, "Refused."),
     _local("shutdown", -1, _ADMIN, "1.0.0", admin.shutdown, "Refused."),
+)
+
+
+def _all(name: str, arity: int, flags: tuple[str, ...], since: str, later: Later, summary: str) -> Spec:
+    return Spec(name, arity, flags, summary, "generic", since, later=later)
+
+
+_KEYSPACE = (
+    _all("scan", -2, ("readonly",), "2.8.0", scanning.scan, "Some keys, and where to go on."),
+    _all("keys", 2, ("readonly",), "1.0.0", scanning.keys, "All keys that are like a pattern."),
+    _all("dbsize", 1, _FAST_READ, "1.0.0", scanning.dbsize, "How many keys there are."),
+    _all("randomkey", 1, ("readonly",), "1.0.0", scanning.randomkey, "Some key."),
+    _all("flushdb", -1, ("write",), "1.0.0", scanning.flush, "Drop all keys."),
+    _all("flushall", -1, ("write",), "1.0.0", scanning.flush, "Drop all keys."),
 )
 _TRANSACTION = ("noscript", "loading", "stale", "fast")
 
@@ -171,7 +212,8 @@ def _fill() -> None:
         local=describing.whole(TABLE),
         subcommands=describing.subcommands(TABLE),
     )
-    for spec in (*_STRINGS, *_KEYS, *_OWN, *_CONNECTION, *_BLOCKS, _CLIENT, _CONFIG, _WAIT, command):
+    containers = (_CLIENT, _CONFIG, _MEMORY, _OBJECT, command)
+    for spec in (*_STRINGS, *_KEYS, *_KEYSPACE, *_OWN, *_CONNECTION, *_BLOCKS, *containers, _WAIT):
         TABLE[spec.name.encode()] = TABLE[spec.name.upper().encode()] = spec
 
 
