@@ -108,6 +108,7 @@ class NodeConfig(_Process, frozen=True, kw_only=True):
     rpc: str
     peer: str
     data_dir: str
+    redis_cluster: str = ""
     zone: Annotated[str, Meta(max_length=64)] = ""
     memory_limit_bytes: Bytes = 4 << 30
     heartbeat_ms: Milliseconds = 100
@@ -129,6 +130,7 @@ class NodeConfig(_Process, frozen=True, kw_only=True):
     dial: dict[Name, DialConfig] = {}
 
     _addresses: ClassVar[tuple[str, ...]] = ("http", "rpc", "peer")
+    _optional_addresses: ClassVar[tuple[str, ...]] = ("redis_router", "redis_cluster")
     _paths: ClassVar[tuple[str, ...]] = ("cluster_secret_file", "data_dir")
 
     def problems(self) -> list[str]:

@@ -27,11 +27,12 @@ REPLACED_LIMIT = 10_000
 
 
 class Addresses(msgspec.Struct, frozen=True, array_like=True):
-    """Where a node listens, each `host:port`."""
+    """Where a node listens, each `host:port`. `redis_cluster` is told to clients of a Redis Cluster; "" for none."""
 
     http: str
     rpc: str
     peer: str
+    redis_cluster: str = ""
 
 
 class Node(msgspec.Struct, frozen=True, array_like=True):

@@ -25,7 +25,7 @@ from raftcache.net.rpc_client import Done, RpcPool
 from raftcache.net.runtime import AsyncioRuntime
 from raftcache.node.backend import ViewBackend
 from raftcache.node.metrics import routing_metrics
-from raftcache.node.redis import redis_metrics, redis_router
+from raftcache.node.redis import redis_metrics, redis_port
 from raftcache.node.remote import RemoteNodes
 from raftcache.routing.dispatcher import Dispatcher
 from raftcache.wire import handshake
@@ -79,7 +79,7 @@ class FrontendServer:
         metadata = MetadataSubmitter(self.runtime, self._call, self._metadata_nodes)
         self.backend = FrontendBackend(self.runtime, self.view, dispatcher, metadata, self.remote.call)
         self.http = HttpServer(self.backend, *parse_address(config.http))
-        self.redis = redis_router(config.redis_router, config.secret(), self.backend, self.http)
+        self.redis = redis_port("redis_router", config.redis_router, config.secret(), self.backend, self.http)
         self.backend.redis = self.redis
         self.watch = RemoteWatch(self.view, self.runtime, self.remote.call_address, self._addresses)
         self._turn = 0

@@ -1,10 +1,10 @@
-"""The Redis protocol's port of a process, where its configuration names one."""
+"""The Redis protocol's ports of a process, where its configuration names them."""
 
 from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from raftcache.config import parse_address
@@ -12,33 +12,39 @@ from raftcache.frontends.backend import Backend
 from raftcache.frontends.http.server import HttpServer
 from raftcache.frontends.resp.server import CONNECTIONS_LIMIT, RespServer
 from raftcache.frontends.resp.state import Front, Standing
+from raftcache.frontends.resp.topology import Topology
 from raftcache.net.protected import require_secret
 
 RUN_ID_BYTES = 20
 """As long as Redis's."""
 
 
-def redis_router(
+def redis_port(
+    field: str,
     address: str,
     secret: bytes,
     backend: Backend,
     http: HttpServer,
-    node_id: str = "",
-    memory_limit_bytes: int = 0,
-    used_bytes: Callable[[], int] = lambda: 0,
+    about: Standing | None = None,
+    topology: Topology | None = None,
+    beside: RespServer | None = None,
 ) -> RespServer | None:
-    """The router port at `address`, None where that is empty. It sheds load when the HTTP interface does, for they
-    share a loop. Raises BindRefused in protected mode."""
+    """The port at `address`, None where that is empty: a cluster port with a `topology`, else a router port. It sheds
+    load when the HTTP interface does, for they share a loop, and counts together with the port `beside` it. `field` is
+    the address's name in the configuration. Raises BindRefused in protected mode."""
     if not address:
         return None
     host, port = parse_address(address)
-    require_secret("redis_router", host, secret)
-    standing = Standing(
-        node_id, secrets.token_hex(RUN_ID_BYTES), port, os.getpid(), memory_limit_bytes, used_bytes, CONNECTIONS_LIMIT
+    require_secret(field, host, secret)
+    run_id = secrets.token_hex(RUN_ID_BYTES)
+    standing = replace(
+        about or Standing(), run_id=run_id, tcp_port=port, process_id=os.getpid(), connections_limit=CONNECTIONS_LIMIT
     )
-    return RespServer(Front(backend, standing, lambda: http.shedding), host, port, "redis_router")
+    other = None if beside is None else beside.front
+    return RespServer(Front(backend, standing, lambda: http.shedding, topology, other), host, port, field)
 
 
-def redis_metrics(server: RespServer | None) -> Any:
-    """What the port counts; nothing where there is none."""
-    return server.front.metrics.collect() if server is not None else ()
+def redis_metrics(*servers: RespServer | None) -> Any:
+    """What the ports count together; nothing where there is none."""
+    first = next((server for server in servers if server is not None), None)
+    return first.front.metrics.collect() if first is not None else ()

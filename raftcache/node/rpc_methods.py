@@ -84,6 +84,7 @@ class NodeBody(msgspec.Struct, forbid_unknown_fields=True):
     rpc: str
     peer: str
     zone: str = ""
+    redis_cluster: str = ""
 
 
 class InitBody(msgspec.Struct, forbid_unknown_fields=True):
@@ -182,7 +183,7 @@ class NodeMethods:
         self._core.metadata.submit(command, applied)
 
     def _plan(self, body: InitBody) -> InitCluster:
-        nodes = [Node(n.id, n.incarnation, Addresses(n.http, n.rpc, n.peer), n.zone) for n in body.nodes]
+        nodes = [Node(n.id, n.incarnation, _addresses(n), n.zone) for n in body.nodes]
         namespaces = [Namespace(ns.name, 0, ack=AckLevel[ns.ack.upper()]) for ns in body.namespaces]
         plan = plan_cluster(nodes, body.shards, body.replicas, namespaces, self._core.runtime.random)
         plan = msgspec.structs.replace(plan, cluster_id=body.cluster_id)
@@ -209,6 +210,10 @@ class NodeMethods:
             call.fail(BadRequest(f"snapshot: {error}"))
             return
         take_snapshots(self._core.host, wanted, lambda rows: call.reply(msgspec.json.encode({"taken": rows})))
+
+
+def _addresses(node: NodeBody) -> Addresses:
+    return Addresses(node.http, node.rpc, node.peer, node.redis_cluster)
 
 
 def _json(body: bytes, kind: Any) -> Any:

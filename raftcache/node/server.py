@@ -15,6 +15,8 @@ from raftcache.clock import boot_id
 from raftcache.config import NodeConfig, parse_address
 from raftcache.consensus import ConsensusSettings, MemberId
 from raftcache.frontends.http.server import HttpServer
+from raftcache.frontends.resp.server import RespServer
+from raftcache.frontends.resp.state import Standing
 from raftcache.identity import GROUPS_FOLDER, NodeIdentity
 from raftcache.metadata.remote_watch import RemoteWatch
 from raftcache.metadata.state import METADATA_GROUP
@@ -29,11 +31,12 @@ from raftcache.net.runtime import AsyncioRuntime
 from raftcache.node.backend import ViewBackend
 from raftcache.node.core import CoreSettings, Identity, NodeCore
 from raftcache.node.metrics import node_metrics
-from raftcache.node.redis import redis_metrics, redis_router
+from raftcache.node.redis import redis_metrics, redis_port
 from raftcache.node.remote import RemoteNodes
 from raftcache.node.rpc_methods import NodeMethods
 from raftcache.node.status import cluster_document, readiness
 from raftcache.node.storage import NodeStorage, storage_in, storage_in_memory
+from raftcache.node.topology import ViewTopology
 from raftcache.routing.dispatcher import Dispatcher
 from raftcache.wal.files import OsFiles
 from raftcache.wire import handshake
@@ -85,7 +88,7 @@ class NodeBackend(ViewBackend):
     def collect_metrics(self) -> Iterable[Metric]:
         """Everything below the front end."""
         yield from node_metrics(self._core, self.dispatcher, self._server.links, self._server.rpc)
-        yield from redis_metrics(self._server.redis)
+        yield from redis_metrics(self._server.redis, self._server.redis_cluster)
 
 
 class NodeServer:
@@ -123,15 +126,13 @@ class NodeServer:
         metadata = MetadataSubmitter(self.runtime, self._call, self._metadata_nodes)
         self.backend = NodeBackend(core, dispatcher, metadata, self)
         self.http = HttpServer(self.backend, *parse_address(config.http))
-        self.redis = redis_router(
-            config.redis_router,
-            self.secret,
-            self.backend,
-            self.http,
-            config.node_id,
-            config.memory_limit_bytes,
-            lambda: core.budget.used_bytes,
+        about = Standing(
+            config.node_id, memory_limit_bytes=config.memory_limit_bytes, used_bytes=lambda: core.budget.used_bytes
         )
+        topology = ViewTopology(config.node_id, core.view, dispatcher)
+        whose = self.secret, self.backend, self.http, about
+        self.redis = redis_port("redis_router", config.redis_router, *whose)
+        self.redis_cluster = redis_port("redis_cluster", config.redis_cluster, *whose, topology, self.redis)
         self.rpc.handlers.update(NodeMethods(core, WatchHub(core.view, self.runtime), self.isolate).table())
         self.watch = RemoteWatch(core.view, self.runtime, self.remote.call, self._metadata_nodes)
         core.view.subscribe(self._follow_addresses)
@@ -157,6 +158,9 @@ class NodeServer:
     def _set_peer(self, node_id: str, known: str) -> None:
         self.links.set_address(node_id, *parse_address(self.config.peer_address(node_id, known)))
 
+    def _redis_ports(self) -> list[RespServer]:
+        return [port for port in (self.redis, self.redis_cluster) if port is not None]
+
     # -- life ------------------------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -169,15 +173,15 @@ class NodeServer:
         self.watch.start()  # Beside its own metadata replica, which may be empty and waiting to be added.
         await self.rpc.start()
         await self.http.start()
-        if self.redis is not None:
-            await self.redis.start()
+        for port in self._redis_ports():
+            await port.start()
         took_ms = (self.runtime.now() - started) * 1000
-        also = f", redis {self.config.redis_router}" if self.redis is not None else ""
+        also = "".join(f", redis {port.host}:{port.port}" for port in self._redis_ports())
         log.info("node %s serves on http %s%s after %.0f ms", self.config.node_id, self.config.http, also, took_ms)
 
     async def stop(self) -> None:
         """Hand leaderships over by closing the groups, then close every port; nothing is left running."""
-        await asyncio.gather(self.http.stop(), *([self.redis.stop()] if self.redis is not None else []))
+        await asyncio.gather(self.http.stop(), *(port.stop() for port in self._redis_ports()))
         self.watch.stop()
         groups_closed = asyncio.Event()
         self.core.stop(groups_closed.set)

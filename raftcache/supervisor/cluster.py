@@ -19,15 +19,15 @@ NODE_LIMIT, SHARD_LIMIT = 32, 1024
 METADATA_MEMBERS = 3
 """How many nodes, at most, hold the metadata group at first."""
 PORTS_PER_NODE = 10
-KINDS = ("http", "rpc", "peer", "redis_router")
+KINDS = ("http", "rpc", "peer", "redis_router", "redis_cluster")
 """What a node listens for, in the order of its ports."""
 HOST = "127.0.0.1"
 SECRET_FILE = "secret"
 
 
 class LocalNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A node as it was created: its first incarnation, and where it listens, each `host:port`. `redis_router` is ""
-    where the cluster is older than that port."""
+    """A node as it was created: its first incarnation, and where it listens, each `host:port`. `redis_router`
+    and `redis_cluster` are "" where the cluster is older than those ports."""
 
     id: Name
     incarnation: Name
@@ -35,6 +35,7 @@ class LocalNode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     rpc: str
     peer: str
     redis_router: str = ""
+    redis_cluster: str = ""
 
 
 class LocalCluster(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,6 +108,7 @@ def node_config(cluster: LocalCluster, node: LocalNode) -> NodeConfig:
         rpc=node.rpc,
         peer=node.peer,
         redis_router=node.redis_router,
+        redis_cluster=node.redis_cluster,
         metadata_nodes=tuple(MemberId.parse(member).node for member in cluster.metadata_members),
         bootstrap=BootstrapConfig(metadata_members=cluster.metadata_members),
         peers=peers,

@@ -9,8 +9,8 @@ from raftcache.supervisor.cluster import LocalCluster
 
 NAMESPACES = ({"name": "default", "ack": "primary"}, {"name": "safe", "ack": "quorum"})
 """What every new cluster starts with."""
-NODE_FIELDS = ("id", "incarnation", "http", "rpc", "peer")
-"""What the metadata knows of a node. Nobody but its clients need to find its Redis port."""
+NODE_FIELDS = ("id", "incarnation", "http", "rpc", "peer", "redis_cluster")
+"""What the metadata knows of a node. Nobody but its clients need to find its router port."""
 
 
 def initialise(cluster: LocalCluster, secret: bytes, timeout_seconds: float) -> None:
@@ -20,7 +20,7 @@ def initialise(cluster: LocalCluster, secret: bytes, timeout_seconds: float) -> 
 
 
 def init_body(cluster: LocalCluster) -> dict[str, Any]:
-    """What the cluster is to start with; each node is `{"id", "incarnation", "http", "rpc", "peer"}`."""
+    """What the cluster is to start with; each node is what `NODE_FIELDS` names."""
     return {
         "nodes": [{field: getattr(node, field) for field in NODE_FIELDS} for node in cluster.nodes],
         "shards": cluster.shards,

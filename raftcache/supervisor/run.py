@@ -181,7 +181,8 @@ def _cause(returncode: int) -> str:
 
 
 def write_ready_file(path: Path, cluster: LocalCluster, pids: dict[str, int | None]) -> None:
-    """`{"nodes": [{"id", "pid", "http", "rpc", "peer", "redis_router"}]}` in node order, put in place by rename."""
+    """`{"nodes": [{"id", "pid", "http", "rpc", "peer", "redis_router", "redis_cluster"}]}` in node order, put in place
+    by rename."""
     nodes = [
         {"id": node.id, "pid": pids[node.id], **{kind: getattr(node, kind) for kind in KINDS}} for node in cluster.nodes
     ]

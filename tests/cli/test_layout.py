@@ -35,10 +35,12 @@ def test_ports_are_ten_apart() -> None:
         ("n0.rpc", 7101),
         ("n0.peer", 7102),
         ("n0.redis_router", 7103),
+        ("n0.redis_cluster", 7104),
         ("n1.http", 7110),
         ("n1.rpc", 7111),
         ("n1.peer", 7112),
         ("n1.redis_router", 7113),
+        ("n1.redis_cluster", 7114),
     ]
 
 
@@ -49,7 +51,7 @@ def test_ports_are_ten_apart() -> None:
         ({"nodes": 33}, "--nodes must be from 1 to 32, got 33"),
         ({"shards": 0}, "--shards must be from 1 to 1024, got 0"),
         ({"replicas": 4}, "--replicas must be from 1 to 3, got 4"),
-        ({"base_port": 65_514}, "--base-port must be from 1 to 65512, got 65514"),
+        ({"base_port": 65_514}, "--base-port must be from 1 to 65511, got 65514"),
     ],
 )
 def test_a_cluster_that_cannot_be(changed: dict[str, int], said: str) -> None:

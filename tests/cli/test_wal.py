@@ -317,7 +317,7 @@ def test_dump_decodes_every_kind_of_entry(data_dir: Path, capsys: Capture) -> No
     assert shard[3]["bytes"] == len(batch(1))
     commands = [line["command"] for line in lines if line["group"] == META]
     assert [command["command"] for command in commands] == ["Barrier", "PutNode"]
-    assert commands[1]["addresses"] == {"http": "h:1", "rpc": "h:2", "peer": "h:3"}
+    assert commands[1]["addresses"] == {"http": "h:1", "rpc": "h:2", "peer": "h:3", "redis_cluster": ""}
 
 
 def test_reply_records_are_shown_without_the_reply() -> None:

@@ -172,3 +172,20 @@ def test_keys_of_all_shards_are_told_of_by_every_node_and_flushed(clients: list[
     assert (three.memory_usage("key-1"), one.object("encoding", "key-1")) == (len("key-1v") + 170, b"embstr")
     assert three.flushall() is True
     assert (one.dbsize(), two.keys(), one.get("key-1")) == (0, [], None)
+
+
+def test_redis_clusters_clients_go_to_the_leaders(whole: RealCluster) -> None:
+    one, two, _ = (f"redis://{address}" for address in addresses(whole, "redis_cluster").values())
+    with redis.RedisCluster.from_url(one) as client, redis.RedisCluster.from_url(two) as other:
+        client.flushall()
+        keys = client_keys()
+        assert all(client.set(key, key * 2) for key in keys)
+        assert [other.get(key) for key in keys] == [(key * 2).encode() for key in keys]
+        assert other.mget_nonatomic(keys) == [(key * 2).encode() for key in keys]
+        assert client.mset({"{t}a": 1, "{t}b": 2}) is True and other.incr("{t}a") == 2
+        assert client.pipeline().set("x", 1).get("x").set("y", 2).execute() == [True, b"1", True]
+        assert sorted(other.scan_iter(match="key-*")) == sorted(key.encode() for key in keys)
+        assert other.dbsize(target_nodes="primaries") == len(keys) + 4
+        assert len({node.name for node in client.get_primaries()}) > 1, "one node leads it all"
+        assert client.keyslot("{t}a") == client.cluster_keyslot("{t}b")
+        client.flushall()

@@ -35,4 +35,4 @@ def _below_the_front_end() -> Iterable[Metric]:
 def _of_the_front_end() -> Iterable[Metric]:
     load = Load(VirtualRuntime())
     work: Any = SimpleNamespace(in_flight=0, receiving_bytes=0, turned_away=0, connections=lambda: 0, load=load)
-    return [*HttpMetrics(work).collect(), *RespMetrics(lambda: 0, Room()).collect()]
+    return [*HttpMetrics(work).collect(), *RespMetrics(Room()).collect()]

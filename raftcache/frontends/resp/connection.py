@@ -78,7 +78,7 @@ def hello(front: Front, client: Client, args: Args) -> bytes:
         else:
             raise Refused(f"ERR Syntax error in HELLO option '{shown(args[at])}'")
     client.resp3, client.name = resp3, name
-    return encode(_greeting(client), resp3)
+    return encode(_greeting(front, client), resp3)
 
 
 def _protocol(argument: bytes) -> int:
@@ -88,13 +88,13 @@ def _protocol(argument: bytes) -> int:
     return version
 
 
-def _greeting(client: Client) -> dict[str, object]:
+def _greeting(front: Front, client: Client) -> dict[str, object]:
     return {
         "server": "redis",
         "version": REDIS_VERSION,
         "proto": 3 if client.resp3 else 2,
         "id": client.id,
-        "mode": "standalone",
+        "mode": "cluster" if front.is_cluster else "standalone",
         "role": "master",
         "modules": [],
     }

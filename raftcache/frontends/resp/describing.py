@@ -15,7 +15,31 @@ _GROUP_CATEGORIES = {
     "connection": "@connection",
     "server": "@admin",
     "transactions": "@transaction",
+    "cluster": "@slow",
 }
+
+
+_ALL_SHARDS, _MULTI_SHARD = "request_policy:all_shards", "request_policy:multi_shard"
+_SUM, _ALL_SUCCEEDED = "response_policy:agg_sum", "response_policy:all_succeeded"
+TIPS = {
+    "dbsize": (_ALL_SHARDS, _SUM),
+    "del": (_MULTI_SHARD, _SUM),
+    "exists": (_MULTI_SHARD, _SUM),
+    "flushall": (_ALL_SHARDS, _ALL_SUCCEEDED),
+    "flushdb": (_ALL_SHARDS, _ALL_SUCCEEDED),
+    "info": (_ALL_SHARDS, "response_policy:special"),
+    "keys": (_ALL_SHARDS,),
+    "mget": (_MULTI_SHARD,),
+    "mset": (_MULTI_SHARD, _ALL_SUCCEEDED),
+    "ping": (_ALL_SHARDS, _ALL_SUCCEEDED),
+    "randomkey": (_ALL_SHARDS, "response_policy:special"),
+    "scan": ("request_policy:special", "response_policy:special"),
+    "touch": (_MULTI_SHARD, _SUM),
+    "unlink": (_MULTI_SHARD, _SUM),
+    "wait": (_ALL_SHARDS, "response_policy:agg_min"),
+}
+"""How a cluster's client is to ask, and to put answers together. Source:
+redis.io/docs/latest/develop/reference/command-tips."""
 
 
 def find(table: Table, args: Args) -> Spec:
@@ -116,7 +140,8 @@ def _entry(spec: Spec) -> list[object]:
     """Name, arity, flags, first key, last key, step, categories, tips, key specifications, subcommands."""
     flags, categories = Group([Status(flag) for flag in spec.flags]), Group([Status(c) for c in _categories(spec)])
     inner = [_entry(each) for each in _sorted(spec.subcommands.values())]
-    return [spec.name, spec.arity, flags, *spec.keys, categories, [], [], inner]
+    tips = [Status(tip) for tip in TIPS.get(spec.name, ())]
+    return [spec.name, spec.arity, flags, *spec.keys, categories, tips, [], inner]
 
 
 def _sorted(specs: Iterable[Spec]) -> list[Spec]:

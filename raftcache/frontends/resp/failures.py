@@ -10,9 +10,9 @@ from raftcache.errors import OutcomeUnknown, class_of
 Item = Value | Written | Counted | Failure
 
 
-def line_of(failure: Failure) -> str:
-    """The error line of one failure, as a standalone server would put it."""
-    return class_of(failure.code).to_resp(failure.message)
+def line_of(failure: Failure, cluster: bool = False) -> str:
+    """The error line of one failure, as a standalone server would put it, or as a node of a cluster."""
+    return class_of(failure.code).to_resp(failure.message, cluster)
 
 
 def failed_items(items: Iterable[Item]) -> list[Failure]:
@@ -20,7 +20,7 @@ def failed_items(items: Iterable[Item]) -> list[Failure]:
     return [item for item in items if type(item) is Failure]
 
 
-def line_of_many(items: Sequence[Item], failed: Sequence[Failure]) -> str:
+def line_of_many(items: Sequence[Item], failed: Sequence[Failure], cluster: bool = False) -> str:
     """One line for a multi-key command of which items have failed.
 
     A line that says "not executed" must hold for all keys: clients repeat such a command as a whole. So where some keys
@@ -33,4 +33,4 @@ def line_of_many(items: Sequence[Item], failed: Sequence[Failure]) -> str:
         return OutcomeUnknown.to_resp(
             f"{done} of {len(items)} keys were written and {len(failed)} failed, the first with: {first.message}"
         )
-    return line_of(unknown or failed[0])
+    return line_of(unknown or failed[0], cluster)

@@ -38,7 +38,7 @@ def _server(front: Front) -> Fields:
     standing, uptime_s = front.standing, int(front.runtime.now() - front.started_s)
     return {
         "redis_version": REDIS_VERSION,
-        "redis_mode": "standalone",
+        "redis_mode": "cluster" if front.is_cluster else "standalone",
         "raftcache_version": __version__,
         "raftcache_node": standing.node_id,
         "arch_bits": 64,
@@ -101,7 +101,7 @@ def _errorstats(front: Front) -> Fields:
 
 
 def _cluster(front: Front) -> Fields:
-    return {"cluster_enabled": 0}
+    return {"cluster_enabled": int(front.is_cluster)}
 
 
 def _keyspace(front: Front) -> Fields:

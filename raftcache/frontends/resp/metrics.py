@@ -1,4 +1,4 @@
-"""What a port of the Redis protocol counts, under the names that redis_exporter gives the same numbers of a Redis
+"""What the ports of the Redis protocol count, under the names that redis_exporter gives the same numbers of a Redis
 (github.com/oliver006/redis_exporter), behind `raftcache_`. Plain numbers; Prometheus's objects are made when somebody
 asks."""
 
@@ -16,7 +16,7 @@ class RespMetrics:
     """`calls` and `rejected` by command, where `unknown` stands for all that are none; `errors` by prefix; `stalls` by
     the bound that was reached; `dropped` by why a connection was given up."""
 
-    def __init__(self, connected: Callable[[], int], room: Room) -> None:
+    def __init__(self, room: Room) -> None:
         self.calls: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
@@ -24,7 +24,9 @@ class RespMetrics:
         self.dropped: Counter[str] = Counter()
         self.accepted = self.turned_away = self.protocol_errors = self.shed = 0
         self.received_bytes = self.sent_bytes = 0
-        self._connected, self._room = connected, room
+        self.connected: list[Callable[[], int]] = []
+        """Clients of each port of this process."""
+        self._room = room
 
     def count_error(self, line: str) -> None:
         """Count an error by its prefix. Prefixes are ours, so there are few."""
@@ -32,7 +34,8 @@ class RespMetrics:
 
     def collect(self) -> Iterable[Metric]:
         """All of it."""
-        yield GaugeMetricFamily("raftcache_redis_connected_clients", "Connections open.", self._connected())
+        connected = sum(count() for count in self.connected)
+        yield GaugeMetricFamily("raftcache_redis_connected_clients", "Connections open.", connected)
         for name, text, count in (
             ("connections_received", "Connections accepted.", self.accepted),
             ("rejected_connections", "Connections turned away: too many.", self.turned_away),

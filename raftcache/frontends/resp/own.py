@@ -98,7 +98,7 @@ def receipt(front: Front, client: Client, args: Args, done: Callable[[bytes], No
     def answered(found: list[Receipt | Failure]) -> None:
         (first,) = found
         if isinstance(first, Failure):
-            done(error_bytes(front, line_of(first)))
+            done(error_bytes(front, line_of(first, front.is_cluster)))
         else:
             done(encode({"state": first.fate.name.lower(), "durable": first.durable}, resp3))
 

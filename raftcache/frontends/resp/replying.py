@@ -21,12 +21,12 @@ def reply_bytes(front: Front, client: Client, reply: Reply, command: Any, shape:
     """A shard's reply. A defect of ours becomes an error like any other."""
     try:
         if type(reply) is Failure:
-            return error_bytes(front, line_of(reply))
+            return error_bytes(front, line_of(reply, front.is_cluster))
         if type(reply) is Many:
             _note_writes(client, reply, command)
             failed = failed_items(reply.items)
             if failed:
-                return error_bytes(front, line_of_many(reply.items, failed))
+                return error_bytes(front, line_of_many(reply.items, failed, front.is_cluster))
         elif type(reply) in (Written, Counted) and reply.ack == PRIMARY:  # type: ignore[union-attr]
             client.note_write(command.key, reply.version)  # type: ignore[union-attr]
         assert shape is not None, "only plans get replies of shards"

@@ -55,12 +55,15 @@ def first_slots(document: dict[str, Any]) -> list[int]:
     return sorted(min(first for first, _ in shard["slots"]) for shard in document["shards"] if shard["slots"])
 
 
-class _Walk:
-    """Asks shards for keys. `failed` gets the error line of what was not answered."""
+class Walk:
+    """Asks shards for keys: on a cluster port those that this node leads, for clients ask every node there. `failed`
+    gets the error line of what was not answered."""
 
     def __init__(self, front: Front, failed: Done) -> None:
         self._front, self._failed = front, failed
-        self.slots = first_slots(front.backend.cluster())
+        topology = front.topology
+        own = topology.own_slots() if topology is not None else None
+        self.slots = first_slots(front.backend.cluster()) if own is None else own
 
     def step(self, cursor: int, count: int, then: Page) -> None:
         """Some keys from `cursor` on."""
@@ -75,7 +78,7 @@ class _Walk:
     def _answered(self, slot: int, then: Page, reply: Reply) -> None:
         if not isinstance(reply, Scanned):
             assert isinstance(reply, Failure), "a scan is answered by Scanned or a Failure"
-            return self._failed(error_bytes(self._front, line_of(reply)))
+            return self._failed(error_bytes(self._front, line_of(reply, self._front.is_cluster)))
         if reply.next_page is not None:
             return then(reply, cursor_of(slot, reply.next_page))
         later = next((first for first in self.slots if first > slot), None)
@@ -96,7 +99,7 @@ def scan(front: Front, client: Client, args: Args, done: Done) -> None:
         keys = [key for key in found.keys if matches(key)] if is_wanted else []
         done(b"".join([array_head(2), bulk(b"%d" % (cursor or 0)), array_head(len(keys)), *map(bulk, keys)]))
 
-    _Walk(front, done).step(int(args[1]), min(count, SCAN_LIMIT), told)
+    Walk(front, done).step(int(args[1]), min(count, SCAN_LIMIT), told)
 
 
 def _options(words: Args) -> dict[bytes, bytes]:
@@ -108,7 +111,7 @@ def _options(words: Args) -> dict[bytes, bytes]:
 
 def keys(front: Front, client: Client, args: Args, done: Done) -> None:
     """KEYS pattern."""
-    matches, found, walk = matcher(args[1]), list[bytes](), _Walk(front, done)
+    matches, found, walk = matcher(args[1]), list[bytes](), Walk(front, done)
     size = 0
 
     def told(some: Scanned, cursor: int | None) -> None:
@@ -129,7 +132,7 @@ def keys(front: Front, client: Client, args: Args, done: Done) -> None:
 def dbsize(front: Front, client: Client, args: Args, done: Done) -> None:
     """DBSIZE."""
     answer = _once(done)
-    walk, total = _Walk(front, answer), 0
+    walk, total = Walk(front, answer), 0
     missing = len(walk.slots)
 
     def told(found: Scanned, _cursor: int | None) -> None:
@@ -159,7 +162,7 @@ def _once(done: Done) -> Done:
 def randomkey(front: Front, client: Client, args: Args, done: Done) -> None:
     """RANDOMKEY: of the first page that has any from a random one on, around all shards. Where keys are few that
     favours those behind a gap."""
-    walk, dice = _Walk(front, done), front.runtime.random
+    walk, dice = Walk(front, done), front.runtime.random
     if not walk.slots:
         return done(null(client.resp3))
     start = cursor_of(dice.choice(walk.slots), dice.randrange(SCAN_PAGES))
@@ -191,7 +194,7 @@ def flush(front: Front, client: Client, args: Args, done: Done) -> None:
         nonlocal missing
         missing -= 1
         if error is not None:
-            answer(error_bytes(front, type(error).to_resp(str(error))))
+            answer(error_bytes(front, type(error).to_resp(str(error), front.is_cluster)))
         elif not missing:
             answer(OK)
 

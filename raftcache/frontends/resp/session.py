@@ -20,6 +20,7 @@ from typing import Any
 from raftcache.commands.types import Reply
 from raftcache.frontends.resp.describing import find
 from raftcache.frontends.resp.parsing import Parser, ProtocolError
+from raftcache.frontends.resp.redirecting import redirection
 from raftcache.frontends.resp.replying import defect_bytes, error_bytes, reply_bytes, shed_bytes
 from raftcache.frontends.resp.spec import Args, Refused, Shape, Spec
 from raftcache.frontends.resp.state import REQUEST_TIMEOUT_S, Client, Front
@@ -179,6 +180,10 @@ class Session:
             return self._say(error_bytes(front, str(refusal)))
         name = client.last_command = spec.name
         front.metrics.calls[name] += 1
+        if front.topology is not None and (elsewhere := redirection(front.topology, client, spec, args)):
+            if client.block is not None:
+                client.block.broken = True
+            return self._say(error_bytes(front, elsewhere))
         if client.block is not None and not spec.at_once:
             return self._say(queue(front, client, client.block, spec, args))
         if shedding and spec.local is None and not spec.at_once:

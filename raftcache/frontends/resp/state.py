@@ -10,6 +10,7 @@ from raftcache.commands.types import MULTI_KEY_LIMIT, Version
 from raftcache.frontends.backend import Backend
 from raftcache.frontends.resp.metrics import RespMetrics
 from raftcache.frontends.resp.parsing import Room
+from raftcache.frontends.resp.topology import Topology
 
 REDIS_VERSION = "7.4.0"
 """The version whose behaviour clients are told to expect."""
@@ -66,6 +67,8 @@ class Client:
     unproved: dict[tuple[str, int], tuple[bytes, Version]] = field(default_factory=dict)
     forgot_writes: bool = False
     block: Block | None = None
+    readonly: bool = False
+    """READONLY was said: this node answers reads of slots that it does not lead."""
     watched: dict[bytes, Version | None] = field(default_factory=dict)
     """What WATCH found, for EXEC."""
 
@@ -79,7 +82,7 @@ class Client:
 
     def forget_settings(self) -> None:
         """Be as a new connection is (RESET)."""
-        self.resp3, self.name, self.block = False, b"", None
+        self.resp3, self.name, self.block, self.readonly = False, b"", None, False
         self.watched.clear()
 
 
@@ -87,17 +90,25 @@ class Front:
     """The state of one port. `shedding` says that the process is late and takes no new requests."""
 
     def __init__(
-        self, backend: Backend, standing: Standing | None = None, shedding: Callable[[], bool] = lambda: False
+        self,
+        backend: Backend,
+        standing: Standing | None = None,
+        shedding: Callable[[], bool] = lambda: False,
+        topology: Topology | None = None,
+        beside: Front | None = None,
     ) -> None:
+        """`topology`: this is a cluster port. `beside`: another port of this process, which counts with this one."""
         self.backend = backend
         self.runtime = backend.runtime
         self.shedding = shedding
+        self.topology, self.is_cluster = topology, topology is not None
         self.standing = standing or Standing()
         self.started_s = backend.runtime.now()
         self.clients: dict[int, Client] = {}
         self.last_id = 0
-        self.room = Room()
-        self.metrics = RespMetrics(lambda: len(self.clients), self.room)
+        self.room: Room = Room() if beside is None else beside.room
+        self.metrics: RespMetrics = RespMetrics(self.room) if beside is None else beside.metrics
+        self.metrics.connected.append(lambda: len(self.clients))
 
     def new_client(self) -> Client:
         """A client just connected."""

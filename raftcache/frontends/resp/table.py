@@ -7,6 +7,7 @@ from typing import Any
 from raftcache.frontends.resp import (
     admin,
     clients,
+    clustering,
     connection,
     describing,
     expiry,
@@ -178,6 +179,35 @@ _KEYSPACE = (
     _all("flushdb", -1, ("write",), "1.0.0", scanning.flush, "Drop all keys."),
     _all("flushall", -1, ("write",), "1.0.0", scanning.flush, "Drop all keys."),
 )
+
+
+def _cluster(name: str, arity: int, since: str, summary: str, **how: Any) -> Spec:
+    return Spec(f"cluster|{name}", arity, ("loading", "stale"), summary, "cluster", since, **how)
+
+
+_CLUSTER = _container(
+    "cluster",
+    "3.0.0",
+    "About the cluster.",
+    (
+        _cluster("slots", 2, "3.0.0", "Which node serves which slots.", local=clustering.slots),
+        _cluster("shards", 2, "7.0.0", "The nodes with their slots.", local=clustering.shards),
+        _cluster("nodes", 2, "3.0.0", "The same, a line a node.", local=clustering.nodes),
+        _cluster("info", 2, "3.0.0", "Whether all slots are served.", local=clustering.info),
+        _cluster("myid", 2, "3.0.0", "This node's id.", local=clustering.myid),
+        _cluster("keyslot", 3, "3.0.0", "The slot of a key.", local=clustering.keyslot),
+        _cluster("countkeysinslot", 3, "3.0.0", "How many keys a slot has.", later=clustering.countkeysinslot),
+    ),
+    "cluster",
+)
+_OF_CLUSTERS = tuple(
+    Spec(name, 1, ("loading", "stale", "fast"), summary, "cluster", "3.0.0", local=local, at_once=True)
+    for name, summary, local in (
+        ("readonly", "Let this node answer reads of any slot.", clustering.readonly),
+        ("readwrite", "Take that back.", clustering.readwrite),
+        ("asking", "Without effect.", clustering.asking),
+    )
+)
 _TRANSACTION = ("noscript", "loading", "stale", "fast")
 
 
@@ -212,8 +242,8 @@ def _fill() -> None:
         local=describing.whole(TABLE),
         subcommands=describing.subcommands(TABLE),
     )
-    containers = (_CLIENT, _CONFIG, _MEMORY, _OBJECT, command)
-    for spec in (*_STRINGS, *_KEYS, *_KEYSPACE, *_OWN, *_CONNECTION, *_BLOCKS, *containers, _WAIT):
+    containers = (_CLIENT, _CLUSTER, _CONFIG, _MEMORY, _OBJECT, command)
+    for spec in (*_STRINGS, *_KEYS, *_KEYSPACE, *_OWN, *_CONNECTION, *_BLOCKS, *_OF_CLUSTERS, *containers, _WAIT):
         TABLE[spec.name.encode()] = TABLE[spec.name.upper().encode()] = spec
 
 

@@ -33,6 +33,7 @@ from raftcache.commands.types import (
 )
 from raftcache.frontends.resp.encoding import NULL_3, OK, ONE, ZERO, array_head
 from raftcache.frontends.resp.failures import failed_items, line_of
+from raftcache.frontends.resp.redirecting import CROSS_SLOT
 from raftcache.frontends.resp.replying import defect_bytes, error_bytes, reply_bytes
 from raftcache.frontends.resp.spec import Args, Refused, Shape, Spec, wrong_arity
 from raftcache.frontends.resp.state import REQUEST_TIMEOUT_S, Block, Client, Front
@@ -43,7 +44,6 @@ NULL_ARRAY = b"*-1\r\n"
 QUEUED_LIMIT_BYTES = 16 << 20
 """Of the arguments of one block; there are at most MULTI_KEY_LIMIT commands."""
 WATCHED_LIMIT = MULTI_KEY_LIMIT
-CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
 Done = Callable[[bytes], None]
 
 
@@ -99,7 +99,7 @@ def watch(front: Front, client: Client, args: Args, done: Done) -> None:
         items = reply.items if isinstance(reply, Many) else (reply,)
         failed = failed_items(items)  # type: ignore[arg-type]
         if failed:
-            return done(error_bytes(front, line_of(failed[0])))
+            return done(error_bytes(front, line_of(failed[0], front.is_cluster)))
         for key, item in zip(keys, items, strict=True):
             assert isinstance(item, Value), "a Get is answered by a Value"
             client.watched[key] = None if item.value is None else item.version
@@ -160,7 +160,7 @@ class _Execution:
             groups.setdefault(slot_of(single.key), []).append(place)
         for key in self.watched:
             groups.setdefault(slot_of(key), [])
-        if self.watched and len(groups) > 1:
+        if len(groups) > 1 and (self.watched or self.front.is_cluster):
             return self.done(error_bytes(self.front, CROSS_SLOT))
         self.results = [None] * len(self.singles)
         self.missing, self.is_split = len(groups), len(groups) > 1
@@ -214,7 +214,7 @@ class _Execution:
         if self.unmet:
             return NULL_3 if self.client.resp3 else NULL_ARRAY
         if self.whole is not None:
-            return error_bytes(self.front, line_of(self.whole))
+            return error_bytes(self.front, line_of(self.whole, self.front.is_cluster))
         return b"".join([array_head(len(self.steps)), *map(self._step_bytes, self.steps)])
 
     def _step_bytes(self, step: _Step) -> bytes:
