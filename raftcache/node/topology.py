@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 from raftcache.frontends.resp.topology import Served
 from raftcache.metadata.view import MetadataView
 from raftcache.routing.dispatcher import Dispatcher
@@ -10,8 +12,11 @@ from raftcache.routing.dispatcher import Dispatcher
 class ViewTopology:
     """`frontends.resp.topology.Topology` over the newest metadata state and leader table."""
 
-    def __init__(self, node_id: str, view: MetadataView, dispatcher: Dispatcher) -> None:
-        self.node_id = node_id
+    def __init__(
+        self, node_id: str, view: MetadataView, dispatcher: Dispatcher, peers: Callable[[], Collection[str]]
+    ) -> None:
+        """`peers` are the nodes to which a link is up."""
+        self.node_id, self._peers = node_id, peers
         self._view, self._dispatcher = view, dispatcher
         self._epoch = -1
         self._addresses: dict[str, str] = {}
@@ -19,7 +24,8 @@ class ViewTopology:
     def leader_of(self, slot: int) -> str:
         """See `Topology`."""
         shard_id = self._dispatcher.map.shard_of_slot(slot)
-        return "" if shard_id is None else self._leader(shard_id)
+        leader = "" if shard_id is None else self._leader(shard_id)
+        return leader or self.node_id
 
     def address_of(self, node: str) -> str:
         """See `Topology`."""
@@ -35,7 +41,10 @@ class ViewTopology:
         """See `Topology`."""
         routes = self._dispatcher.map.shards.values()
         return sorted(
-            Served(first, last, self._leader(route.shard_id)) for route in routes for first, last in route.slots
+            Served(first, last, leader or self.node_id, bool(leader))
+            for route in routes
+            for leader in [self._leader(route.shard_id)]
+            for first, last in route.slots
         )
 
     def own_slots(self) -> list[int]:
@@ -45,8 +54,11 @@ class ViewTopology:
         return sorted(min(first for first, _ in route.slots) for route in own)
 
     def _leader(self, shard_id: str) -> str:
+        """The leader of a shard; "" where there is none that this node can reach."""
         leader = self._view.leaders.get(shard_id)
-        return "" if leader is None else leader.node
+        if leader is None or (leader.node != self.node_id and leader.node not in self._peers()):
+            return ""
+        return leader.node
 
     def _follow(self) -> None:
         if self._epoch != self._view.epoch:

@@ -23,7 +23,7 @@ class Halves:
         self.addresses = {"n0": "127.0.0.1:7004", "n1": "127.0.0.1:7014", "n2": "[::1]:7024"}
 
     def leader_of(self, slot: int) -> str:
-        return next(node for first, last, node in self.led if first <= slot <= last)
+        return next(node for first, last, node, _ in self.led if first <= slot <= last)
 
     def address_of(self, node: str) -> str:
         return self.addresses.get(node, "")
@@ -35,7 +35,7 @@ class Halves:
         return self.led
 
     def own_slots(self) -> list[int]:
-        return [first for first, _, node in self.led if node == self.node_id]
+        return [first for first, _, node, is_led in self.led if node == self.node_id and is_led]
 
 
 LOW, HIGH = "b", "a"
@@ -78,7 +78,7 @@ def test_keys_of_several_slots_are_refused(talk: Talk) -> None:
 
 
 def test_where_nobody_leads_it_is_executed_and_waits(talk: Talk, halves: Halves) -> None:
-    halves.led[1] = Served(8192, 16383, "")
+    halves.led[1] = Served(8192, 16383, "n0", False)
     assert talk.say("SET", HIGH, 1) == b"+OK\r\n"
     talk.backend.failing = NoLeader("nobody leads")
     assert talk.say("GET", HIGH).startswith(b"-CLUSTERDOWN ")
@@ -127,13 +127,14 @@ def test_slots_shards_and_nodes(talk: Talk, halves: Halves) -> None:
     shards = ask(talk, "CLUSTER", "SHARDS")
     assert isinstance(shards, list)
     assert [shard[1] for shard in shards] == [[0, 8191], [8192, 16383], []]
-    halves.led[1] = Served(8192, 16383, "")
-    assert ask(talk, "CLUSTER", "SLOTS") == [[0, 8191, [b"127.0.0.1", 7004, zero, []]]]
+    halves.led[1] = Served(8192, 16383, "n0", False)
+    here = [b"127.0.0.1", 7004, zero, []]
+    assert ask(talk, "CLUSTER", "SLOTS") == [[0, 8191, here], [8192, 16383, here]], "to wait for a leader"
 
 
 def test_info_says_whether_all_slots_are_served(talk: Talk, halves: Halves) -> None:
     assert b"cluster_state:ok" in talk.say("CLUSTER", "INFO")
-    halves.led[1] = Served(8192, 16383, "")
+    halves.led[1] = Served(8192, 16383, "n0", False)
     told = talk.say("CLUSTER", "INFO")
     assert b"cluster_state:fail" in told and b"cluster_slots_ok:8192" in told and b"cluster_known_nodes:3" in told
 

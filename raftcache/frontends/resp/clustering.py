@@ -1,8 +1,9 @@
 """CLUSTER and what clients of a Redis Cluster say besides: READONLY, READWRITE, ASKING.
 
-Every node is shown as a master of the slots of the shards that it leads. Followers are not shown as replicas: a node is
-both, and clients that read from replicas would take leaders for those. READONLY lets a node answer reads of any slot,
-by asking its leader where need be.
+Every node is shown as a master of the slots of the shards that it leads, and of those that nobody within its reach
+does: who asks there waits for a leader, and is not sent to one that is gone. Followers are not shown as replicas: a
+node is both, and clients that read from replicas would take leaders for those. READONLY lets a node answer reads of any
+slot, by asking its leader where need be.
 
 Shapes and texts: redis.io/docs/latest/commands/cluster-slots, cluster-shards, cluster-nodes, cluster-info.
 """
@@ -38,15 +39,15 @@ def _place(address: str) -> tuple[str, int]:
 
 
 def _led(topology: Topology) -> list[Served]:
-    """The ranges that somebody leads whose port is known."""
-    return [served for served in topology.ranges() if served.node and topology.address_of(served.node)]
+    """The ranges of nodes whose port is known."""
+    return [served for served in topology.ranges() if topology.address_of(served.node)]
 
 
 def slots(front: Front, client: Client, args: Args) -> bytes:
     """CLUSTER SLOTS."""
     topology = _topology(front)
     rows = []
-    for first, last, node in _led(topology):
+    for first, last, node, _ in _led(topology):
         host, port = _place(topology.address_of(node))
         rows.append([first, last, [host, port, identity_of(node), []]])
     return encode(rows, client.resp3)
@@ -61,7 +62,7 @@ def shards(front: Front, client: Client, args: Args) -> bytes:
 
 def _shard(topology: Topology, node: str, led: list[Served]) -> dict[str, Any]:
     host, port = _place(topology.address_of(node))
-    bounds = [bound for first, last, of in led if of == node for bound in (first, last)]
+    bounds = [bound for first, last, of, _ in led if of == node for bound in (first, last)]
     about = {"id": identity_of(node), "port": port, "ip": host, "endpoint": host, "role": "master"}
     return {"slots": bounds, "nodes": [about | {"replication-offset": 0, "health": "online"}]}
 
@@ -77,7 +78,7 @@ def nodes(front: Front, client: Client, args: Args) -> bytes:
 def _node_line(topology: Topology, node: str, led: list[Served]) -> str:
     host, port = _place(topology.address_of(node))
     flags = "myself,master" if node == topology.node_id else "master"
-    ranges = [str(first) if first == last else f"{first}-{last}" for first, last, of in led if of == node]
+    ranges = [str(first) if first == last else f"{first}-{last}" for first, last, of, _ in led if of == node]
     place = f"{host}:{port}@{port + BUS_PORT_OFFSET}"
     return " ".join([identity_of(node), place, flags, "-", "0", "0", "1", "connected", *ranges])
 
@@ -86,8 +87,8 @@ def info(front: Front, client: Client, args: Args) -> bytes:
     """CLUSTER INFO."""
     topology = _topology(front)
     ranges = topology.ranges()
-    owned = sum(last - first + 1 for first, last, _ in ranges)
-    served = sum(last - first + 1 for first, last, node in ranges if node)
+    owned = sum(last - first + 1 for first, last, _, _ in ranges)
+    served = sum(last - first + 1 for first, last, _, is_led in ranges if is_led)
     fields = {
         "cluster_enabled": 1,
         "cluster_state": "ok" if served == SLOTS else "fail",
@@ -96,7 +97,7 @@ def info(front: Front, client: Client, args: Args) -> bytes:
         "cluster_slots_pfail": owned - served,
         "cluster_slots_fail": 0,
         "cluster_known_nodes": len(topology.nodes()),
-        "cluster_size": len({node for _, _, node in ranges if node}),
+        "cluster_size": len({node for _, _, node, is_led in ranges if is_led}),
     }
     return encode(Verbatim("".join(f"{name}:{value}\r\n" for name, value in fields.items())), client.resp3)
 

@@ -10,11 +10,13 @@ NODE_ID_BYTES = 20
 
 
 class Served(NamedTuple):
-    """A range of slots, both ends included, and the node that leads their shard; "" where nobody does."""
+    """A range of slots, both ends included, and the node to ask. `is_led`: because it leads their shard, and not
+    because nobody within reach does, so that a command had best wait for a leader here."""
 
     first: int
     last: int
     node: str
+    is_led: bool = True
 
 
 class Topology(Protocol):
@@ -25,7 +27,7 @@ class Topology(Protocol):
         """This node."""
 
     def leader_of(self, slot: int) -> str:
-        """The node that leads the shard of a slot, as far as is known; "" for nobody."""
+        """The node that leads the shard of a slot, as far as is known; this one where that is nobody within reach."""
 
     def address_of(self, node: str) -> str:
         """A node's cluster port, `host:port`; "" where that is not known."""
