@@ -104,8 +104,8 @@ def test_metrics_count_commands(whole: RealCluster, clients: list[redis.Redis]) 
 
 def test_the_death_of_leaders_is_hidden_from_readers(cluster: RealCluster) -> None:
     """At a surviving node reads are held until there are leaders again. Of the writes, those that were on their way to
-    the dead node are the only ones to fail, and they say that nobody knows. A client of the cluster ports, which asks the
-    leaders themselves, sees no error: it repeats by itself what it lost the connection over."""
+    the dead node are the only ones to fail, and they say that nobody knows. A client of the cluster ports, which asks
+    the leaders themselves, sees no error: it repeats by itself what it lost the connection over."""
     http, ports = addresses(cluster, "http"), addresses(cluster, "redis_router")
     victim = next(iter(shards(http["n0"]).values()))["leader"]
     survivor = redis.Redis.from_url(f"redis://{next(ports[node] for node in ports if node != victim)}")
