@@ -26,7 +26,7 @@ from msgspec.structs import replace
 
 from raftcache.commands.table import check_transaction
 from raftcache.commands.types import Many, Transaction, Unmet
-from raftcache.errors import RaftcacheError
+from raftcache.errors import Overloaded, RaftcacheError
 from raftcache.shard.executor import DURABLE, PRIMARY, QUORUM, Answer, Executed, Executor, WaitsFor
 from raftcache.shard.held import Hold
 
@@ -46,10 +46,10 @@ def transaction(handlers: Handlers) -> Callable[[Executor, Transaction], Execute
             unmet = _first_unmet(ex, command)
             if unmet is not None:
                 return unmet
-            answers = [_execute(ex, handlers, item) for item in command.items]
+            answers = [execute_item(ex, handlers, item) for item in command.items]
         finally:
             ex.pipeline.undivided = False
-        return Many(tuple([answer for answer, _ in answers])), _highest([waits_for for _, waits_for in answers])
+        return Many(tuple([answer for answer, _ in answers])), highest([waits_for for _, waits_for in answers])
 
     return execute
 
@@ -73,17 +73,28 @@ def _first_unmet(ex: Executor, command: Transaction) -> tuple[Unmet, WaitsFor] |
     return None
 
 
-def _execute(ex: Executor, handlers: Handlers, item: Any) -> Answer:
+def execute_item(ex: Executor, handlers: Handlers, item: Any) -> Answer:
+    """Execute one of the commands that are to stand in the open batch. It fails alone, and is not held."""
     try:
-        answer: Answer = handlers[type(item)](ex, item)
-    except Hold:
-        answer = handlers[type(item)](ex, replace(item, ack=QUORUM))
+        try:
+            answer: Answer = handlers[type(item)](ex, item)
+        except Hold:
+            answer = _execute_unheld(ex, handlers, replace(item, ack=QUORUM))
     except RaftcacheError as error:
         answer = ex.stats.refusal(error), PRIMARY
     return answer
 
 
-def _highest(waits: list[WaitsFor]) -> WaitsFor:
+def _execute_unheld(ex: Executor, handlers: Handlers, item: Any) -> Answer:
+    """A key that was not named beforehand may be of a namespace of which others are held."""
+    try:
+        answer: Answer = handlers[type(item)](ex, item)
+    except Hold as hold:
+        raise Overloaded(f"writes of namespace {hold.namespace!r} are held before this one: not executed") from None
+    return answer
+
+
+def highest(waits: list[WaitsFor]) -> WaitsFor:
     """What all of them wait for. An older batch is committed before the one that the transaction stands in."""
     if DURABLE in waits:
         return DURABLE
