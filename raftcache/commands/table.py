@@ -176,6 +176,9 @@ def check_script(command: t.Script) -> None:
         raise BadRequest(f"script: {len(command.source)} bytes are over the limit of {t.SCRIPT_LIMIT_BYTES} bytes")
     if len(command.keys) > t.MULTI_KEY_LIMIT:
         raise TooManyKeys(f"keys: {len(command.keys)} are over the limit of {t.MULTI_KEY_LIMIT}")
+    count = len(command.keys) + len(command.args)
+    if count > t.SCRIPT_ARGUMENTS_LIMIT:
+        raise BadRequest(f"script: {count} keys and arguments are over the limit of {t.SCRIPT_ARGUMENTS_LIMIT}")
     size_bytes = sum(map(len, command.keys)) + sum(map(len, command.args))
     if size_bytes > t.TRANSACTION_LIMIT_BYTES:
         raise BadRequest(

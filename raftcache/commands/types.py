@@ -28,6 +28,8 @@ TRANSACTION_LIMIT_BYTES = 4 << 20
 """Keys and values of a transaction's commands; keys and arguments of a script."""
 SCRIPT_LIMIT_BYTES = 128 << 10
 """The source of a script."""
+SCRIPT_ARGUMENTS_LIMIT = 1024
+"""Keys and arguments of a script."""
 RECEIPT_WAIT_LIMIT_MS = 30_000
 """The longest that a question for receipts is held back."""
 IDEMPOTENCY_KEY_LIMIT_BYTES = 128

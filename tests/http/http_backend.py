@@ -35,6 +35,7 @@ from raftcache.commands.types import (
     ReadLevel,
     Receipt,
     Reply,
+    Script,
     Set,
     Single,
     Transaction,
@@ -277,6 +278,8 @@ class FakeBackend:
     def _reply(self, command: Command) -> Reply:
         if self.failing is not None:
             return failure_of(self.failing)
+        if isinstance(command, Script):
+            return failure_of(BadRequest("script: the fake backend runs none"))
         if isinstance(command, Transaction):
             for key, version in command.expected:
                 if version != self._current(key):

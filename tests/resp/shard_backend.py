@@ -7,7 +7,9 @@ from pathlib import Path
 
 from http_backend import WALL_MS, FakeBackend
 
-from raftcache.commands.types import Command, Counted, Failure, Reply, Transaction, Value, Written
+from raftcache.commands.types import Command, Counted, Failure, Reply, Script, Transaction, Value, Written
+from raftcache.frontends.resp.scripts.calling import Scripts
+from raftcache.frontends.resp.scripts.sandbox import Sandbox
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "shard"))
 from shard_harness import Bench
@@ -18,11 +20,13 @@ class ShardBackend(FakeBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bench = Bench().lead()
+        self.cpu_s = 0.0
+        self.scripts = Scripts(Sandbox(lambda: self.cpu_s), lambda: WALL_MS)
+        self.bench = Bench(interpret=self.scripts).lead()
         self.bench.runtime.wall_base_ms = WALL_MS - int(self.bench.runtime.now_s * 1000)
 
     def _reply(self, command: Command) -> Reply:
-        if isinstance(command, Transaction):
+        if isinstance(command, Transaction | Script):
             answer: Reply = self.bench.ask(command)
             return answer
         return super()._reply(command)

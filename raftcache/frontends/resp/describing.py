@@ -15,6 +15,7 @@ _GROUP_CATEGORIES = {
     "connection": "@connection",
     "server": "@admin",
     "transactions": "@transaction",
+    "scripting": "@scripting",
 }
 
 
@@ -46,6 +47,9 @@ def _unknown(args: Args) -> str:
 
 def keys_of(spec: Spec, args: Args) -> list[bytes]:
     """The keys among a command's arguments."""
+    if spec.count_at:
+        count = args[spec.count_at]
+        return args[spec.count_at + 1 :][: int(count) if count.isdigit() else 0]
     first, last, step = spec.keys
     if not first:
         return []
@@ -105,7 +109,7 @@ def _getkeys(table: Table, args: Args) -> list[bytes]:
     spec = table.get(args[0].upper())
     if spec is None:
         raise Refused("ERR Invalid command specified")
-    if not spec.keys[0]:
+    if not spec.keys[0] and not spec.count_at:
         raise Refused("ERR The command has no key arguments")
     if not spec.fits(len(args)):
         raise Refused("ERR Invalid number of arguments specified for command")

@@ -10,6 +10,8 @@ from raftcache.commands.types import MULTI_KEY_LIMIT, Version
 from raftcache.frontends.backend import Backend
 from raftcache.frontends.resp.metrics import RespMetrics
 from raftcache.frontends.resp.parsing import Room
+from raftcache.frontends.resp.scripts.cache import ScriptCache
+from raftcache.frontends.resp.scripts.sandbox import Sandbox
 
 REDIS_VERSION = "7.4.0"
 """The version whose behaviour clients are told to expect."""
@@ -97,7 +99,10 @@ class Front:
         self.clients: dict[int, Client] = {}
         self.last_id = 0
         self.room = Room()
-        self.metrics = RespMetrics(lambda: len(self.clients), self.room)
+        self.scripts = ScriptCache()
+        self.sandbox = Sandbox(lambda: 0.0)
+        """Only ever looks whether scripts are any: they run at leaders."""
+        self.metrics = RespMetrics(lambda: len(self.clients), self.room, self.scripts)
 
     def new_client(self) -> Client:
         """A client just connected."""
