@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 import redis
+from redis.exceptions import LockError, LockNotOwnedError, NoScriptError
 
 from e2e.support import addresses, put, samples, shards
 from jepsen_like.cluster import RealCluster
 from raftcache.cli.api import Api
 
 KEYS = 50
+ADD = "local n = tonumber(redis.call('GET', KEYS[1]) or 0) redis.call('SET', KEYS[1], n + ARGV[1]) return n + ARGV[1]"
+THREADS, ROUNDS = 6, 25
 
 
 @pytest.fixture(params=(2, 3), ids=("resp2", "resp3"))
@@ -157,3 +161,57 @@ def test_transactions_and_optimistic_locking_from_every_node(clients: list[redis
     assert outcomes == [True, False, False] and clients[2].get("key-0") == b"1"
     assert (clients[0].msetnx({"{t}a": 1, "{t}b": 2}), clients[1].msetnx({"{t}b": 3, "{t}c": 4})) == (True, False)
     assert clients[2].delete("{t}a", "{t}b") == 2
+
+
+def test_a_lock_of_redis_py_holds_over_all_nodes(clients: list[redis.Redis]) -> None:
+    mine, yours = (client.lock("door", timeout=10, blocking=False, sleep=0.01) for client in clients[:2])
+    assert (mine.acquire(), yours.acquire()) == (True, False)
+    assert mine.extend(20, replace_ttl=True) and 10_000 < clients[2].pttl("door") <= 20_000
+    assert mine.reacquire() and clients[2].pttl("door") <= 10_000
+    yours.local.token = b"forged"
+    with pytest.raises(LockNotOwnedError):
+        yours.release()
+    mine.release()
+    with pytest.raises(LockError):
+        mine.release()
+    with clients[2].lock("safe:door", timeout=5, blocking_timeout=2):
+        assert clients[0].get("safe:door")
+    assert clients[0].get("safe:door") is None
+
+
+def test_a_registered_script_runs_at_every_node_and_none_loses_an_addition(clients: list[redis.Redis]) -> None:
+    """A script reads and writes with nothing between: of many at once, over all nodes, every addition counts. Only one
+    node was ever told of it by SCRIPT LOAD; at the others redis-py sends it anew."""
+    clients[0].delete("total", "safe:total")
+    for client in clients:
+        client.script_flush()
+    sha = clients[0].script_load(ADD)
+    assert [client.script_exists(sha) for client in clients] == [[True], [False], [False]]
+    with pytest.raises(NoScriptError):
+        clients[1].evalsha(sha, 1, "total", 1)
+    script = clients[0].register_script(ADD)
+    threads = [
+        threading.Thread(target=lambda n=n: [script(["total"], [1], client=clients[n % 3]) for _ in range(ROUNDS)])  # type: ignore[misc]
+        for n in range(THREADS)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert clients[1].get("total") == b"%d" % (THREADS * ROUNDS)
+    assert [script(["safe:total"], [2], client=client) for client in clients] == [2, 4, 6]
+
+
+def test_what_a_script_may_not_do_is_an_error_and_its_node_goes_on(
+    whole: RealCluster, clients: list[redis.Redis]
+) -> None:
+    client = clients[0]
+    with pytest.raises(redis.ResponseError, match="the script was stopped, for it used more than 50 ms"):
+        client.eval("while true do end", 0)
+    with pytest.raises(redis.ResponseError, match="hash to the same slot"):
+        client.eval("return 1", 2, "a", "b")
+    with pytest.raises(redis.ResponseError, match="nonexistent global variable 'io'"):
+        client.eval("return io.open('/etc/passwd')", 0)
+    assert client.eval("return {KEYS[1], ARGV[1], 3.7, false, {ok = 'fine'}}", 1, "k", "v")[:3] == [b"k", b"v", 3]
+    ran = [samples(http).get("raftcache_scripts_total", {}) for http in addresses(whole, "http").values()]
+    assert sum(each.get(("time",), 0) for each in ran) >= 1 and sum(each.get(("done",), 0) for each in ran) > 0
