@@ -182,6 +182,22 @@ def check_scan(command: t.Scan) -> None:
             raise BadRequest(f"{field}: {value} is not within 0 to {limit}")
 
 
+def check_script(command: t.Script) -> None:
+    """Bound what is handed to a script. Raises TooManyKeys, BadRequest."""
+    if len(command.source) > t.SCRIPT_LIMIT_BYTES:
+        raise BadRequest(f"script: {len(command.source)} bytes are over the limit of {t.SCRIPT_LIMIT_BYTES} bytes")
+    if len(command.keys) > t.MULTI_KEY_LIMIT:
+        raise TooManyKeys(f"keys: {len(command.keys)} are over the limit of {t.MULTI_KEY_LIMIT}")
+    count = len(command.keys) + len(command.args)
+    if count > t.SCRIPT_ARGUMENTS_LIMIT:
+        raise BadRequest(f"script: {count} keys and arguments are over the limit of {t.SCRIPT_ARGUMENTS_LIMIT}")
+    size_bytes = sum(map(len, command.keys)) + sum(map(len, command.args))
+    if size_bytes > t.TRANSACTION_LIMIT_BYTES:
+        raise BadRequest(
+            f"script: {size_bytes} bytes of keys and arguments are over the limit of {t.TRANSACTION_LIMIT_BYTES} bytes"
+        )
+
+
 def validate(command: t.Command, namespaces: Namespaces) -> None:
     """Refuse what no shard would execute. Items of a multi-key command are not looked at: each fails alone."""
     spec = TABLE[type(command)]
@@ -189,6 +205,8 @@ def validate(command: t.Command, namespaces: Namespaces) -> None:
         check_transaction(command)
     elif type(command) is t.Scan:
         check_scan(command)
+    elif type(command) is t.Script:
+        check_script(command)
     elif spec.check is None:
         check_many(command)  # type: ignore[arg-type]
     else:
@@ -268,6 +286,10 @@ def _no_keys(_command: t.Scan) -> tuple[bytes, ...]:
     return ()
 
 
+def _script_keys(command: t.Script) -> tuple[bytes, ...]:
+    return command.keys
+
+
 _ROWS = (
     CommandSpec("get", t.Get, False, _one_key, check_get),
     CommandSpec("set", t.Set, True, _one_key, check_set),
@@ -281,6 +303,7 @@ _ROWS = (
     CommandSpec("multi_delete", t.MultiDelete, True, _item_keys, None, t.Delete),
     CommandSpec("scan", t.Scan, False, _no_keys, None),
     CommandSpec("transaction", t.Transaction, True, _transaction_keys, None),
+    CommandSpec("script", t.Script, True, _script_keys, None),
 )
 
 TABLE: dict[type[Any], CommandSpec] = {row.struct: row for row in _ROWS}

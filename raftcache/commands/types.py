@@ -14,6 +14,7 @@ deleted since, or the shard not yet that it was created: either way it does not 
 from __future__ import annotations
 
 from enum import IntEnum
+from hashlib import sha1
 from typing import Any, Union
 
 import msgspec
@@ -30,7 +31,11 @@ SCAN_PAGES = 1024
 SCAN_LIMIT = 1000
 """Keys that one `Scan` asks for; the page that has the last of them is told of as a whole."""
 TRANSACTION_LIMIT_BYTES = 4 << 20
-"""Keys and values of a transaction's commands."""
+"""Keys and values of a transaction's commands; keys and arguments of a script."""
+SCRIPT_LIMIT_BYTES = 128 << 10
+"""The source of a script."""
+SCRIPT_ARGUMENTS_LIMIT = 1024
+"""Keys and arguments of a script."""
 RECEIPT_WAIT_LIMIT_MS = 30_000
 """The longest that a question for receipts is held back."""
 IDEMPOTENCY_KEY_LIMIT_BYTES = 128
@@ -256,7 +261,30 @@ class Transaction(_Command, frozen=True):
         return None
 
 
-Command = Union[Get, Set, Delete, Incr, Append, Expire, Persist, MultiGet, MultiSet, MultiDelete, Transaction, Scan]
+class Script(_Command, frozen=True):
+    """A program in Lua that executes commands of one shard, in one batch with nothing between them; answers `Scripted`.
+
+    `keys` are those that it says it uses, all of one shard; it may use others of that shard. `read_only`: it may not
+    write. What it has done when it fails, or is stopped, remains.
+    """
+
+    source: bytes
+    keys: tuple[bytes, ...] = ()
+    args: tuple[bytes, ...] = ()
+    read_only: bool = False
+
+    @property
+    def key(self) -> bytes:
+        """A key by which to find the shard: without any, each script has a shard of its own."""
+        return self.keys[0] if self.keys else sha1(self.source).hexdigest().encode()
+
+    @property
+    def idempotency(self) -> None:
+        """Scripts are not keyed."""
+        return None
+
+
+Command = Union[Single, Multi, Transaction, Scan, Script]
 
 
 class Receipts(_Command, frozen=True):
@@ -349,6 +377,15 @@ class Unmet(_Reply, frozen=True):
     key: bytes
 
 
+class Scripted(_Reply, frozen=True):
+    """What came of a script. `result` is nothing, an integer, bytes, a list of results, or a dict of one item, `ok`
+    with a status or `err` with an error. `wrote` is the version of its last write, None where it wrote nothing."""
+
+    result: Any
+    wrote: Version | None
+    ack: AckLevel
+
+
 class Fate(IntEnum):
     """What has become of a version; the public field is `state`. Only `PENDING` ever changes."""
 
@@ -371,7 +408,7 @@ class ReceiptList(_Reply, frozen=True):
     items: tuple[Receipt | Failure, ...]
 
 
-Reply = Union[Value, Written, Counted, Failure, Many, Unmet, Scanned, ReceiptList]
+Reply = Union[Value, Written, Counted, Failure, Many, Unmet, Scanned, Scripted, ReceiptList]
 
 encode_command = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

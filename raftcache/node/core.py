@@ -9,6 +9,7 @@ and notes that nodes exchange.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +21,8 @@ from raftcache.clock import Runtime
 from raftcache.commands.quotas import QuotaUse
 from raftcache.consensus import ConsensusSettings, Group, Host, MemberId
 from raftcache.errors import RaftcacheError
+from raftcache.frontends.resp.scripts.calling import Scripts
+from raftcache.frontends.resp.scripts.sandbox import Sandbox
 from raftcache.metadata.commands import PutNode
 from raftcache.metadata.controller import REPORT_AGE_SECONDS, Controller
 from raftcache.metadata.decisions import Action, Propose
@@ -100,9 +103,11 @@ class NodeCore:
         self.replicas = Replicas(runtime, self.host, storage, node_id, incarnation)
         self.losses = Losses(runtime)
         self.rates = NodeRates(runtime.now, lambda: len(self.view.state.nodes))
+        self.scripts = Scripts(Sandbox(time.thread_time), runtime.wall_ms)
         self._shards = Shards(
-            runtime, self.view, self.replicas, self.budget, self.member, self._announce, self.losses, self.rates
-        )
+            runtime, self.view, self.replicas, self.budget, self.member, self._announce, self.losses, self.rates,
+            self.scripts,
+        )  # fmt: skip
         self.shards: dict[str, ShardReplica] = self._shards.table
         self._running = self._controlling = False
         self._told_replicas = 0

@@ -104,11 +104,21 @@ def node_metrics(core: NodeCore, dispatcher: Dispatcher, links: AsyncioLinks, rp
     yield from hot_key_metrics(core)
     yield from latency_metrics(core)
     yield from loss_metrics(core.losses, core.view.namespaces)
+    yield script_metrics(core)
     yield GaugeMetricFamily("raftcache_memory_used_bytes", "Bytes that the shards account for.", core.budget.used_bytes)
     yield GaugeMetricFamily("raftcache_memory_max_bytes", "The node's hard limit.", core.budget.limit_bytes)
     yield GaugeMetricFamily("raftcache_ready", "1 where /readyz says so.", float(readiness(core)[0]))
     yield from _links(core, links, rpc)
     yield from routing_metrics(core.view, dispatcher)
+
+
+def script_metrics(core: NodeCore) -> Metric:
+    """What became of the scripts that ran here."""
+    text = "Scripts that ran at leaders here, by what became of them."
+    family = CounterMetricFamily("raftcache_scripts", text, labels=("result",))
+    for outcome, number in sorted(core.scripts.outcomes.items()):
+        family.add_metric((outcome,), number)
+    return family
 
 
 def loss_metrics(losses: Losses, known: Namespaces) -> Iterable[Metric]:

@@ -29,6 +29,7 @@ from raftcache.commands.types import (
     Persist,
     Receipts,
     Scan,
+    Script,
     Set,
     Transaction,
     failure_of,
@@ -45,7 +46,9 @@ from raftcache.errors import (
 )
 
 READS: frozenset[type] = frozenset({Get, MultiGet, Receipts, Scan})
-WRITES: frozenset[type] = frozenset({Set, Delete, Incr, Append, Expire, Persist, MultiSet, MultiDelete, Transaction})
+WRITES: frozenset[type] = frozenset(
+    {Set, Delete, Incr, Append, Expire, Persist, MultiSet, MultiDelete, Transaction, Script}
+)
 
 ROUTING_CODES = frozenset({NotLeader.code, WrongShard.code, Unavailable.code, TooStale.code, NotFollowing.code})
 """Definite failures that say: not here, or not yet. Other definite failures are answers, for the client to act on."""

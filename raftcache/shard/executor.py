@@ -34,24 +34,36 @@ a reply that must not show what can be lost waits for that, too.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from raftcache.commands.policy import DEFAULT, Namespace, Namespaces, OnExceeded, granted_ttl_ms
 from raftcache.commands.types import (
     AckLevel,
+    Command,
     Counted,
     Failure,
     Get,
     Many,
     ReadLevel,
     Reply,
+    Script,
+    Scripted,
     Single,
     Unmet,
     Value,
     Version,
     Written,
 )
-from raftcache.errors import MemoryFull, NoDisk, NotFollowing, Overloaded, RaftcacheError, UnknownNamespace, WrongShard
+from raftcache.errors import (
+    BadRequest,
+    MemoryFull,
+    NoDisk,
+    NotFollowing,
+    Overloaded,
+    RaftcacheError,
+    UnknownNamespace,
+    WrongShard,
+)
 from raftcache.shard.held import Hold
 from raftcache.shard.pipeline import PendingBatch, Pipeline
 from raftcache.shard.policies import Point, Policies, effect_of
@@ -85,8 +97,18 @@ WaitsFor: TypeAlias = AckLevel | PendingBatch
 Answer: TypeAlias = tuple[Value | Written | Counted | Failure, WaitsFor]
 """A single-key command's reply, and what it waits for."""
 
-Executed: TypeAlias = tuple[Value | Written | Counted | Failure | Many | Unmet, WaitsFor]
-"""The same of a single-key command or a transaction."""
+Executed: TypeAlias = tuple[Value | Written | Counted | Failure | Many | Unmet | Scripted, WaitsFor]
+"""The same of a single-key command, a transaction or a script."""
+
+Interpret: TypeAlias = Callable[[Script, Callable[[Command], Reply]], Any]
+"""Runs a script, with a function that executes its commands, and returns its result (`Scripted`). Raises BadRequest
+before anything was executed."""
+
+
+def no_interpreter(command: Script, execute: Callable[[Command], Reply]) -> Any:
+    """Stands where nobody brought an interpreter. Raises BadRequest."""
+    raise BadRequest("script: this node has no interpreter for scripts")
+
 
 
 class Executor:
@@ -129,6 +151,9 @@ class Executor:
         """Told that other policies are in force."""
         self.replica_get: Callable[[Get, Namespace], Answer]
         """Executes a read that any replica may answer; `replica_reads` has the function."""
+        self.interpret: Interpret = no_interpreter
+        self.spent: Callable[[bytes, int], None] = lambda _key, _size_bytes: None
+        """Told of the bytes that a command of a script carried, or was answered with, for the rate of its namespace."""
         self.term = 0
         self.seq = 0
 

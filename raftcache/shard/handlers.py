@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from raftcache.commands.types import Append, Delete, Expire, Get, Incr, Persist, Set, Transaction
+from raftcache.commands.types import Append, Delete, Expire, Get, Incr, Persist, Script, Set, Transaction
 from raftcache.shard import counters, expiry, strings
 from raftcache.shard.executor import Executed, Executor
 from raftcache.shard.retries import once
+from raftcache.shard.scripts import script
 from raftcache.shard.transactions import transaction
 
 Handler: TypeAlias = Callable[[Executor, Any], Executed]
@@ -22,5 +23,5 @@ HANDLERS: dict[type[Any], Handler] = {
     Expire: once(expiry.expire),
     Persist: once(expiry.persist),
 }
-"""Single-key commands, and transactions of them. Multi-key commands are their items, executed in order (`multi`)."""
-HANDLERS[Transaction] = transaction(dict(HANDLERS))
+"""Single-key commands, transactions and scripts of them. Multi-key commands are their items, in order (`multi`)."""
+HANDLERS |= {Transaction: transaction(dict(HANDLERS)), Script: script(dict(HANDLERS))}

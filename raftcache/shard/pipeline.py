@@ -40,7 +40,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 from raftcache.clock import Runtime
-from raftcache.commands.types import Counted, Failure, Many, Reply, Version, Written, failure_of
+from raftcache.commands.types import Counted, Failure, Many, Reply, Scripted, Version, Written, failure_of
 from raftcache.errors import OutcomeUnknown, Overloaded, RaftcacheError
 from raftcache.shard.acked import AckedWrite
 from raftcache.shard.group import ShardGroup
@@ -470,6 +470,8 @@ def _written_version(answer: Reply) -> Version | None:
     """The version of the write that `answer` acknowledges, the last one of several; None where nothing was written."""
     if isinstance(answer, Many):
         return next(filter(None, map(_written_version, reversed(answer.items))), None)
+    if isinstance(answer, Scripted):
+        return answer.wrote
     if isinstance(answer, Counted):
         return answer.version
     return answer.version if isinstance(answer, Written) and answer.written else None

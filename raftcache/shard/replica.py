@@ -40,6 +40,7 @@ from raftcache.commands.types import (
     Receipts,
     Reply,
     Scan,
+    Script,
     Transaction,
     Value,
     failure_of,
@@ -47,7 +48,7 @@ from raftcache.commands.types import (
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
 from raftcache.shard.eviction import Rooms
-from raftcache.shard.executor import DURABLE, PRIMARY, Executed, Executor, WaitsFor
+from raftcache.shard.executor import DURABLE, PRIMARY, Executed, Executor, Interpret, WaitsFor, no_interpreter
 from raftcache.shard.following import Confirmed, PolicyFollower
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.handlers import HANDLERS
@@ -86,7 +87,7 @@ class ShardReplica:
     key's slot is the shard's, and `on_serving(term)` is called whenever this replica begins to serve as the leader.
     `place` tells which shard of how many this one is, for its share of the loss windows; as long as nobody knows, its
     share of any bound is nothing. `losses` is the node's report of what its leaders acknowledged and lost, `rates` the
-    node's buckets.
+    node's buckets. `interpret` runs scripts.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class ShardReplica:
         place: Callable[[], Place] = lambda: NOWHERE,
         losses: Losses | None = None,
         rates: NodeRates | None = None,
+        interpret: Interpret = no_interpreter,
     ) -> None:
         self.shard_id, self.node_id = shard_id, node_id
         self.serving = False
@@ -166,6 +168,7 @@ class ShardReplica:
             self.hotkeys,
         )  # fmt: skip
         self._executor.replica_get = self.replica_reads.at_leader
+        self._executor.interpret, self._executor.spent = interpret, self._spent
 
     def attach(self, group: ShardGroup) -> None:
         """Give the replica its group. Once, before anything else."""
@@ -380,12 +383,13 @@ class ShardReplica:
         self._limited = any(map(is_limited, all_of(self._looked_at)))
 
     def _over_the_rate(self, command: Any) -> Failure | None:
-        """Charge a command, or those of a transaction, to its namespace's rate; the refusal where there is no room."""
-        for item in command.items if type(command) is Transaction else (command,):
-            namespace = self.policies.in_force.resolve(item.key)
+        """Charge a command, those of a transaction, or a script once a key, to its namespace's rate; the refusal
+        where there is no room."""
+        for key, size_bytes in _charges(command):
+            namespace = self.policies.in_force.resolve(key)
             if is_limited(namespace):
                 try:
-                    self._rates.take(namespace, len(item.key) + len(getattr(item, "value", b"")))
+                    self._rates.take(namespace, size_bytes)
                 except RaftcacheError as error:
                     return self.stats.refusal(error)
         return None
@@ -394,6 +398,11 @@ class ShardReplica:
         if type(answer) is Value and answer.value:
             self._rates.spend(self.policies.in_force.resolve(command.key), len(answer.value))
 
+    def _spent(self, key: bytes, size_bytes: int) -> None:
+        namespace = self.policies.in_force.resolve(key)
+        if size_bytes and is_limited(namespace):
+            self._rates.spend(namespace, size_bytes)
+
     def _waiting(self, command: Any, reply: ReplyTo) -> ReplyTo:
         """Where the answer of a command goes that is not answered at once."""
         if type(command) is Get:
@@ -401,7 +410,7 @@ class ShardReplica:
         return reply if command.idempotency is None else Keyed(reply)
 
     def _execute(self, command: Any) -> Executed:
-        """Execute a single-key command or a transaction. Raises Hold."""
+        """Execute a single-key command, a transaction or a script. Raises Hold."""
         try:
             answered = HANDLERS[type(command)](self._executor, command)
             if next(self.hotkeys.skips, True):
@@ -541,6 +550,14 @@ class ShardReplica:
     def _require_group(self) -> ShardGroup:
         assert self._group is not None, "attach a group first"
         return self._group
+
+
+def _charges(command: Any) -> list[tuple[bytes, int]]:
+    """What a command is charged before it is executed: keys, and bytes to the namespace of each."""
+    if type(command) is Script:
+        return [(key, len(key)) for key in command.keys or (command.key,)]
+    items = command.items if type(command) is Transaction else (command,)
+    return [(item.key, len(item.key) + len(getattr(item, "value", b""))) for item in items]
 
 
 def _items(command: Any) -> tuple[Any, ...]:

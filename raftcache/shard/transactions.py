@@ -26,10 +26,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from raftcache.commands.policy import Namespace
 from raftcache.commands.table import check_transaction
-from raftcache.commands.types import Counted, Many, Transaction, Unmet, Written
-from raftcache.errors import RaftcacheError
+from raftcache.commands.types import AckLevel, Counted, Many, Transaction, Unmet, Written
+from raftcache.errors import Overloaded, RaftcacheError
 from raftcache.shard.executor import DURABLE, PRIMARY, QUORUM, Answer, Executed, Executor, WaitsFor
 from raftcache.shard.held import Hold
 from raftcache.shard.pipeline import Acknowledged
@@ -43,7 +42,7 @@ def transaction(handlers: Handlers) -> Callable[[Executor, Transaction], Execute
     def execute(ex: Executor, command: Transaction) -> Executed:
         """Raises what is found before anything is executed: BadRequest, TooManyKeys, WrongShard, Hold…"""
         check_transaction(command)
-        namespaces = _require_all(ex, command)
+        _require_all(ex, command)
         ex.pipeline.admit()
         acknowledged: list[Acknowledged] = []
         ex.pipeline.undivided = acknowledged
@@ -51,33 +50,30 @@ def transaction(handlers: Handlers) -> Callable[[Executor, Transaction], Execute
             unmet = _first_unmet(ex, command)
             if unmet is not None:
                 return unmet
-            answers = [_execute(ex, handlers, item) for item in command.items]
+            answers = [execute_item(ex, handlers, item) for item in command.items]
         finally:
             ex.pipeline.undivided = None
-        waits_for = _highest([each for _, each in answers])
-        if waits_for is PRIMARY and not _acknowledge(ex, namespaces, acknowledged):
+        waits_for = highest([each for _, each in answers])
+        if waits_for is PRIMARY and not acknowledge(ex, acknowledged):
             waits_for = QUORUM
         return Many(tuple([_reached(answer, waits_for) for answer, _ in answers])), waits_for
 
     return execute
 
 
-def _require_all(ex: Executor, command: Transaction) -> dict[int, Namespace]:
-    """Every key can be executed here, and now. Returns the namespaces of the commands."""
-    found = {}
+def _require_all(ex: Executor, command: Transaction) -> None:
+    """Every key can be executed here, and now."""
     for item in command.items:
         namespace = ex.resolve(item)
         ex.in_turn(namespace, item.key, len(getattr(item, "value", b"")))
-        found[namespace.identity] = namespace
     for key, _ in command.expected:
         ex.require_own(key)
-    return found
 
 
-def _acknowledge(ex: Executor, namespaces: dict[int, Namespace], acknowledged: list[Acknowledged]) -> bool:
+def acknowledge(ex: Executor, acknowledged: list[Acknowledged]) -> bool:
     """Count the writes as answered before they commit, if there is room for all of them."""
-    windows = ex.pipeline.windows
-    for id_, namespace in namespaces.items():
+    windows, resolve = ex.pipeline.windows, ex.namespaces().resolve
+    for id_, namespace in {id_: resolve(key) for id_, key, _, _ in acknowledged}.items():
         sizes = [size_bytes for of, _, _, size_bytes in acknowledged if of == id_]
         if sizes and not windows.has_room(namespace, len(sizes), sum(sizes)):
             return False
@@ -103,17 +99,28 @@ def _first_unmet(ex: Executor, command: Transaction) -> tuple[Unmet, WaitsFor] |
     return None
 
 
-def _execute(ex: Executor, handlers: Handlers, item: Any) -> Answer:
+def execute_item(ex: Executor, handlers: Handlers, item: Any) -> Answer:
+    """Execute one of the commands that are to stand in the open batch. It fails alone, and is not held."""
     try:
-        answer: Answer = handlers[type(item)](ex, item)
-    except Hold:
-        answer = handlers[type(item)](ex, replace(item, ack=QUORUM))
+        try:
+            answer: Answer = handlers[type(item)](ex, item)
+        except Hold:
+            answer = _execute_unheld(ex, handlers, replace(item, ack=QUORUM))
     except RaftcacheError as error:
         answer = ex.stats.refusal(error), PRIMARY
     return answer
 
 
-def _highest(waits: list[WaitsFor]) -> WaitsFor:
+def _execute_unheld(ex: Executor, handlers: Handlers, item: Any) -> Answer:
+    """A key that was not named beforehand may be of a namespace of which others are held."""
+    try:
+        answer: Answer = handlers[type(item)](ex, item)
+    except Hold as hold:
+        raise Overloaded(f"writes of namespace {hold.namespace!r} are held before this one: not executed") from None
+    return answer
+
+
+def highest(waits: list[WaitsFor]) -> AckLevel:
     """What all of them wait for. An older batch is committed before the one that the transaction stands in."""
     if DURABLE in waits:
         return DURABLE

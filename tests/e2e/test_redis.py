@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import pytest
 import redis
+from redis.exceptions import LockError, LockNotOwnedError, NoScriptError
 
-from e2e.support import addresses, put, samples, shards
+from e2e.support import addresses, put, samples, shards, steady
 from jepsen_like.cluster import RealCluster
 from raftcache.cli.api import Api
 
 KEYS = 50
+ADD = "local n = tonumber(redis.call('GET', KEYS[1]) or 0) redis.call('SET', KEYS[1], n + ARGV[1]) return n + ARGV[1]"
+THREADS, ROUNDS = 6, 25
 
 
 @pytest.fixture(params=(2, 3), ids=("resp2", "resp3"))
@@ -31,6 +35,7 @@ def client_keys() -> list[str]:
     return [f"key-{number}" for number in range(KEYS)]
 
 
+@steady
 def test_what_one_node_wrote_the_others_read(clients: list[redis.Redis]) -> None:
     one, two, three = clients
     keys = client_keys()
@@ -46,6 +51,7 @@ def test_what_one_node_wrote_the_others_read(clients: list[redis.Redis]) -> None
     assert (one.delete(*keys), two.get("key-1")) == (KEYS, None)
 
 
+@steady
 def test_a_pipeline_keeps_its_order(clients: list[redis.Redis]) -> None:
     for client in clients:
         pipeline = client.pipeline(transaction=False)
@@ -56,6 +62,7 @@ def test_a_pipeline_keeps_its_order(clients: list[redis.Redis]) -> None:
         assert answers[1::2] == [b"%d" % number for number in range(200)]
 
 
+@steady
 def test_what_clients_and_tools_ask_of_a_server(clients: list[redis.Redis]) -> None:
     client = clients[0]
     assert client.ping() is True
@@ -73,6 +80,7 @@ def test_what_clients_and_tools_ask_of_a_server(clients: list[redis.Redis]) -> N
         client.incrby("key-0", 1 << 70)
 
 
+@steady
 def test_the_namespace_policy_holds_and_every_interface_reads_the_same(
     whole: RealCluster, clients: list[redis.Redis]
 ) -> None:
@@ -92,6 +100,7 @@ def test_the_namespace_policy_holds_and_every_interface_reads_the_same(
         client.execute_command("RC.SET", "safe:key-2", "5", "ACK", "primary")
 
 
+@steady
 def test_metrics_count_commands(whole: RealCluster, clients: list[redis.Redis]) -> None:
     http = addresses(whole, "http")["n0"]
     before = samples(http).get("raftcache_redis_commands_total", {}).get(("get",), 0.0)
@@ -129,6 +138,7 @@ def test_the_death_of_leaders_is_hidden_from_readers(cluster: RealCluster) -> No
     clustered.close()
 
 
+@steady
 def test_the_newer_options_of_strings(clients: list[redis.Redis]) -> None:
     one, two, three = clients
     assert one.set("key-0", "a", xx=True) is None
@@ -139,6 +149,7 @@ def test_the_newer_options_of_strings(clients: list[redis.Redis]) -> None:
     assert (three.getset("key-0", "e"), one.getdel("key-0"), two.getdel("key-0")) == (b"bcd", b"e", None)
 
 
+@steady
 def test_transactions_and_optimistic_locking_from_every_node(clients: list[redis.Redis]) -> None:
     """Each of three clients adds one to a counter as redis-py's documentation does it, in turns that collide."""
     for client in clients:
@@ -164,6 +175,7 @@ def test_transactions_and_optimistic_locking_from_every_node(clients: list[redis
     assert clients[2].delete("{t}a", "{t}b") == 2
 
 
+@steady
 def test_keys_of_all_shards_are_told_of_by_every_node_and_flushed(clients: list[redis.Redis]) -> None:
     one, two, three = clients
     one.flushdb()
@@ -179,6 +191,7 @@ def test_keys_of_all_shards_are_told_of_by_every_node_and_flushed(clients: list[
     assert (one.dbsize(), two.keys(), one.get("key-1")) == (0, [], None)
 
 
+@steady
 def test_redis_clusters_clients_go_to_the_leaders(whole: RealCluster) -> None:
     one, two, _ = (f"redis://{address}" for address in addresses(whole, "redis_cluster").values())
     with redis.RedisCluster.from_url(one) as client, redis.RedisCluster.from_url(two) as other:
@@ -194,3 +207,60 @@ def test_redis_clusters_clients_go_to_the_leaders(whole: RealCluster) -> None:
         assert len({node.name for node in client.get_primaries()}) > 1, "one node leads it all"
         assert client.keyslot("{t}a") == client.cluster_keyslot("{t}b")
         client.flushall()
+
+
+@steady
+def test_a_lock_of_redis_py_holds_over_all_nodes(clients: list[redis.Redis]) -> None:
+    mine, yours = (client.lock("door", timeout=10, blocking=False, sleep=0.01) for client in clients[:2])
+    assert (mine.acquire(), yours.acquire()) == (True, False)
+    assert mine.extend(20, replace_ttl=True) and 10_000 < clients[2].pttl("door") <= 20_000
+    assert mine.reacquire() and clients[2].pttl("door") <= 10_000
+    yours.local.token = b"forged"
+    with pytest.raises(LockNotOwnedError):
+        yours.release()
+    mine.release()
+    with pytest.raises(LockError):
+        mine.release()
+    with clients[2].lock("safe:door", timeout=5, blocking_timeout=2):
+        assert clients[0].get("safe:door")
+    assert clients[0].get("safe:door") is None
+
+
+@steady
+def test_a_registered_script_runs_at_every_node_and_none_loses_an_addition(clients: list[redis.Redis]) -> None:
+    """A script reads and writes with nothing between: of many at once, over all nodes, every addition counts. Only one
+    node was ever told of it by SCRIPT LOAD; at the others redis-py sends it anew."""
+    clients[0].delete("total", "safe:total")
+    for client in clients:
+        client.script_flush()
+    sha = clients[0].script_load(ADD)
+    assert [client.script_exists(sha) for client in clients] == [[True], [False], [False]]
+    with pytest.raises(NoScriptError):
+        clients[1].evalsha(sha, 1, "total", 1)
+    script = clients[0].register_script(ADD)
+    threads = [
+        threading.Thread(target=lambda n=n: [script(["total"], [1], client=clients[n % 3]) for _ in range(ROUNDS)])  # type: ignore[misc]
+        for n in range(THREADS)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert clients[1].get("total") == b"%d" % (THREADS * ROUNDS)
+    assert [script(["safe:total"], [2], client=client) for client in clients] == [2, 4, 6]
+
+
+@steady
+def test_what_a_script_may_not_do_is_an_error_and_its_node_goes_on(
+    whole: RealCluster, clients: list[redis.Redis]
+) -> None:
+    client = clients[0]
+    with pytest.raises(redis.ResponseError, match="the script was stopped, for it used more than 50 ms"):
+        client.eval("while true do end", 0)
+    with pytest.raises(redis.ResponseError, match="hash to the same slot"):
+        client.eval("return 1", 2, "a", "b")
+    with pytest.raises(redis.ResponseError, match="nonexistent global variable 'io'"):
+        client.eval("return io.open('/etc/passwd')", 0)
+    assert client.eval("return {KEYS[1], ARGV[1], 3.7, false, {ok = 'fine'}}", 1, "k", "v")[:3] == [b"k", b"v", 3]
+    ran = [samples(http).get("raftcache_scripts_total", {}) for http in addresses(whole, "http").values()]
+    assert sum(each.get(("time",), 0) for each in ran) >= 1 and sum(each.get(("done",), 0) for each in ran) > 0

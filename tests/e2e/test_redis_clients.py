@@ -21,7 +21,7 @@ from django.conf import settings
 from django.core.cache.backends.redis import RedisCache as DjangoCache
 from django_redis.cache import RedisCache as DjangoRedis
 
-from e2e.support import addresses
+from e2e.support import addresses, steady
 from jepsen_like.cluster import RealCluster
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # They call redis-py by older names.
@@ -40,6 +40,7 @@ def url(whole: RealCluster, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("backend", [DjangoCache, DjangoRedis])
+@steady
 def test_django(url: str, backend: Callable[[str, dict[str, Any]], Any]) -> None:
     cache = backend(url, {})
     cache.set("a", 1, 30)
@@ -53,6 +54,7 @@ def test_django(url: str, backend: Callable[[str, dict[str, Any]], Any]) -> None
     assert cache.get("new") is None
 
 
+@steady
 def test_django_redis_beyond_djangos_interface(url: str) -> None:
     cache = DjangoRedis(url, {})
     cache.set("k:1", 1, timeout=None)
@@ -63,6 +65,7 @@ def test_django_redis_beyond_djangos_interface(url: str) -> None:
     assert cache.delete_pattern("k:*") == 2
 
 
+@steady
 def test_aiocache(url: str) -> None:
     host, _, port = url.removeprefix("redis://").removesuffix("/0").partition(":")
 
@@ -80,6 +83,7 @@ def test_aiocache(url: str) -> None:
     asyncio.run(use())
 
 
+@steady
 def test_cashews(url: str) -> None:
     async def use() -> None:
         cache = cashews.Cache()
@@ -98,6 +102,7 @@ def test_cashews(url: str) -> None:
     asyncio.run(use())
 
 
+@steady
 def test_dogpile(url: str) -> None:
     region = dogpile.cache.make_region().configure(
         "dogpile.cache.redis", arguments={"url": url, "redis_expiration_time": 100, "distributed_lock": False}
@@ -116,6 +121,7 @@ def test_dogpile(url: str) -> None:
     assert region.get("a") is dogpile.cache.api.NO_VALUE
 
 
+@steady
 def test_flask_caching(url: str) -> None:
     app = flask.Flask("shop")
     cache = flask_caching.Cache(app, config={"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": url})
@@ -129,6 +135,7 @@ def test_flask_caching(url: str) -> None:
         cache.clear()
 
 
+@steady
 def test_redis_py_with_asyncio(url: str) -> None:
     async def use() -> None:
         client = redis.asyncio.from_url(url)

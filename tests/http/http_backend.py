@@ -37,6 +37,7 @@ from raftcache.commands.types import (
     Reply,
     Scan,
     Scanned,
+    Script,
     Set,
     Single,
     Transaction,
@@ -282,6 +283,8 @@ class FakeBackend:
             return failure_of(self.failing)
         if isinstance(command, Scan):
             return Scanned(tuple(self.entries)[: command.count], None, len(self.entries))
+        if isinstance(command, Script):
+            return failure_of(BadRequest("script: the fake backend runs none"))
         if isinstance(command, Transaction):
             for key, version in command.expected:
                 if version != self._current(key):

@@ -12,6 +12,7 @@ from raftcache.frontends.http.load import Load
 from raftcache.frontends.http.metrics import HttpMetrics
 from raftcache.frontends.resp.metrics import RespMetrics
 from raftcache.frontends.resp.parsing import Room
+from raftcache.frontends.resp.scripts.cache import ScriptCache
 from raftcache.node.metrics import node_metrics
 from raftcache.testing.virtual import VirtualRuntime
 
@@ -35,4 +36,4 @@ def _below_the_front_end() -> Iterable[Metric]:
 def _of_the_front_end() -> Iterable[Metric]:
     load = Load(VirtualRuntime())
     work: Any = SimpleNamespace(in_flight=0, receiving_bytes=0, turned_away=0, connections=lambda: 0, load=load)
-    return [*HttpMetrics(work).collect(), *RespMetrics(Room()).collect()]
+    return [*HttpMetrics(work).collect(), *RespMetrics(Room(), ScriptCache()).collect()]

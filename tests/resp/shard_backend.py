@@ -9,7 +9,9 @@ from typing import Any
 
 from http_backend import WALL_MS, FakeBackend, StoppedRuntime
 
-from raftcache.commands.types import Command, Counted, Failure, Reply, Scan, Transaction, Value, Written
+from raftcache.commands.types import Command, Counted, Failure, Reply, Scan, Script, Transaction, Value, Written
+from raftcache.frontends.resp.scripts.calling import Scripts
+from raftcache.frontends.resp.scripts.sandbox import Sandbox
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "shard"))
 from shard_harness import Bench
@@ -28,11 +30,13 @@ class ShardBackend(FakeBackend):
     def __init__(self) -> None:
         super().__init__()
         self.runtime = AtOnce()
-        self.bench = Bench().lead()
+        self.cpu_s = 0.0
+        self.scripts = Scripts(Sandbox(lambda: self.cpu_s), lambda: WALL_MS)
+        self.bench = Bench(interpret=self.scripts).lead()
         self.bench.runtime.wall_base_ms = WALL_MS - int(self.bench.runtime.now_s * 1000)
 
     def _reply(self, command: Command) -> Reply:
-        if isinstance(command, Transaction | Scan):
+        if isinstance(command, Transaction | Scan | Script):
             answer: Reply = self.bench.ask(command)
             return answer
         return super()._reply(command)

@@ -281,5 +281,6 @@ def test_the_examples_use_every_command() -> None:
     others = {"multi", "exec", "discard", "watch", "unwatch", "msetnx"}  # test_resp_transactions
     others |= {"scan", "keys", "dbsize", "randomkey", "flushdb", "flushall"}  # test_resp_scanning
     others |= {"cluster", "readonly", "readwrite", "asking"}  # test_resp_cluster
+    others |= {"eval", "evalsha", "eval_ro", "evalsha_ro", "script"}  # test_resp_scripts
     others |= {"hello", "info", "command", "rc.set", "rc.version", "rc.receipt", "quit"}
     assert {spec.name for spec in TABLE.values()} == used - {"lpush"} | others

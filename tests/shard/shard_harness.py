@@ -12,6 +12,7 @@ from raftcache.commands.policy import Namespace, Namespaces
 from raftcache.commands.types import AckLevel, Command, ReadLevel, Reply
 from raftcache.consensus.api import StateMachine
 from raftcache.errors import NotLeader
+from raftcache.shard.executor import Interpret, no_interpreter
 from raftcache.shard.replica import ShardReplica
 from raftcache.store.memory import MemoryBudget
 
@@ -201,6 +202,7 @@ class Bench:
         policies: Namespaces = POLICIES,
         node_id: str = "n0",
         founded: bool = True,
+        interpret: Interpret = no_interpreter,
     ) -> None:
         """`founded`: it follows the policies already, by a snapshot that everybody started from."""
         self.runtime = VirtualRuntime()
@@ -219,6 +221,7 @@ class Bench:
             lambda key: key not in self.foreign_keys,
             self.served.append,
             lambda: self.place,
+            interpret=interpret,
         )
         if founded:
             self.replica.policies.install(policies)

@@ -37,6 +37,9 @@ BAD = [
     (Get(b"k", replica=True, max_staleness_ms=-1), "bad_request", ["maxStalenessMs", "-1", str(t.STALENESS_LIMIT_MS)]),
     (t.Persist(b""), "invalid_key", ["key"]),
     (MultiGet((Get(b"k"),) * 1001), "too_many_keys", ["keys", "1001", "1000"]),
+    (t.Script(b"", (b"k",) * 1001), "too_many_keys", ["keys", "1001", "1000"]),
+    (t.Script(b" " * (128 * 1024 + 1)), "bad_request", ["script", "131073", "131072"]),
+    (t.Script(b"", (), (b"x" * (4 << 20), b"y")), "bad_request", ["script", "4194305", "4194304"]),
 ]
 
 
@@ -76,7 +79,7 @@ def test_replica_reads_are_allowed_by_the_policy_or_by_its_acks() -> None:
 def test_every_command_has_a_row_and_every_single_one_a_function() -> None:
     assert set(TABLE) == set(get_args(t.Command))
     assert {row.struct for row in TABLE.values() if row.check} == set(get_args(t.Single))
-    assert set(HANDLERS) == {*get_args(t.Single), t.Transaction}
+    assert set(HANDLERS) == {*get_args(t.Single), t.Transaction, t.Script}
     assert {name: row.struct.__struct_config__.tag for name, row in BY_NAME.items()} == {name: name for name in BY_NAME}
 
 

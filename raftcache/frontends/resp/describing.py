@@ -16,6 +16,7 @@ _GROUP_CATEGORIES = {
     "server": "@admin",
     "transactions": "@transaction",
     "cluster": "@slow",
+    "scripting": "@scripting",
 }
 
 
@@ -34,6 +35,9 @@ TIPS = {
     "ping": (_ALL_SHARDS, _ALL_SUCCEEDED),
     "randomkey": (_ALL_SHARDS, "response_policy:special"),
     "scan": ("request_policy:special", "response_policy:special"),
+    "script|exists": (_ALL_SHARDS, "response_policy:agg_logical_and"),
+    "script|flush": (_ALL_SHARDS, _ALL_SUCCEEDED),
+    "script|load": (_ALL_SHARDS, _ALL_SUCCEEDED),
     "touch": (_MULTI_SHARD, _SUM),
     "unlink": (_MULTI_SHARD, _SUM),
     "wait": (_ALL_SHARDS, "response_policy:agg_min"),
@@ -70,6 +74,9 @@ def _unknown(args: Args) -> str:
 
 def keys_of(spec: Spec, args: Args) -> list[bytes]:
     """The keys among a command's arguments."""
+    if spec.count_at:
+        count = args[spec.count_at]
+        return args[spec.count_at + 1 :][: int(count) if count.isdigit() else 0]
     first, last, step = spec.keys
     if not first:
         return []
@@ -129,7 +136,7 @@ def _getkeys(table: Table, args: Args) -> list[bytes]:
     spec = table.get(args[0].upper())
     if spec is None:
         raise Refused("ERR Invalid command specified")
-    if not spec.keys[0]:
+    if not spec.keys[0] and not spec.count_at:
         raise Refused("ERR The command has no key arguments")
     if not spec.fits(len(args)):
         raise Refused("ERR Invalid number of arguments specified for command")

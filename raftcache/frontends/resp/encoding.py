@@ -27,6 +27,12 @@ class Status(NamedTuple):
     text: str
 
 
+class Error(NamedTuple):
+    """An error among other answers, with its prefix."""
+
+    text: str
+
+
 class Verbatim(NamedTuple):
     """A text for people."""
 
@@ -112,6 +118,8 @@ def _scalar(value: Any, resp3: bool) -> bytes | None:
         return b",%b\r\n" % repr(value).encode() if resp3 else bulk(repr(value).encode())
     if isinstance(value, Status):
         return b"+%b\r\n" % value.text.encode()
+    if isinstance(value, Error):
+        return error(value.text)
     if isinstance(value, Verbatim):
         text = value.text.encode()
         return b"=%d\r\ntxt:%b\r\n" % (len(text) + 4, text) if resp3 else bulk(text)

@@ -39,7 +39,8 @@ class Refused(Exception):
 class Spec(NamedTuple):
     """A row of the table. `arity` counts the name, and is negative for "at least". `keys` are the first key's place,
     the last one's (negative: from the end) and the step between; 0, 0, 0 for none. `alone`: executed when all that the
-    connection asked before is answered, and before anything after it. `at_once`: MULTI does not put it off. Source:
+    connection asked before is answered, and before anything after it. `at_once`: MULTI does not put it off. `count_at`:
+    where the number of keys stands, which follow it; 0 for nowhere. Source:
     redis.io/docs/latest/commands/command."""
 
     name: str
@@ -54,6 +55,7 @@ class Spec(NamedTuple):
     later: Later | None = None
     alone: bool = False
     at_once: bool = False
+    count_at: int = 0
     subcommands: Mapping[bytes, Spec] = {}
 
     def fits(self, count: int) -> bool:

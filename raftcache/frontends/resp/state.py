@@ -10,6 +10,8 @@ from raftcache.commands.types import MULTI_KEY_LIMIT, Version
 from raftcache.frontends.backend import Backend
 from raftcache.frontends.resp.metrics import RespMetrics
 from raftcache.frontends.resp.parsing import Room
+from raftcache.frontends.resp.scripts.cache import ScriptCache
+from raftcache.frontends.resp.scripts.sandbox import Sandbox
 from raftcache.frontends.resp.topology import Topology
 
 REDIS_VERSION = "7.4.0"
@@ -107,7 +109,10 @@ class Front:
         self.clients: dict[int, Client] = {}
         self.last_id = 0
         self.room: Room = Room() if beside is None else beside.room
-        self.metrics: RespMetrics = RespMetrics(self.room) if beside is None else beside.metrics
+        self.scripts: ScriptCache = ScriptCache() if beside is None else beside.scripts
+        self.sandbox: Sandbox = Sandbox(lambda: 0.0) if beside is None else beside.sandbox
+        """Only ever looks whether scripts are any: they run at leaders."""
+        self.metrics: RespMetrics = RespMetrics(self.room, self.scripts) if beside is None else beside.metrics
         self.metrics.connected.append(lambda: len(self.clients))
 
     def new_client(self) -> Client:

@@ -15,6 +15,7 @@ from raftcache.frontends.resp import (
     keys,
     own,
     scanning,
+    scripting,
     strings,
     transactions,
 )
@@ -224,6 +225,36 @@ _BLOCKS = (
     ),
     _block("unwatch", 1, "2.2.0", "Watch no key any more.", local=transactions.unwatch),
 )
+
+
+def _eval(name: str, since: str, by_sha: bool, read_only: bool, summary: str) -> Spec:
+    flags = ("noscript", "movablekeys", *(("readonly",) if read_only else ()))
+    later = scripting.eval_(by_sha, read_only)
+    return Spec(name, -3, flags, summary, "scripting", since, later=later, count_at=2)
+
+
+def _script(name: str, arity: int, since: str, local: Local, summary: str) -> Spec:
+    return Spec(f"script|{name}", arity, ("noscript",), summary, "scripting", since, local=local)
+
+
+_SCRIPTS = (
+    _eval("eval", "2.6.0", False, False, "Run a script."),
+    _eval("evalsha", "2.6.0", True, False, "Run a script that was sent before."),
+    _eval("eval_ro", "7.0.0", False, True, "Run a script that may not write."),
+    _eval("evalsha_ro", "7.0.0", True, True, "Run one that was sent before and may not write."),
+    _container(
+        "script",
+        "2.6.0",
+        "About scripts.",
+        (
+            _script("load", 3, "2.6.0", scripting.load, "Keep a script for EVALSHA."),
+            _script("exists", -3, "2.6.0", scripting.exists, "Whether EVALSHA would find scripts."),
+            _script("flush", -2, "2.6.0", scripting.flush, "Forget all scripts."),
+            _script("kill", 2, "2.6.0", scripting.kill, "Refused: none runs."),
+        ),
+        "scripting",
+    ),
+)
 _WAITING = "Wait until this connection's writes are committed."
 _WAIT = Spec("wait", 3, (), _WAITING, "generic", "3.0.0", later=admin.wait, alone=True)
 
@@ -242,8 +273,8 @@ def _fill() -> None:
         local=describing.whole(TABLE),
         subcommands=describing.subcommands(TABLE),
     )
-    containers = (_CLIENT, _CLUSTER, _CONFIG, _MEMORY, _OBJECT, command)
-    for spec in (*_STRINGS, *_KEYS, *_KEYSPACE, *_OWN, *_CONNECTION, *_BLOCKS, *_OF_CLUSTERS, *containers, _WAIT):
+    containers = (_CLIENT, _CLUSTER, _CONFIG, _MEMORY, _OBJECT, _WAIT, command)
+    for spec in (*_STRINGS, *_KEYS, *_KEYSPACE, *_OWN, *_CONNECTION, *_BLOCKS, *_OF_CLUSTERS, *_SCRIPTS, *containers):
         TABLE[spec.name.encode()] = TABLE[spec.name.upper().encode()] = spec
 
 
