@@ -11,7 +11,7 @@ from rich.box import ASCII, SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from raftcache.supervisor.cluster import LocalCluster
+from raftcache.supervisor.cluster import LocalCluster, LocalNode
 from raftcache.supervisor.views import METADATA, Body, in_slot_order, leaders, led_by
 
 PLAIN_WIDTH = 160
@@ -54,7 +54,7 @@ class Report:
         for node in cluster.nodes:
             pid = pids.get(node.id)
             led = " ".join(led_by(node.id, known))
-            addresses = f"http://{node.http}", node.redis_router or "-", node.rpc, node.peer
+            addresses = f"http://{node.http}", _redis_ports(node), node.rpc, node.peer
             table.add_row(node.id, str(pid or "-"), *addresses, led or "-")
         return table
 
@@ -92,14 +92,20 @@ Try it:
   curl {url}/v1/cache/default/greeting
   {program} kv set --url {url} --namespace safe balance 100
   {program} kv incr --url {url} --namespace safe balance
-{_redis_line(first.redis_router)}\
+{_redis_line(first.redis_router)}{_redis_line(first.redis_cluster, " -c")}\
   {program} replay {trace} --url {url} --limit 10000
   {program} fault kill-leader --data-dir {data}
   {program} status --data-dir {data}
 Ctrl-C stops the cluster."""
 
 
-def _redis_line(address: str) -> str:
+def _redis_ports(node: LocalNode) -> str:
+    """The router port, and behind it the cluster port, which is on the same host."""
+    cluster_port = node.redis_cluster.rpartition(":")[2]
+    return f"{node.redis_router} :{cluster_port}" if cluster_port else node.redis_router or "-"
+
+
+def _redis_line(address: str, options: str = "") -> str:
     """A line for whoever has redis-cli; it ends with its line end, or is empty."""
     host, _, port = address.rpartition(":")
-    return f"  redis-cli -h {host} -p {port} GET greeting\n" if address else ""
+    return f"  redis-cli{options} -h {host} -p {port} GET greeting\n" if address else ""
