@@ -129,7 +129,7 @@ class NodeServer:
         about = Standing(
             config.node_id, memory_limit_bytes=config.memory_limit_bytes, used_bytes=lambda: core.budget.used_bytes
         )
-        topology = ViewTopology(config.node_id, core.view, dispatcher, core.host.peer_ids)
+        topology = ViewTopology(config.node_id, config.redis_cluster, core.view, dispatcher, core.host.peer_ids)
         whose = self.secret, self.backend, self.http, about
         self.redis = redis_port("redis_router", config.redis_router, *whose)
         self.redis_cluster = redis_port("redis_cluster", config.redis_cluster, *whose, topology, self.redis)

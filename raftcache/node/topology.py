@@ -7,19 +7,31 @@ from collections.abc import Callable, Collection
 from raftcache.frontends.resp.topology import Served
 from raftcache.metadata.view import MetadataView
 from raftcache.routing.dispatcher import Dispatcher
+from raftcache.routing.map import ShardRoute
 
 
 class ViewTopology:
     """`frontends.resp.topology.Topology` over the newest metadata state and leader table."""
 
     def __init__(
-        self, node_id: str, view: MetadataView, dispatcher: Dispatcher, peers: Callable[[], Collection[str]]
+        self,
+        node_id: str,
+        address: str,
+        view: MetadataView,
+        dispatcher: Dispatcher,
+        peers: Callable[[], Collection[str]],
     ) -> None:
-        """`peers` are the nodes to which a link is up."""
-        self.node_id, self._peers = node_id, peers
+        """`address` is this node's cluster port, also where the metadata is older than that; `peers` are the nodes to
+        which a link is up."""
+        self.node_id, self._address, self._peers = node_id, address, peers
         self._view, self._dispatcher = view, dispatcher
         self._epoch = -1
         self._addresses: dict[str, str] = {}
+
+    @property
+    def epoch(self) -> int:
+        """See `Topology`."""
+        return self._view.epoch
 
     def leader_of(self, slot: int) -> str:
         """See `Topology`."""
@@ -27,41 +39,49 @@ class ViewTopology:
         leader = "" if shard_id is None else self._leader(shard_id)
         return leader or self.node_id
 
+    def follows(self, slot: int) -> bool:
+        """See `Topology`."""
+        shard_id = self._dispatcher.map.shard_of_slot(slot)
+        if shard_id is None:
+            return False
+        replica = self._dispatcher.local(shard_id)
+        return replica is not None and not replica.serving
+
     def address_of(self, node: str) -> str:
         """See `Topology`."""
         self._follow()
         return self._addresses.get(node, "")
+
+    def is_within_reach(self, node: str) -> bool:
+        """See `Topology`."""
+        return node == self.node_id or node in self._peers()
 
     def nodes(self) -> list[str]:
         """See `Topology`."""
         self._follow()
         return sorted(self._addresses)
 
-    def ranges(self) -> list[Served]:
+    def shards(self) -> list[Served]:
         """See `Topology`."""
-        routes = self._dispatcher.map.shards.values()
-        return sorted(
-            Served(first, last, leader or self.node_id, bool(leader))
-            for route in routes
-            for leader in [self._leader(route.shard_id)]
-            for first, last in route.slots
-        )
+        return sorted(self._served(route) for route in self._dispatcher.map.shards.values() if route.slots)
 
     def own_slots(self) -> list[int]:
         """See `Topology`."""
-        routes = self._dispatcher.map.shards.values()
-        own = [route for route in routes if route.slots and self._leader(route.shard_id) == self.node_id]
-        return sorted(min(first for first, _ in route.slots) for route in own)
+        return [each.slots[0][0] for each in self.shards() if each.is_led and each.node == self.node_id]
+
+    def _served(self, route: ShardRoute) -> Served:
+        leader = self._leader(route.shard_id)
+        node = leader or self.node_id
+        others = tuple([each for each in route.nodes if each != node])
+        return Served(tuple(sorted(route.slots)), node, bool(leader), others)
 
     def _leader(self, shard_id: str) -> str:
         """The leader of a shard; "" where there is none that this node can reach."""
         leader = self._view.leaders.get(shard_id)
-        if leader is None or (leader.node != self.node_id and leader.node not in self._peers()):
-            return ""
-        return leader.node
+        return leader.node if leader is not None and self.is_within_reach(leader.node) else ""
 
     def _follow(self) -> None:
         if self._epoch != self._view.epoch:
             self._epoch = self._view.epoch
             known = [(node.id, node.addresses.redis_cluster) for node in self._view.state.nodes]
-            self._addresses = {node: address for node, address in known if address}
+            self._addresses = {node: address for node, address in known if address} | {self.node_id: self._address}

@@ -124,6 +124,20 @@ def whole(table: Table) -> Local:
     return command
 
 
+def help_row(container: str, rows: Iterable[Spec]) -> Spec:
+    """HELP among the subcommands of a command: the others, each with what it does."""
+    lines = [f"{container.upper()} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"]
+    for row in rows:
+        lines += [row.name.partition("|")[2].upper(), f"    {row.summary}"]
+    lines += ["HELP", "    Print this help."]
+
+    def help_(front: Front, client: Client, args: Args) -> bytes:
+        return encode([Status(line) for line in lines], client.resp3)
+
+    flags = ("loading", "stale")
+    return Spec(f"{container}|help", 2, flags, "What the subcommands are.", "server", "5.0.0", local=help_)
+
+
 def _row(name: str, arity: int, summary: str, local: Local) -> Spec:
     return Spec(f"command|{name}", arity, ("loading", "stale"), summary, "server", "2.8.13", local=local)
 

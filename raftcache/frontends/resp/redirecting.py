@@ -5,21 +5,29 @@ another node leads, the client is told where that is, and will ask there from no
 the command is executed all the same: it waits for a leader as on the router port, and goes to whichever that is. So
 being wrong about a leader costs a hop and nothing else, and who has lost a leader is not sent back to it.
 
+After READONLY, reads of slots that this node follows stay here as well, and its replica answers them, where the policy
+of the keys' namespaces allows that (`allowReplicaReads`). So they may be stale, as with a Redis Cluster.
+
 Source: redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec, "MOVED redirection".
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from raftcache.commands.types import Command, Get, MultiGet
 from raftcache.frontends.resp.describing import keys_of
 from raftcache.frontends.resp.spec import Args, Spec
-from raftcache.frontends.resp.state import Client
-from raftcache.frontends.resp.topology import Topology
+from raftcache.frontends.resp.state import Client, Front
+from raftcache.frontends.resp.topology import Topology, host_and_port
 from raftcache.routing.slots import slot_of
 
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
 
 
-def redirection(topology: Topology, client: Client, spec: Spec, args: Args) -> str:
+def redirection(front: Front, topology: Topology, client: Client, spec: Spec, args: Args) -> str:
     """The error line for a command that does not belong here; "" for one that does."""
     keys = keys_of(spec, args)
     if not keys:
@@ -28,7 +36,32 @@ def redirection(topology: Topology, client: Client, spec: Spec, args: Args) -> s
     if len(keys) > 1 and any(slot_of(key) != slot for key in keys):
         return CROSS_SLOT
     leader = topology.leader_of(slot)
-    if leader == topology.node_id or (client.readonly and "readonly" in spec.flags):
+    if leader == topology.node_id or _stays(front, topology, client, spec, keys):
         return ""
     address = topology.address_of(leader)
-    return f"MOVED {slot} {address}" if address else ""
+    if not address:
+        return ""
+    host, port = host_and_port(address)
+    return f"MOVED {slot} {host}:{port}"
+
+
+def _stays(front: Front, topology: Topology, client: Client, spec: Spec, keys: list[bytes]) -> bool:
+    """Whether this node's replica may answer. All plans that only read are `Get` or `MultiGet`; what MULTI has put off
+    is executed by the leader."""
+    is_read = client.readonly and client.block is None and spec.plan is not None and "readonly" in spec.flags
+    return is_read and _replica_answers(front, topology, keys)
+
+
+def _replica_answers(front: Front, topology: Topology, keys: Iterable[bytes]) -> bool:
+    namespaces = front.backend.namespaces()
+    return all(topology.follows(slot_of(key)) and namespaces.resolve(key).replica_reads for key in keys)
+
+
+def as_replica_read(front: Front, topology: Topology, command: Command) -> Command:
+    """The command of a client that said READONLY, so that this node's replica answers it where it may. Where that is
+    too old, the leader does."""
+    items = command.items if type(command) is MultiGet else (command,) if type(command) is Get else ()
+    if not items or not _replica_answers(front, topology, [item.key for item in items]):
+        return command
+    reads = tuple([replace(item, replica=True) for item in items])
+    return MultiGet(reads) if type(command) is MultiGet else reads[0]

@@ -20,7 +20,7 @@ from typing import Any
 from raftcache.commands.types import Reply
 from raftcache.frontends.resp.describing import find
 from raftcache.frontends.resp.parsing import Parser, ProtocolError
-from raftcache.frontends.resp.redirecting import redirection
+from raftcache.frontends.resp.redirecting import as_replica_read, redirection
 from raftcache.frontends.resp.replying import defect_bytes, error_bytes, reply_bytes, shed_bytes
 from raftcache.frontends.resp.spec import Args, Refused, Shape, Spec
 from raftcache.frontends.resp.state import REQUEST_TIMEOUT_S, Client, Front
@@ -180,7 +180,8 @@ class Session:
             return self._say(error_bytes(front, str(refusal)))
         name = client.last_command = spec.name
         front.metrics.calls[name] += 1
-        if front.topology is not None and (elsewhere := redirection(front.topology, client, spec, args)):
+        topology = front.topology
+        if topology is not None and (elsewhere := redirection(front, topology, client, spec, args)):
             if client.block is not None:
                 client.block.broken = True
             return self._say(error_bytes(front, elsewhere))
@@ -204,6 +205,8 @@ class Session:
         try:
             if spec.plan is not None:
                 command, shape = spec.plan(args, front.runtime.wall_ms)
+                if client.readonly and front.topology is not None:
+                    command = as_replica_read(front, front.topology, command)
                 slot = _Slot(self, command, shape, client.resp3)
                 front.backend.execute(command, deadline, slot)
             elif spec.local is not None:

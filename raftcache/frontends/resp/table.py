@@ -56,6 +56,7 @@ def _local(name: str, arity: int, flags: tuple[str, ...], since: str, local: Loc
 
 
 def _container(name: str, since: str, summary: str, rows: tuple[Spec, ...], group: str = "connection") -> Spec:
+    rows = (*rows, describing.help_row(name, rows))
     inner = {row.name.partition("|")[2].upper().encode(): row for row in rows}
     return Spec(name, -2, (), summary, group, since, subcommands=inner)
 
@@ -198,13 +199,15 @@ _CLUSTER = _container(
         _cluster("myid", 2, "3.0.0", "This node's id.", local=clustering.myid),
         _cluster("keyslot", 3, "3.0.0", "The slot of a key.", local=clustering.keyslot),
         _cluster("countkeysinslot", 3, "3.0.0", "How many keys a slot has.", later=clustering.countkeysinslot),
+        _cluster("getkeysinslot", 4, "3.0.0", "Some keys of a slot.", later=clustering.getkeysinslot),
+        _cluster("count-failure-reports", 3, "3.0.0", "0.", local=clustering.failure_reports),
     ),
     "cluster",
 )
 _OF_CLUSTERS = tuple(
     Spec(name, 1, ("loading", "stale", "fast"), summary, "cluster", "3.0.0", local=local, at_once=True)
     for name, summary, local in (
-        ("readonly", "Let this node answer reads of any slot.", clustering.readonly),
+        ("readonly", "Let this node's replicas answer reads.", clustering.readonly),
         ("readwrite", "Take that back.", clustering.readwrite),
         ("asking", "Without effect.", clustering.asking),
     )
