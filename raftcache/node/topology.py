@@ -42,10 +42,9 @@ class ViewTopology:
     def follows(self, slot: int) -> bool:
         """See `Topology`."""
         shard_id = self._dispatcher.map.shard_of_slot(slot)
-        if shard_id is None:
+        if shard_id is None or self.node_id not in self._dispatcher.map.nodes_of(shard_id):
             return False
-        replica = self._dispatcher.local(shard_id)
-        return replica is not None and not replica.serving
+        return self._leader(shard_id) != self.node_id
 
     def address_of(self, node: str) -> str:
         """See `Topology`."""

@@ -39,13 +39,18 @@ def even_ranges(count: int) -> list[SlotRange]:
 
 def compact(slots: Iterable[int]) -> list[SlotRange]:
     """The fewest ranges, in rising order, that hold exactly `slots`."""
-    ranges: list[SlotRange] = []
-    for slot in sorted(set(slots)):
-        if ranges and slot == ranges[-1][1] + 1:
-            ranges[-1] = (ranges[-1][0], slot)
+    return joined((slot, slot) for slot in set(slots))
+
+
+def joined(ranges: Iterable[SlotRange]) -> list[SlotRange]:
+    """Ranges that share no slot, in rising order, with those that touch made one."""
+    found: list[SlotRange] = []
+    for first, last in sorted(ranges):
+        if found and first == found[-1][1] + 1:
+            found[-1] = (found[-1][0], last)
         else:
-            ranges.append((slot, slot))
-    return ranges
+            found.append((first, last))
+    return found
 
 
 def expand(ranges: Iterable[SlotRange]) -> Iterator[int]:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from redis.cluster import LoadBalancingStrategy
 from redis.exceptions import LockError, LockNotOwnedError, NoScriptError
 
 from e2e.support import addresses, put, samples, shards, steady
-from jepsen_like.cluster import RealCluster
+from jepsen_like.cluster import RealCluster, wait_until
 from raftcache.cli.api import Api
 
 KEYS = 50
@@ -204,9 +205,38 @@ def test_redis_clusters_clients_go_to_the_leaders(whole: RealCluster) -> None:
         assert client.pipeline().set("x", 1).get("x").set("y", 2).execute() == [True, b"1", True]
         assert sorted(other.scan_iter(match="key-*")) == sorted(key.encode() for key in keys)
         assert other.dbsize(target_nodes="primaries") == len(keys) + 4
-        assert len({node.name for node in client.get_primaries()}) > 1, "one node leads it all"
+        leaders = {shard["leader"] for shard in shards(addresses(whole, "http")["n0"]).values()}
+        ports = {addresses(whole, "redis_cluster")[node] for node in leaders}
+        assert {node.name for node in client.get_primaries()} == ports and len(ports) > 1, "one node leads it all"
         assert client.keyslot("{t}a") == client.cluster_keyslot("{t}b")
         client.flushall()
+
+
+@steady
+def test_readonly_connections_read_from_replicas_where_the_policy_allows(whole: RealCluster) -> None:
+    """What a client of a Redis Cluster sends to a follower is answered there; a quorum namespace has no such reads, and
+    the follower asks the leader."""
+    ports = addresses(whole, "redis_cluster")
+    anywhere = LoadBalancingStrategy.RANDOM_REPLICA
+    with (
+        redis.RedisCluster.from_url(f"redis://{ports['n0']}") as writer,
+        redis.RedisCluster.from_url(f"redis://{ports['n1']}", load_balancing_strategy=anywhere) as reader,
+    ):
+        keys = client_keys()
+        assert all(writer.set(key, key) for key in keys) and writer.set("safe:key", "s")
+        wait_until(lambda: all(reader.get(key) for key in keys), "replicas to hear of it")
+        before = redirections(whole)
+        assert [reader.get(key) for key in keys] == [key.encode() for key in keys]
+        for number in range(10):
+            assert writer.set("safe:key", number) and reader.get("safe:key") == b"%d" % number
+        assert redirections(whole) == before
+        writer.flushall()
+
+
+def redirections(cluster: RealCluster) -> float:
+    """How often clients were sent to a leader, at all nodes."""
+    told = [samples(http).get("raftcache_redis_errors_total", {}) for http in addresses(cluster, "http").values()]
+    return sum(each.get(("MOVED",), 0.0) for each in told)
 
 
 @steady

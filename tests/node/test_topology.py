@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import Any
+
+from msgspec.structs import replace
 
 from raftcache.commands.policy import DEFAULT, Namespace
 from raftcache.frontends.resp.topology import Served
@@ -19,21 +20,15 @@ from raftcache.testing.virtual import VirtualRuntime
 
 
 @dataclass
-class Replica:
-    serving: bool = False
-
-
-@dataclass
 class World:
     """Node n0 of three, which hears of both others. Each shard is led by the node that is preferred."""
 
-    local: dict[str, Any] = field(default_factory=dict)
     peers: list[str] = field(default_factory=lambda: ["n1", "n2"])
 
     def __post_init__(self) -> None:
         runtime = VirtualRuntime()
         self.view = MetadataView(runtime)
-        dispatcher = Dispatcher(self.view, runtime, self.local.get, lambda *_: None, node_id="n0")
+        dispatcher = Dispatcher(self.view, runtime, lambda _shard: None, lambda *_: None, node_id="n0")
         self.topology = ViewTopology("n0", "own:4", self.view, dispatcher, lambda: self.peers)
         nodes = [Node(f"n{i}", "a", Addresses("h:1", "r:2", "p:3", f"c{i}:4" if i else "")) for i in range(3)]
         plan = plan_cluster(nodes, 3, 3, [Namespace(DEFAULT, 0)], random.Random(5))
@@ -43,7 +38,6 @@ class World:
         self.view.update_state(self.state)
         for shard in self.state.shards:
             self.view.update_leader(shard.id, 1, shard.preferred)
-            self.local[shard.id] = Replica(shard.preferred == "n0")
         return self
 
     def lead(self, number: int, node: str, term: int) -> None:
@@ -78,15 +72,21 @@ def test_a_leader_out_of_reach_is_none_and_this_node_is_asked() -> None:
     assert 10922 not in world.topology.own_slots(), "it waits for a leader of those, and has no keys to tell of"
 
 
-def test_it_follows_where_it_has_a_replica_that_does_not_serve() -> None:
+def test_it_follows_what_it_holds_and_does_not_lead() -> None:
     world = World().up()
-    first = world.state.shards[0]
-    world.local[first.id] = Replica(serving=False)
+    assert not world.topology.follows(world.topology.own_slots()[0])
+    world.lead(0, "n1", 5)
     assert world.topology.follows(0)
-    world.local[first.id] = Replica(serving=True)
+    world.peers = ["n2"]
+    assert world.topology.follows(0), "whose leader is out of reach"
+    world.lead(0, "n0", 6)
     assert not world.topology.follows(0)
-    del world.local[first.id]
-    assert not world.topology.follows(0)
+    first = world.state.shards[0]
+    elsewhere = tuple(member for member in first.replicas if member.node != "n0")
+    moved = replace(first, replicas=elsewhere)
+    world.view.update_state(replace(world.state, epoch=world.state.epoch + 1, shards=(moved, *world.state.shards[1:])))
+    world.lead(0, "n1", 7)
+    assert not world.topology.follows(0), "it holds nothing of it"
 
 
 def test_addresses_follow_the_metadata_and_the_own_one_is_known_anyway() -> None:

@@ -21,7 +21,7 @@ from raftcache.frontends.resp.spec import Args, Refused
 from raftcache.frontends.resp.spec import integer as number
 from raftcache.frontends.resp.state import Client, Front
 from raftcache.frontends.resp.topology import Served, Topology, host_and_port, identity_of
-from raftcache.routing.slots import SLOTS, slot_of
+from raftcache.routing.slots import SLOTS, joined, slot_of
 
 DISABLED = "ERR This instance has cluster support disabled"
 INVALID_SLOT = "ERR Invalid slot"
@@ -122,7 +122,7 @@ def nodes(front: Front, client: Client, args: Args) -> bytes:
 
 def _node_line(topology: Topology, node: str, held: list[Served]) -> str:
     host, port = host_and_port(topology.address_of(node))
-    led = sorted(bounds for served in held if served.node == node for bounds in served.slots)
+    led = joined(bounds for served in held if served.node == node for bounds in served.slots)
     master = "" if led else next((served.node for served in held if node in served.replicas), "")
     reached = topology.is_within_reach(node)
     flags = [

@@ -5,15 +5,14 @@ another node leads, the client is told where that is, and will ask there from no
 the command is executed all the same: it waits for a leader as on the router port, and goes to whichever that is. So
 being wrong about a leader costs a hop and nothing else, and who has lost a leader is not sent back to it.
 
-After READONLY, reads of slots that this node follows stay here as well, and its replica answers them, where the policy
-of the keys' namespaces allows that (`allowReplicaReads`). So they may be stale, as with a Redis Cluster.
+After READONLY, reads of slots that this node follows stay here as well. Its replica answers them where the policy of
+the keys' namespaces allows that (`allowReplicaReads`), so they may be stale, as with a Redis Cluster; for others this
+node asks the leader. It does not send the client there: redis-py, told to read from replicas, comes back and back.
 
 Source: redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec, "MOVED redirection".
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from msgspec.structs import replace
 
@@ -27,7 +26,7 @@ from raftcache.routing.slots import slot_of
 CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
 
 
-def redirection(front: Front, topology: Topology, client: Client, spec: Spec, args: Args) -> str:
+def redirection(topology: Topology, client: Client, spec: Spec, args: Args) -> str:
     """The error line for a command that does not belong here; "" for one that does."""
     keys = keys_of(spec, args)
     if not keys:
@@ -36,7 +35,8 @@ def redirection(front: Front, topology: Topology, client: Client, spec: Spec, ar
     if len(keys) > 1 and any(slot_of(key) != slot for key in keys):
         return CROSS_SLOT
     leader = topology.leader_of(slot)
-    if leader == topology.node_id or _stays(front, topology, client, spec, keys):
+    stays = client.readonly and "readonly" in spec.flags and topology.follows(slot)
+    if leader == topology.node_id or stays:
         return ""
     address = topology.address_of(leader)
     if not address:
@@ -45,23 +45,12 @@ def redirection(front: Front, topology: Topology, client: Client, spec: Spec, ar
     return f"MOVED {slot} {host}:{port}"
 
 
-def _stays(front: Front, topology: Topology, client: Client, spec: Spec, keys: list[bytes]) -> bool:
-    """Whether this node's replica may answer. All plans that only read are `Get` or `MultiGet`; what MULTI has put off
-    is executed by the leader."""
-    is_read = client.readonly and client.block is None and spec.plan is not None and "readonly" in spec.flags
-    return is_read and _replica_answers(front, topology, keys)
-
-
-def _replica_answers(front: Front, topology: Topology, keys: Iterable[bytes]) -> bool:
-    namespaces = front.backend.namespaces()
-    return all(topology.follows(slot_of(key)) and namespaces.resolve(key).replica_reads for key in keys)
-
-
 def as_replica_read(front: Front, topology: Topology, command: Command) -> Command:
     """The command of a client that said READONLY, so that this node's replica answers it where it may. Where that is
     too old, the leader does."""
     items = command.items if type(command) is MultiGet else (command,) if type(command) is Get else ()
-    if not items or not _replica_answers(front, topology, [item.key for item in items]):
+    resolve = front.backend.namespaces().resolve
+    if not items or not all(topology.follows(slot_of(item.key)) and resolve(item.key).replica_reads for item in items):
         return command
     reads = tuple([replace(item, replica=True) for item in items])
     return MultiGet(reads) if type(command) is MultiGet else reads[0]

@@ -181,7 +181,7 @@ class Session:
         name = client.last_command = spec.name
         front.metrics.calls[name] += 1
         topology = front.topology
-        if topology is not None and (elsewhere := redirection(front, topology, client, spec, args)):
+        if topology is not None and (elsewhere := redirection(topology, client, spec, args)):
             if client.block is not None:
                 client.block.broken = True
             return self._say(error_bytes(front, elsewhere))

@@ -41,7 +41,7 @@ class Topology(Protocol):
         """The node that leads the shard of a slot, as far as is known; this one where that is nobody within reach."""
 
     def follows(self, slot: int) -> bool:
-        """Whether this node has a replica of the slot's shard and does not lead it."""
+        """Whether this node is one of those that hold the slot's shard, and does not lead it."""
 
     def address_of(self, node: str) -> str:
         """A node's cluster port, `host:port`; "" where that is not known."""
