@@ -54,7 +54,7 @@ def measure_one(folder: Path, setting: str, clients: tuple[int, int], options: O
     with cluster:
         system = Raftcache(setting, SHARDS, "quorum")
         loads = [system.load(cluster, options._replace(clients=count)) for count in clients]
-        return [generate("read_load", load) for load in loads]
+        return [generate("writes.read_load", load, options.lasts_s) for load in loads]
 
 
 def measure_all(args: argparse.Namespace, clients: tuple[int, int], bar: Bar) -> Outcomes:

@@ -15,10 +15,10 @@ from writes.rounds import Options
 def parser(program: str, description: str | None) -> argparse.ArgumentParser:
     """The options of every comparison."""
     made = argparse.ArgumentParser(prog=f"scripts/bench/{program}", description=description)
-    made.add_argument("--rounds", type=_positive, default=5, help="how often each system has its turn (default 5)")
+    made.add_argument("--rounds", type=positive, default=5, help="how often each system has its turn (default 5)")
     made.add_argument("--seconds", type=float, default=5.0, help="how long each is measured (default 5)")
-    made.add_argument("--clients", type=_positive, default=50, help="each has one write in flight (default 50)")
-    made.add_argument("--value-bytes", type=_positive, default=256, help="the size of a value (default 256)")
+    made.add_argument("--clients", type=positive, default=50, help="each has one write in flight (default 50)")
+    made.add_argument("--value-bytes", type=positive, default=256, help="the size of a value (default 256)")
     made.add_argument(
         "--dir", type=Path, default=Path(), help="where the systems keep their files; pick the disk (default: here)"
     )
@@ -31,7 +31,8 @@ def options_of(args: argparse.Namespace) -> Options:
     return Options(args.clients, args.seconds, 2.0, args.value_bytes)
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A number from the command line that is at least 1. Raises ArgumentTypeError."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")

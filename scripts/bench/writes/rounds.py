@@ -33,6 +33,11 @@ class Options(NamedTuple):
     warm_up_s: float
     value_bytes: int
 
+    @property
+    def lasts_s(self) -> float:
+        """How long a load generator takes for it."""
+        return self.warm_up_s + self.seconds
+
     def load(self, connections: int, pids: tuple[int, ...]) -> Load:
         """The load on a system that runs as `pids`."""
         return Load(
@@ -68,7 +73,7 @@ class Raftcache(NamedTuple):
     def measure(self, folder: Path, options: Options) -> Outcome:
         """See `System`."""
         with RealCluster(folder, shards=self.shards, memory=self.memory) as cluster:
-            return generate("raftcache_load", self.load(cluster, options))
+            return generate("writes.raftcache_load", self.load(cluster, options), options.lasts_s)
 
     def load(self, cluster: RealCluster, options: Options) -> RaftcacheLoad:
         """What is asked of a cluster that is up."""
@@ -98,19 +103,25 @@ class Etcd(NamedTuple):
         """See `System`."""
         with EtcdCluster(folder) as etcd:
             load = options.load(self.connections, etcd.pids)
-            return generate("etcd_load", EtcdLoad(load=load, address=etcd.leader(), style=self.style))
+            return generate(
+                "writes.etcd_load", EtcdLoad(load=load, address=etcd.leader(), style=self.style), options.lasts_s
+            )
 
 
-def generate(module: str, spec: RaftcacheLoad | EtcdLoad) -> Outcome:
-    """Run a load generator to its end. It never outlives this call. Raises DriverError where it fails."""
+def generate(module: str, spec: msgspec.Struct, lasts_s: float) -> Outcome:
+    """Run a load generator to its end. It never outlives this call. Raises DriverError where it fails, or goes on for
+    longer than `lasts_s` and some grace."""
     paths = [str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "GRPC_VERBOSITY": "NONE"}
-    command = [sys.executable, "-m", f"writes.{module}", msgspec.json.encode(spec).decode()]
+    command = [sys.executable, "-m", module, msgspec.json.encode(spec).decode()]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     ) as process:
         try:
-            answer, complaint = process.communicate(timeout=spec.load.seconds + spec.load.warm_up_s + GRACE_S)
+            answer, complaint = process.communicate(timeout=lasts_s + GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise DriverError(f"{module} did not end in {lasts_s + GRACE_S:.0f} s") from None
         except BaseException:
             process.kill()
             raise
