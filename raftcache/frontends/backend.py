@@ -96,6 +96,10 @@ ReplaceDone = Callable[[ShardReplaced | RaftcacheError], None]
 SnapshotsDone = Callable[[list[dict[str, Any]]], None]
 
 
+Later = Callable[[], Callable[[Reply], None]]
+"""Makes the receiver of a reply."""
+
+
 class Backend(Protocol):
     """The cluster, seen from a front end. Every callback is called exactly once, now or later; none raises.
 
@@ -108,6 +112,10 @@ class Backend(Protocol):
 
     def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
         """Route and execute `command`. Errors are `Failure` replies."""
+
+    def execute_now(self, command: Command, deadline: float, later: Later) -> Reply | None:
+        """`execute` for one who can use a reply that is there at once: it is the result. Where it is not, the result is
+        None, and what `later` returned, when it was called once, is the `reply`."""
 
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone

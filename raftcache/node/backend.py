@@ -13,6 +13,7 @@ from raftcache.frontends.backend import (
     DeleteDone,
     HotDone,
     InvalidateDone,
+    Later,
     LostDone,
     PolicyDone,
     PolicyWritten,
@@ -59,6 +60,10 @@ class ViewBackend:
     def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
         """See `Dispatcher.execute`."""
         self.dispatcher.execute(command, deadline, reply)
+
+    def execute_now(self, command: Command, deadline: float, later: Later) -> Reply | None:
+        """See `Dispatcher.execute_now`."""
+        return self.dispatcher.execute_now(command, deadline, later)
 
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone

@@ -16,16 +16,23 @@ from typing import Protocol
 from raftcache.clock import Runtime
 from raftcache.commands.types import (
     MULTI_KEY_LIMIT,
+    Append,
     Command,
+    Delete,
+    Expire,
     Failure,
+    Get,
+    Incr,
     Many,
     Multi,
     MultiDelete,
     MultiGet,
     MultiSet,
+    Persist,
     Receipts,
     Reply,
     Scan,
+    Set,
     Version,
     failure_of,
 )
@@ -35,11 +42,19 @@ from raftcache.routing.current import shard_map_of
 from raftcache.routing.gather import Gather
 from raftcache.routing.receipts import ReceiptGather, ReceiptsDone
 from raftcache.routing.request import Request, SlotRequest
-from raftcache.routing.retry import RetrySettings, pause_seconds
+from raftcache.routing.retry import ROUTING_CODES, RetrySettings, pause_seconds
 
 SWEEP_SECONDS = 0.05
 WAKES_PER_TURN = 500
 """Parked requests woken in one loop turn when a leader appears; the others follow in the next turns."""
+
+
+ReplyTo = Callable[[Reply], None]
+Later = Callable[[], ReplyTo]
+"""Makes the receiver of an answer, for one that does not come at once."""
+
+AT_ONCE: frozenset[type] = frozenset({Append, Delete, Expire, Get, Incr, Persist, Set})
+"""What a shard that is led here answers as a rule before the call returns."""
 
 
 class LocalShard(Protocol):
@@ -56,6 +71,10 @@ class LocalShard(Protocol):
     def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
         """Say what became of versions; as `submit`, but asked of replicas that do not lead, too."""
 
+
+    def submit_now(self, command: Command, later: Later, deadline_s: float) -> Reply | None:
+        """The same, with an answer that is there at once as the result; only for one that is not, `later` is called and
+        what it returns is the `reply`."""
 
 Local = Callable[[str], "LocalShard | None"]
 """The replica of a shard on this node, if there is one."""
@@ -124,6 +143,27 @@ class Dispatcher:
             return reply(self._overloaded())
         kind = SlotRequest if type(command) is Scan else Request
         kind(self, command, command.key, deadline, reply).attempt()
+
+    def execute_now(self, command: Command, deadline: float, later: Later) -> Reply | None:
+        """`execute` for one who can use an answer that is there at once: it is returned, and nothing was made to wait
+        for it. Else the result is None, and what `later` returned, when it was called once, gets the answer."""
+        shard_id = self.map.shard_of(command.key) if type(command) in AT_ONCE else None  # type: ignore[union-attr]
+        replica = None if shard_id is None else self.local(shard_id)
+        if replica is None or not replica.serving:
+            self.execute(command, deadline, later())
+            return None
+
+        def under_way() -> ReplyTo:
+            request = Request(self, command, command.key, deadline, later())  # type: ignore[union-attr]
+            request.is_sent_here(shard_id)
+            self.track(request)
+            return request.on_reply
+
+        answer = replica.submit_now(command, under_way, deadline)
+        if type(answer) is Failure and answer.code in ROUTING_CODES:
+            self.execute(command, deadline, later())
+            return None
+        return answer
 
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone

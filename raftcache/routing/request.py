@@ -103,6 +103,12 @@ class Request:
         if not self.done:
             dispatcher.track(self)
 
+    def is_sent_here(self, shard_id: str | None) -> None:
+        """The first attempt is out, to the shard's replica on this node."""
+        self._attempt, self.out = 1, True
+        self.epoch, self.shard_id = self._dispatcher.map.epoch, shard_id
+        self._sent_node = self._dispatcher.node_id
+
     def _shard_by(self, routes: ShardMap) -> str | None:
         """The shard that is to be asked."""
         return routes.shard_of(self.key)

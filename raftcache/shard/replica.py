@@ -191,6 +191,23 @@ class ShardReplica:
         else:
             self._submit_many(command, reply, deadline_s)
 
+    def submit_now(self, command: Command, later: Callable[[], ReplyTo], deadline_s: float = inf) -> Reply | None:
+        """`submit` for one who can use an answer that is there at once: it is returned. Else the result is None, and
+        what `later` returned, when it was called once, is called with the answer."""
+        plain = type(command) in HANDLERS and self._looked_at is self.policies.in_force and not self._limited
+        if not plain or not self.serving or not self._leads_now():
+            self.submit(command, later(), deadline_s)
+            return None
+        try:
+            answer, waits_for = self._execute(command)
+        except Hold as hold:
+            self.held.add(hold, command, self._waiting(command, later()), deadline_s, self.hotkeys.source)
+            return None
+        if waits_for is PRIMARY:
+            return answer
+        self._answer(self._waiting(command, later()), answer, waits_for)
+        return None
+
     def submit_from(self, source: str, command: Command, reply: ReplyTo, deadline_s: float = inf) -> None:
         """`submit` for a command that came in by another front end than this node's own: by that of this name."""
         self.hotkeys.source = source

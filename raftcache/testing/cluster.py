@@ -30,7 +30,7 @@ from raftcache.node.invalidating import serve_drop_tag
 from raftcache.node.losses import serve_lost_writes
 from raftcache.node.storage import storage_in
 from raftcache.routing.bootstrap import metadata_members, plan_cluster
-from raftcache.routing.dispatcher import Dispatcher
+from raftcache.routing.dispatcher import Dispatcher, Later
 from raftcache.shard.replica import ShardReplica
 from raftcache.testing.files import FakeFiles
 from raftcache.testing.loop import SimLoop, SimRuntime
@@ -84,6 +84,13 @@ class WatchedShard:
         """See `ShardReplica.submit`."""
         self._replica.submit(command, self._watched(command, reply), deadline_s)
 
+    def submit_now(self, command: Command, later: Later, deadline_s: float) -> Reply | None:
+        """See `ShardReplica.submit_now`."""
+        answer = self._replica.submit_now(command, lambda: self._watched(command, later()), deadline_s)
+        if answer is not None:
+            self._saw(command, answer)
+        return answer
+
     def submit_from(
         self, source: str, command: Command, reply: Callable[[Reply], None], deadline_s: float
     ) -> None:
@@ -129,6 +136,12 @@ class SimProcess:
         self.watch = RemoteWatch(self.core.view, self.runtime, call, lambda: cluster.metadata_ids)
         metadata = MetadataSubmitter(self.runtime, call, lambda: cluster.metadata_ids)
         self.backend = ViewBackend(self.runtime, self.core.view, self.dispatcher, metadata, call)
+
+    def ask(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
+        """Execute a command as the Redis ports do: an answer that is there at once makes nothing wait for it."""
+        answer = self.dispatcher.execute_now(command, deadline, lambda: reply)
+        if answer is not None:
+            reply(answer)
 
     def start(self, cluster: SimCluster) -> None:
         """Start the node. It also follows the metadata from outside: its own replica may be empty, or it has none."""

@@ -94,7 +94,7 @@ class Client:
                 self._later()
 
         deadline = process.runtime.now() + TIMEOUT_S
-        process.runtime.deliver(lambda: process.dispatcher.execute(command, deadline, answered))
+        process.runtime.deliver(lambda: process.ask(command, deadline, answered))
         if not own and self.random.random() < 0.4:
             self._burst(process)
         self.cluster.loop.call_later(TIMEOUT_S + 0.2, lambda: self._give_up(request, slot))

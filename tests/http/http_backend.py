@@ -133,6 +133,9 @@ class FakeBackend:
         self._know(Namespace("safe", 2, ack=AckLevel.QUORUM))
         self._know(Namespace("brief", 3, default_ttl_ms=90_000, max_item_bytes=100))
 
+    def execute_now(self, command: Command, deadline: float, later: Callable[[], Callable[[Reply], None]]) -> None:
+        self.execute(command, deadline, later())
+
     def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
         self.commands.append((command, deadline))
         answer = partial(reply, self._reply(command))

@@ -73,6 +73,16 @@ class LocalReplica:
     def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
         self.submit(asked, reply, 0.0)
 
+    def submit_now(
+        self, command: Command, later: Callable[[], Callable[[Reply], None]], deadline_s: float
+    ) -> Reply | None:
+        if self.script and self.script[0] is None:
+            self.submit(command, later(), deadline_s)
+            return None
+        answers: list[Reply] = []
+        self.submit(command, answers.append, deadline_s)
+        return answers[0]
+
     def submit(self, command: Command | Receipts, reply: Callable[[Reply], None], deadline_s: float) -> None:
         self.got.append(command)
         self.deadlines_s.append(deadline_s)

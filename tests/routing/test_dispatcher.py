@@ -8,7 +8,20 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from routing_world import LocalReplica, World, answer, failure, not_leader
 
-from raftcache.commands.types import Delete, Expire, Failure, Get, Incr, Persist, Set, Value, Written
+from raftcache.commands.types import (
+    Command,
+    Delete,
+    Expire,
+    Failure,
+    Get,
+    Incr,
+    MultiGet,
+    Persist,
+    Reply,
+    Set,
+    Value,
+    Written,
+)
 
 KEY = b"foo"
 WRITES = [Set(KEY, b"v"), Delete(KEY), Incr(KEY), Expire(KEY, 1000), Persist(KEY)]
@@ -358,3 +371,51 @@ def test_a_replica_that_has_not_heard_of_it_is_passed_over_by_a_replica_read():
     for _ in range(20):
         assert isinstance(world.run(Get(KEY, replica=True, named_at=9)), Value)
     assert set(world.asked) > {leader}
+
+
+def _led_here(world: World) -> str:
+    """The shard of the key, which this node serves."""
+    shard = world.shard_of(KEY)
+    world.local[shard] = LocalReplica(shard)
+    return shard
+
+
+def _asked_now(world: World, command: Command) -> tuple[Reply | None, list[Reply]]:
+    """What `execute_now` returns, and what it answered later or had answered by `later()`."""
+    late: list[Reply] = []
+    return world.dispatcher.execute_now(command, world.runtime.now() + 1.0, lambda: late.append), late
+
+
+def test_an_answer_that_is_there_at_once_is_the_result_and_nothing_waits() -> None:
+    world = World(node_id="n0").up()
+    shard = _led_here(world)
+    assert _asked_now(world, Get(KEY)) == (answer(Get(KEY), shard), [])
+    assert (world.dispatcher.inflight, world.sent) == (0, [])
+
+
+def test_an_answer_that_is_to_come_goes_to_who_was_made_for_it() -> None:
+    world = World(node_id="n0").up()
+    local = world.local[_led_here(world)]
+    local.script.append(None)
+    got, late = _asked_now(world, Set(KEY, b"1"))
+    assert (got, late, world.dispatcher.inflight) == (None, [], 1)
+    local.waiting[0](answer(Set(KEY, b"1"), local.shard_id))
+    assert (late, world.dispatcher.inflight) == ([answer(Set(KEY, b"1"), local.shard_id)], 0)
+
+
+def test_what_is_refused_here_at_once_is_asked_elsewhere() -> None:
+    world = World(node_id="n0").up()
+    local = world.local[_led_here(world)]
+    local.script.extend([not_leader("n1", 2), not_leader("n1", 2)])
+    got, late = _asked_now(world, Get(KEY))
+    world.runtime.advance(0.01)
+    assert (got, late) == (None, [answer(Get(KEY), local.shard_id)])
+    assert [node for node, *_ in world.sent] == ["n1"]
+
+
+def test_what_is_led_elsewhere_or_has_many_keys_is_executed_as_ever() -> None:
+    world = World().up()
+    for command in (Get(KEY), MultiGet((Get(KEY),))):
+        got, late = _asked_now(world, command)
+        world.runtime.advance(0.01)
+        assert (got, len(late)) == (None, 1)

@@ -205,6 +205,7 @@ class Bench:
         interpret: Interpret = no_interpreter,
     ) -> None:
         """`founded`: it follows the policies already, by a snapshot that everybody started from."""
+        self.sends = 0
         self.runtime = VirtualRuntime()
         self.group = FakeGroup(self.runtime)
         self.budget = MemoryBudget(limit_bytes)
@@ -236,9 +237,13 @@ class Bench:
         return self
 
     def send(self, command: Command, deadline_s: float = inf) -> list[Reply]:
-        """Submit; returns the list that the reply comes into, now or later."""
+        """Submit, every other time by `submit_now`; returns the list that the reply comes into, now or later."""
         replies: list[Reply] = []
-        self.replica.submit(command, replies.append, deadline_s)
+        self.sends += 1
+        if self.sends % 2:
+            self.replica.submit(command, replies.append, deadline_s)
+        elif (answer := self.replica.submit_now(command, lambda: replies.append, deadline_s)) is not None:
+            replies.append(answer)
         return replies
 
     def follow(self, policies: Namespaces) -> Bench:
