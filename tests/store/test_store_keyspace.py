@@ -12,6 +12,7 @@ from raftcache.store.entry import Entry, entry_bytes
 from raftcache.store.expire import BUCKET_MS, STALE_BUCKETS_LIMIT, WHEELS, ExpiryIndex
 from raftcache.store.keyspace import PAGES, Keyspace
 from raftcache.store.memory import MemoryBudget
+from raftcache.store.packing import PACKED_LIMIT_BYTES
 
 
 def entry(value: bytes = b"v", expires_ms: int = 0, seq: int = 1) -> Entry:
@@ -232,7 +233,8 @@ def test_a_bucket_that_is_full_goes_on_as_another_table(monkeypatch: pytest.Monk
 
 def test_entries_are_the_same_packed_or_not() -> None:
     keyspace = Keyspace(MemoryBudget())
-    kept = [Entry(b"x" * size, 1, 1 << 41, 1 << 31, 1 << 20, 1 << 50) for size in (0, 4096, 4097)]
+    sizes = (0, PACKED_LIMIT_BYTES, PACKED_LIMIT_BYTES + 1)
+    kept = [Entry(b"x" * size, 1, 1 << 41, 1 << 31, 1 << 20, 1 << 50) for size in sizes]
     for number, one in enumerate(kept):
         keyspace.put(b"%d" % number, one)
     assert [keyspace.get(b"%d" % number) for number in range(3)] == kept
