@@ -7,13 +7,10 @@ not approved. The guard works in one of two ways, and which one can be seen only
 *The careful way* looks at each header when its line is whole, holds it against the limits before anything of what it
 announces is kept, and hands the approved bytes on. It looks at a byte once, and into a bulk string never.
 
-*The quick way* is for a read that begins with a command. hiredis is given all of it, and each command that comes out
-is packed again: where the bytes are the same as those received, they were the plain encoding of a whole command of bulk
-strings. A read is small, so what hiredis may take for it is bounded; counts with five digits or more, for which it
-would make a long list at once, are never tried. Where looking for them takes too long, because the bytes of long values
-look like their beginnings, commands are *walked* instead: from header to header, each held against the limits, and
-hiredis gets the whole ones. Either way, anything else (the unfinished command at the end of a read, an inline command,
-a defect) is left to the careful way, from that command's first byte.
+*The quick way* is for a read that begins with a command, and for what is behind one. It walks from header to header of
+a command that has arrived whole, holds each against the limits, and hands hiredis exactly the bytes of that command:
+one step for each argument, whatever its length. Anything else (the unfinished command at the end of a read, an inline
+command, a defect) is left to the careful way, from that command's first byte.
 
 Source: the RESP specification (redis.io/docs/latest/develop/reference/protocol-spec), and for inline commands, empty
 commands and the words of errors `processMultibulkBuffer` and `processInlineBuffer` in Redis's networking.c.
@@ -22,7 +19,6 @@ commands and the words of errors `processMultibulkBuffer` and `processInlineBuff
 from __future__ import annotations
 
 import re
-from collections import deque
 from typing import Any
 
 import hiredis
@@ -44,13 +40,11 @@ ROOM_FREE_BYTES = 64 << 10
 
 QUICK_LIMIT_BYTES = 256 << 10
 """A longer read goes the careful way at once: below it no argument and no command can be over its limit."""
-WALK_FROM_BYTES = 160
-"""From so many bytes for each argument on, going from header to header costs less than a look at every byte."""
 _HEADER_LIMIT_BYTES = 32
 """A header's line with its line end; no number within the limits is half as long."""
-_ZERO = ord("0")
-_LONG_COUNT = re.compile(rb"[*>%~|][0-9]{5}")
-_LONG_ARRAY = re.compile(rb"\*[0-9]{5}")
+_COUNTS = {b"*%d" % count: count for count in range(1, ARGUMENTS_LIMIT + 1)}
+_SIZES = {b"$%d" % size: size for size in range(4097)}
+"""What usual headers announce: looking one up is faster than reading its number, and tells that it is plain."""
 _NUMBER = re.compile(rb"-?[1-9][0-9]{0,18}\Z|0\Z")
 
 
@@ -88,7 +82,6 @@ class Parser:
         self._room = room
         self._reader: Any = hiredis.Reader()
         self._chunk = b""  # What the quick way works on, from `_at` on; empty while the careful way has all.
-        self._ends: deque[int] = deque()  # Where the commands of the chunk end that were walked.
         self._buffer = bytearray()  # What the careful way works on, from `_at` on.
         self._at = 0
         self._searched = 0
@@ -120,7 +113,6 @@ class Parser:
         """Give back what is reserved."""
         self._release()
         self._chunk = b""
-        self._ends.clear()
         self._buffer.clear()
 
     @property
@@ -133,53 +125,28 @@ class Parser:
     def _try_quick_way(self, data: bytes) -> bool:
         if data[:1] != b"*":
             return False
-        is_rare = b">" in data or b"%" in data or b"~" in data or b"|" in data
-        if is_rare and len(data) > WALK_FROM_BYTES * data.count(b"$"):
-            self._ends = whole_commands(data)
-            if not self._ends:
-                return False
-            self._reader.feed(data[: self._ends[-1]])
-        elif (_LONG_COUNT if is_rare else _LONG_ARRAY).search(data) is not None:
-            return False
-        else:
-            self._reader.feed(data)
         self._may_hurry = False
         self._chunk, self._at = data, 0
         return True
 
     def _quick(self) -> list[bytes] | None:
-        """The next command of the chunk; None where there is none that hiredis and the guard agree on."""
-        if self._ends:
-            return self._walked()
-        try:
-            arguments = self._reader.gets()
-            packed = hiredis.pack_command(tuple(arguments)) if arguments and type(arguments) is list else b""
-        except (hiredis.HiredisError, TypeError, ValueError):
-            packed = b""
-        at = self._at
-        if not packed or len(arguments) > ARGUMENTS_LIMIT or not self._chunk.startswith(packed, at):
+        """The next command of the chunk; None where what comes next is none that is whole and plain."""
+        chunk, at = self._chunk, self._at
+        end = end_of_command(chunk, at)
+        if not end:
             self._leave_quick_way()
             return None
-        self._at = at + len(packed)
-        if self._at == len(self._chunk):
+        self._reader.feed(chunk if end - at == len(chunk) else chunk[at:end])
+        if end == len(chunk):
             self._chunk, self._at = b"", 0
-        return arguments  # type: ignore[no-any-return]
-
-    def _walked(self) -> list[bytes]:
-        """The next command of those that were walked. What is left behind the last one goes the careful way."""
-        arguments: list[bytes] = self._reader.gets()
-        self._at = self._ends.popleft()
-        if not self._ends:
-            self._buffer += memoryview(self._chunk)[self._at :]
-            self._chunk, self._at, self._searched = b"", 0, 0
-        return arguments
+        else:
+            self._at = end
+        return self._reader.gets()  # type: ignore[no-any-return]
 
     def _leave_quick_way(self) -> None:
-        """What is left of the chunk goes the careful way, and hiredis forgets what it has seen of it."""
+        """What is left of the chunk goes the careful way."""
         self._buffer += memoryview(self._chunk)[self._at :]
         self._chunk, self._at, self._searched = b"", 0, 0
-        self._ends.clear()
-        self._reader = hiredis.Reader()
 
     # -- the careful way -------------------------------------------------------------------------
 
@@ -320,27 +287,25 @@ class Parser:
         self._reserved = 0
 
 
-def whole_commands(data: bytes) -> deque[int]:
-    """Where each of the commands ends that `data` begins with: whole ones, plainly encoded and within the limits. A
-    read is shorter than `COMMAND_LIMIT_BYTES`, and so is each of them."""
-    ends, at, left = deque[int](), 0, 0
-    while True:
+def end_of_command(data: bytes, at: int) -> int:
+    """Where the command ends that begins at `at`, if all of it is there, plainly encoded and within the limits; else 0.
+    The caller sees to it that `data` is so short that no command in it can be over `COMMAND_LIMIT_BYTES`."""
+    line = data.find(b"\r\n", at, at + _HEADER_LIMIT_BYTES)
+    count = _COUNTS.get(data[at:line]) if line > 0 else None
+    if count is None:
+        return 0
+    for _ in range(count):
+        at = line + 2
         line = data.find(b"\r\n", at, at + _HEADER_LIMIT_BYTES)
-        kind, digits = data[at : at + 1], data[at + 1 : line]
-        if line < 0 or not digits.isdigit() or (digits[0] == _ZERO and len(digits) > 1):
-            return ends
-        if left == 0:
-            left = int(digits)
-            if kind != b"*" or not 0 < left <= ARGUMENTS_LIMIT:
-                return ends
-            at = line + 2
-            continue
-        at = line + 4 + int(digits)
-        if kind != b"$" or data[at - 2 : at] != b"\r\n":
-            return ends
-        left -= 1
-        if left == 0:
-            ends.append(at)
+        size = _SIZES.get(data[at:line])
+        if size is None:
+            size = _number(data[at + 1 : line]) if data[at : at + 1] == b"$" else None
+        if line < 0 or size is None or size < 0:
+            return 0
+        line += 2 + size
+        if data[line : line + 2] != b"\r\n":
+            return 0
+    return line + 2
 
 
 def _number(digits: bytes) -> int | None:
