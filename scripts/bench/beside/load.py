@@ -19,8 +19,8 @@ import uvloop
 from writes.measure import Meter
 from writes.spec import Outcome
 
-from beside.requests import Write, acknowledged, batches, memcached, redis
-from beside.rows import MEMCACHED, RAFTCACHE, RAFTCACHE_LOG, REDIS, SET_DURABLE, SET_QUORUM, Measurement
+from beside.requests import Write, batches, memcached, redis
+from beside.rows import MEMCACHED, REDIS, SET_QUORUM, Measurement
 
 WRONG_REPLY = "a miss, or a refusal"
 
@@ -121,12 +121,7 @@ class Connection(asyncio.Protocol):
 
 def writer(measured: Measurement) -> Write:
     """How the system is asked for the operation."""
-    if measured.system == MEMCACHED:
-        return memcached
-    levels = {SET_QUORUM: b"quorum", SET_DURABLE: b"durable"}
-    if measured.system in (RAFTCACHE, RAFTCACHE_LOG) and measured.operation in levels:
-        return acknowledged(levels[measured.operation])
-    return redis
+    return memcached if measured.system == MEMCACHED else redis
 
 
 async def run(spec: Spec) -> Outcome:

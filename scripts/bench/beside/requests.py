@@ -21,6 +21,11 @@ MULTI_KEYS = 100
 ALPHABET = string.ascii_letters.encode() + string.digits.encode()
 
 
+PREFIXES = {GET: b"", SET: b"", SET_QUORUM: b"safe:", SET_DURABLE: b"vault:"}
+"""Of the keys of an operation. For raftcache they name namespaces, by whose policies a plain SET waits for the level;
+for the others they are part of the key."""
+
+
 class Cluster(NamedTuple):
     """A cache cluster of Twitter's in March 2020: statistics table of twitter/cache-trace (CC-BY), OSDI'20."""
 
@@ -74,11 +79,6 @@ def redis(request: Request) -> bytes:
     return resp(b"SET", request.key, request.value)
 
 
-def acknowledged(level: bytes) -> Write:
-    """Writes that raftcache acknowledges at a level."""
-    return lambda request: resp(b"RC.SET", request.key, request.value or b"", b"ACK", level)
-
-
 def batches(measured: Measurement, write: Write, seed: int) -> list[bytes]:
     """What one connection sends: each batch holds `depth` operations. A WAIT covers the writes of its batch, which is
     how a client would pipeline them."""
@@ -91,9 +91,9 @@ def batches(measured: Measurement, write: Write, seed: int) -> list[bytes]:
 
 
 def _uniform(measured: Measurement, chance: random.Random, count: int) -> list[Request]:
-    assert measured.operation in (GET, SET, SET_QUORUM, SET_DURABLE)
     content = None if measured.operation == GET else value(measured.value_bytes)
-    return [Request(key(chance.randrange(KEYS)), content) for _ in range(count)]
+    prefix = PREFIXES[measured.operation]
+    return [Request(prefix + key(chance.randrange(KEYS)), content) for _ in range(count)]
 
 
 def _twitter(chance: random.Random, count: int) -> list[Request]:

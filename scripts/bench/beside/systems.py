@@ -22,6 +22,7 @@ from beside.requests import KEYS, TWITTER_CLUSTER, Request, key, memcached, valu
 from beside.rows import ETCD, FORWARDED, LEADER, MEMCACHED, RAFTCACHE, RAFTCACHE_LOG, REDIS, REDIS_AOF
 from jepsen_like.cluster import DriverError, RealCluster, wait_until
 from jepsen_like.ports import Ports
+from raftcache.cli.api import Api
 from raftcache.cli.local import Local
 from raftcache.config import parse_address
 from raftcache.supervisor.cluster import PORTS_PER_NODE
@@ -215,8 +216,11 @@ class Raftcache(System):
         self.cluster = RealCluster(folder, shards=1, memory=memory)
 
     def start(self) -> None:
-        """See `System`."""
+        """See `System`. `safe` is a namespace of every new cluster."""
         self.cluster.__enter__()
+        if not self.cluster.memory:
+            url = f"http://{next(iter(self.cluster.http().values()))}"
+            Api(url).send("PUT", "/v1/namespaces/vault", {"ack": "durable"}, expect=(200, 201))
 
     def stop(self) -> None:
         """See `System`."""
