@@ -13,8 +13,6 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-COMPILERS = ("mypy[mypyc]>=2.4",)
-
 
 class CompileHook(BuildHookInterface):  # type: ignore[misc]
     """An editable install stays pure: the extensions would stand before sources that are edited."""
@@ -23,7 +21,9 @@ class CompileHook(BuildHookInterface):  # type: ignore[misc]
 
     def dependencies(self) -> list[str]:
         """mypyc, and what the sources import, whose types it reads."""
-        return [*self.metadata.core.dependencies, *COMPILERS] if _asked() else []
+        core = self.metadata.core
+        compilers = [each for each in core.optional_dependencies["dev"] if each.startswith("mypy")]
+        return [*core.dependencies, *compilers] if _asked() else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """hatch: before a wheel is put together."""
