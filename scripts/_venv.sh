@@ -1,5 +1,6 @@
 # Sourced by the other scripts: makes .venv and installs the project into it, unless that is done already.
-# Sets ROOT (the project's folder) and VENV. Needs Python 3.11 or newer and pip; nothing else.
+# Sets ROOT (the project's folder) and VENV. Needs Python 3.11 or newer and pip; nothing else. With RAFTCACHE_COMPILE=1,
+# and a C compiler, what the script runs has its hot modules compiled: RAFTCACHE_COMPILED says where they are.
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 VENV="$ROOT/.venv"
@@ -32,17 +33,17 @@ venv_build() {
     echo "Setting up .venv (once; a minute or so)" >&2
     rm -f "$VENV/raftcache-stamp"
     if "$python" -m venv "$VENV" >/dev/null 2>&1; then
-        "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -e "$ROOT[dev]" >&2
+        env -u RAFTCACHE_COMPILE "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -e "$ROOT[dev]" >&2
     else
         "$python" -m venv --clear --without-pip "$VENV" &&
-            "$python" -m pip --quiet --python "$VENV/bin/python" install -e "$ROOT[dev]" >&2
+            env -u RAFTCACHE_COMPILE "$python" -m pip --quiet --python "$VENV/bin/python" install -e "$ROOT[dev]" >&2
     fi && venv_stamp >"$VENV/raftcache-stamp"
 }
 
 # Two scripts may run at once: the second waits for the lock, and then finds the work done. Python takes the lock
 # on a descriptor of this shell, which keeps it, since not every system has a flock command; the lock is on
 # pyproject.toml, so that it leaves no file behind.
-venv_ready() {
+venv_made() {
     venv_is_ready && return
     local python
     python="$(find_python)" || return 1
@@ -53,4 +54,16 @@ venv_ready() {
         echo "setting up .venv failed" >&2
         return 1
     }
+}
+
+venv_ready() {
+    venv_made && compiled_ready
+}
+
+# Where nothing can be compiled, that is said, and the pure code is used.
+compiled_ready() {
+    unset RAFTCACHE_COMPILED
+    [ "${RAFTCACHE_COMPILE:-}" = 1 ] || return 0
+    RAFTCACHE_COMPILED="$("$VENV/bin/python" "$ROOT/scripts/compile/ready.py")"
+    export RAFTCACHE_COMPILED
 }

@@ -25,7 +25,7 @@ ROWS = (
     ("shard", "metadata"),
     ("consensus", "net", "wal"),
     ("store", "wire"),
-    ("commands", "errors", "clock", "config", "identity", "toml"),
+    ("commands", "errors", "clock", "compiled", "config", "identity", "toml"),
 )
 RANK = {package: len(ROWS) - row for row, packages in enumerate(ROWS) for package in packages}
 CLIENT_MAY_IMPORT = ("client", "wire", "net", "routing.map", *ROWS[-1])

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from raftcache import __version__
 from raftcache.cli import fault, hotkeys, kv, namespace, node, receipt, replay, shard, snapshot, status, up, wal
 from raftcache.cli.output import Failed
+from raftcache.compiled import is_compiled
 from raftcache.errors import RaftcacheError
 from raftcache.wal.errors import Damaged
 
@@ -27,7 +28,8 @@ def build_parser() -> argparse.ArgumentParser:
         description="A distributed in-memory cache whose durability is chosen namespace by namespace.",
         epilog="Every command has its own --help with examples.",
     )
-    parser.add_argument("--version", action="version", version=f"raftcache {__version__}")
+    kind = " (compiled)" if is_compiled() else ""
+    parser.add_argument("--version", action="version", version=f"raftcache {__version__}{kind}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for group in GROUPS:
         group.add_commands(commands)

@@ -112,7 +112,8 @@ class ExpiryIndex:
         """
         if not self.size:
             return []
-        number = min(number for wheel in self._wheels if (number := wheel.oldest()) is not None)
+        oldest = [wheel.oldest() for wheel in self._wheels]
+        number = min(number for number in oldest if number is not None)
         if (number + 1) * BUCKET_MS > now_ms:
             return []
         return list(islice(self._wheels[number & _WHEEL_MASK].buckets[number], limit))

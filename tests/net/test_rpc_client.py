@@ -45,6 +45,7 @@ def test_calls_are_answered_in_any_order() -> None:
     run(test)
 
 
+@pytest.mark.replaces_methods
 def test_the_calls_and_the_answers_of_a_turn_leave_in_one_write_each(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(runtime: AsyncioRuntime) -> None:
         async with serving(runtime) as (_, channel):

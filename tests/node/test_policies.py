@@ -166,6 +166,7 @@ def deleted_unheard() -> tuple[SimCluster, str, int]:
     return cluster, others[0], epoch
 
 
+@pytest.mark.replaces_methods
 def test_a_shard_that_does_not_heed_the_name_is_caught() -> None:
     with planted("name-unheeded"):
         cluster, node_id, epoch = deleted_unheard()
@@ -200,7 +201,7 @@ def test_what_names_a_namespace_that_the_shard_has_not_heard_of_waits_for_it() -
     assert run_until(cluster, lambda: bool(creating), 5.0)
 
 
-@pytest.mark.parametrize("plant", ["", "policy-at-view"])
+@pytest.mark.parametrize("plant", ["", pytest.param("policy-at-view", marks=pytest.mark.replaces_methods)])
 def test_a_leader_whose_node_is_behind_obeys_what_was_confirmed(plant: str) -> None:
     with planted(plant) if plant else nullcontext():
         cluster = created()

@@ -385,6 +385,7 @@ def test_the_tests_above_notice_a_drop_that_is_compared_wrongly(monkeypatch: pyt
         test_what_is_set_after_a_drop_stands_with_the_same_tag()
 
 
+@pytest.mark.replaces_methods
 def test_the_tests_above_notice_a_read_that_forgets_the_drop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Executor, "_drop_shown", lambda _self, _key: 0)
     with pytest.raises(AssertionError):

@@ -345,6 +345,7 @@ DEFECTS = [
 ]
 
 
+@pytest.mark.replaces_methods
 @pytest.mark.parametrize(("owner", "name", "defect"), DEFECTS, ids=[defect.__name__ for _, _, defect in DEFECTS])
 def test_a_planted_defect_is_noticed(owner: type, name: str, defect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(owner, name, defect)

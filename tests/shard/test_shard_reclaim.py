@@ -91,6 +91,7 @@ def test_a_tag_dropped_again_while_it_is_reclaimed_keeps_its_row_until_the_next_
     assert not len(bench.replica.dropped) and not len(bench.replica.keyspace)
 
 
+@pytest.mark.replaces_methods
 def test_each_tick_removes_and_looks_at_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """A page is looked at as a whole; here one has few keys."""
     monkeypatch.setattr(reclaim, "RECLAIMED_PER_TICK", 4)

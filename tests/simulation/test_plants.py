@@ -20,6 +20,7 @@ FIRST_SEED = {
 """Where to begin looking for those that the dice of the first seeds do not bring about, or late."""
 
 
+@pytest.mark.replaces_methods
 @pytest.mark.parametrize("plant", sorted(PLANTS))
 def test_a_planted_bug_is_caught(plant: str) -> None:
     first = FIRST_SEED.get(plant, 0)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from raftcache import __version__
+from raftcache.compiled import is_compiled
 from raftcache.frontends.resp.encoding import Verbatim, encode
 from raftcache.frontends.resp.spec import Args
 from raftcache.frontends.resp.state import REDIS_VERSION, Client, Front
@@ -40,6 +41,7 @@ def _server(front: Front) -> Fields:
         "redis_version": REDIS_VERSION,
         "redis_mode": "cluster" if front.is_cluster else "standalone",
         "raftcache_version": __version__,
+        "raftcache_compiled": int(is_compiled()),
         "raftcache_node": standing.node_id,
         "arch_bits": 64,
         "process_id": standing.process_id,
