@@ -28,7 +28,7 @@ GET, SET, SET_QUORUM, SET_DURABLE, INCR, MGET, TWITTER = (
     "MGET 100",
     "Twitter",
 )
-"""A `SET quorum` is a `SET` in a namespace of that level for raftcache, `SET` and `WAIT 1` for Redis, a put for etcd."""
+"""A `SET quorum` is a `SET` in a namespace of that level, or `SET` and `WAIT 1` of Redis, or a put of etcd."""
 
 SIZES_BYTES, DEPTHS = (64, 1024, 10240), (1, 16)
 JUDGED_BYTES = 1024
