@@ -83,6 +83,8 @@ class Group:
         """What time it is for the machine, where this replica leads; 0 where it does not say."""
         self.on_time: Callable[[int], None] = lambda _time_ms: None
         """Told, with each append, what the leader's machine said."""
+        self.propose_rest: Callable[[], None] = lambda: None
+        """Has the machine propose what it has executed, before this leadership ends in good order."""
         self.elections_won = 0
         self.gate = Gate(self, always or self.settings.fsync == "always")
         self.syncing, self.mending = Syncing(self), Mending(self)
@@ -378,6 +380,7 @@ class Group:
         self.compaction.abandon()
         self.inbox.abort()
         if not self.stopped:
+            self.propose_rest()
             self.run(self.engine.step_down)
         whole = not self.stopped
         self.halted = self.halted or "closed"

@@ -1,9 +1,9 @@
 """Handing leadership over (Ongaro's thesis, section 3.10).
 
-The leader stops taking commands, waits until the target has everything and all of it is committed, and tells it to
-campaign at once. From then on it proposes nothing, for what it appends now may not be in the winner's log. Where the
-target does not take over within one election timeout, the leader goes on, but without a lease (`lease`): the target may
-yet hear of it, and be elected at any time.
+The leader stops taking commands, proposes what it has executed, waits until the target has everything and all of it is
+committed, and tells it to campaign at once. From then on it proposes nothing, for what it appends now may not be in the
+winner's log. Where the target does not take over within one election timeout, the leader goes on, but without a lease
+(`lease`): the target may yet hear of it, and be elected at any time.
 """
 
 from __future__ import annotations
@@ -59,7 +59,10 @@ class Transfer:
             return
         if group.runtime.now() > handover.deadline:
             self._handover = None
-        elif not handover.asked and group.engine.match_index(handover.target) == group.last_index == group.commit_index:
+            return
+        if not handover.asked:
+            group.propose_rest()
+        if not handover.asked and group.engine.match_index(handover.target) == group.last_index == group.commit_index:
             handover.asked = True
             group.lease.forfeit()
             group.post(handover.target, TIMEOUT_NOW, group.term)

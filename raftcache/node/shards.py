@@ -26,6 +26,7 @@ from raftcache.node.replicas import Plan, Progress, Replicas
 from raftcache.routing.slots import slot_of
 from raftcache.shard.executor import Interpret
 from raftcache.shard.losses import Losses
+from raftcache.shard.pipeline import PACE_S
 from raftcache.shard.rates import NodeRates
 from raftcache.shard.replica import ShardReplica
 from raftcache.shard.salvage import salvage
@@ -117,6 +118,7 @@ class Shards:
             losses=self._losses,
             rates=self._rates,
             interpret=self._interpret,
+            pace_s=PACE_S,
         )
         replica.on_restored = progress
         return replica

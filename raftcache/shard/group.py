@@ -13,6 +13,8 @@ class ShardGroup(Protocol):
     """Given by the machine: what time it is there, where it leads; 0 where it does not say."""
     on_time: Callable[[int], None]
     """Given by the machine: told, at a follower, what the leader's machine said just now."""
+    propose_rest: Callable[[], None]
+    """Given by the machine: called before a leadership ends in good order, to propose what is executed."""
 
     @property
     def leader(self) -> str | None:

@@ -5,7 +5,9 @@
 
 **Group commit.** With fewer than two batches in flight, whatever the open batch holds is proposed at the end of the
 loop turn; otherwise it fills until one commits. A batch costs the same whatever is in it, so this spends few
-batches under load and delays nobody without.
+batches under load and delays nobody without. Writes that nobody waits for, being acknowledged already, are proposed no
+sooner than `pace_s` after the batch before: one client that writes without a pause would get a batch for each write
+otherwise, and pay for it in the time of the very process that answers it. Whoever waits for the batch ends the pause.
 
 **Waiters** stand in the batch in which their command was executed and are answered when it commits: quorum writes,
 and reads that must not show what can still be lost. A read with nothing to wait for puts itself into an open batch
@@ -38,8 +40,9 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
+from math import inf
 
-from raftcache.clock import Runtime
+from raftcache.clock import Handle, Runtime
 from raftcache.commands.types import Counted, Failure, Many, Reply, Scripted, Version, Written, failure_of
 from raftcache.errors import OutcomeUnknown, Overloaded, RaftcacheError
 from raftcache.shard.acked import AckedWrite
@@ -63,6 +66,9 @@ MAX_SPECULATIVE_BYTES = 64 << 20
 """Effects and undo images together, over all batches of the shard."""
 BACKGROUND_SPECULATIVE_BYTES = MAX_SPECULATIVE_BYTES // 2
 """Where the leader's own writes (expiry, reclaiming) leave the rest to clients."""
+PACE_S = 0.001
+"""How long writes that nobody waits for may stay with their leader, for the sake of fewer batches. The loss window
+counts from their acknowledgement, as ever."""
 MAX_WAITERS = 1 << 17
 REMEMBERED_BATCHES = 512
 """Of so many of the newest batches the number of writes is kept, to tell how many a replica is behind."""
@@ -158,6 +164,7 @@ class Pipeline:
         now_ms: Callable[[], int],
         on_broken: Callable[[int, str], None],
         place: Callable[[], Place] = lambda: NOWHERE,
+        pace_s: float = 0.0,
     ) -> None:
         """`on_broken(term, reason)` ends a leadership that cannot go on: a batch of it could not be proposed. `place`
         tells which shard of how many this is."""
@@ -180,6 +187,8 @@ class Pipeline:
         self._unsynced: deque[tuple[int, list[Waiter]]] = deque()
         self._newest: dict[bytes, PendingBatch] = {}
         self._scheduled = False
+        self._pace_s, self._proposed_s = pace_s, -inf
+        self._pause: Handle | None = None
         self._proposed: deque[tuple[int, int]] = deque(maxlen=REMEMBERED_BATCHES)
         self.term = 0
         self.writes = 0
@@ -249,7 +258,7 @@ class Pipeline:
         self._budget.used_bytes += held_bytes
         self._budget.speculative_bytes += held_bytes
         self.writes += 1
-        if not self._scheduled:
+        if not self._scheduled and self._pause is None:
             self._schedule()
 
     def record_reads(self, effect: Effect, effect_bytes: int) -> None:
@@ -282,6 +291,8 @@ class Pipeline:
         """Answer a command that wrote nothing when `batch` commits, one that is still in the pipeline."""
         batch.waiters.append((reply_to, answer))
         self.waiting += 1
+        if batch is self._open and not self._scheduled:
+            self._schedule()
 
     def newest_change(self, key: bytes) -> PendingBatch | None:
         """The newest batch that changed `key`; None where all that is known of it is committed."""
@@ -358,6 +369,7 @@ class Pipeline:
         self._sealed.clear()
         self._open = PendingBatch(1)
         self._group, self.term = None, 0
+        self._end_pause()
         return batches
 
     def _committed_unsynced(self) -> list[PendingBatch]:
@@ -418,18 +430,39 @@ class Pipeline:
         self._open = PendingBatch(full.first_seq + len(full.effects))
 
     def _schedule(self) -> None:
-        if not self._scheduled and len(self._in_flight) < MAX_IN_FLIGHT:
-            self._scheduled = True
-            self._runtime.call_soon(self._flush)
+        """Propose at the end of the turn, or later what may wait. Told of everything that comes into a batch."""
+        if self._scheduled or len(self._in_flight) >= MAX_IN_FLIGHT:
+            return
+        left_s = self._pace_s and self._proposed_s + self._pace_s - self._runtime.now()
+        if left_s > 0 and not (self._sealed or self._open.waiters or self._open.durable_waiters):
+            if self._pause is None:
+                self._pause = self._runtime.call_later(left_s, self._flush)
+            return
+        self._scheduled = True
+        self._runtime.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._scheduled = False
+        self._end_pause()
         while self.term and len(self._in_flight) < MAX_IN_FLIGHT:
             if not self._sealed:
                 if not self._open.is_wanted():
                     return
                 self._seal()
             self._propose(self._sealed.popleft())
+
+    def propose_rest(self) -> None:
+        """Propose all that is executed, however much is in flight: this leadership is about to end, and what is not in
+        the log by then is lost."""
+        while self.term and (self._sealed or self._open.effects):
+            if not self._sealed:
+                self._seal()
+            self._propose(self._sealed.popleft())
+
+    def _end_pause(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
 
     def _propose(self, batch: PendingBatch) -> None:
         """Send one batch to Raft.
@@ -443,7 +476,8 @@ class Pipeline:
         try:
             batch.time_ms = self._now_ms()
             payload = encode_batch(Batch(term, batch.first_seq, batch.time_ms, batch.effects))
-            batch.proposed, batch.proposed_s = True, self._runtime.now()
+            self._proposed_s = self._runtime.now()
+            batch.proposed, batch.proposed_s = True, self._proposed_s
             batch.index = group.propose(payload, bool(batch.durable_waiters))
             self._proposed.append((batch.index, len(batch.effects)))
         except Exception as error:

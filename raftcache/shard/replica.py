@@ -103,6 +103,7 @@ class ShardReplica:
         losses: Losses | None = None,
         rates: NodeRates | None = None,
         interpret: Interpret = no_interpreter,
+        pace_s: float = 0.0,
     ) -> None:
         self.shard_id, self.node_id = shard_id, node_id
         self.serving = False
@@ -126,7 +127,8 @@ class ShardReplica:
         self._time = ShardTime(runtime)
         now_ms = self._time.now_ms
         self.pipeline = Pipeline(
-            runtime, self.keyspace, self.replies, self.dropped, budget, self.stats, now_ms, self._broken, place
+            runtime, self.keyspace, self.replies, self.dropped, budget, self.stats, now_ms, self._broken, place,
+            pace_s,
         )
         self._executor = Executor(
             shard_id,
@@ -175,6 +177,7 @@ class ShardReplica:
         self._group = group
         self._leads_now, self._executor.holds_lease = group.leads_now, group.holds_lease
         self._upkeep.start()
+        group.propose_rest = self.pipeline.propose_rest
         group.time_ms, group.on_time = lambda: self._time.now_ms() if self.serving else 0, self.replica_reads.heard
 
     def submit(self, command: Command, reply: ReplyTo, deadline_s: float = inf) -> None:

@@ -39,6 +39,7 @@ class AtOnce:
     on_disk, durable_index, term, leader, alone_from_s = False, 1, 1, "n0", 0.0
     time_ms: Callable[[], int] = lambda: 0
     on_time: Callable[[int], None] = lambda _time_ms: None
+    propose_rest: Callable[[], None] = lambda: None
 
     def __init__(self, machine: ShardReplica) -> None:
         self._machine, self._index = machine, 0

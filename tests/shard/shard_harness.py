@@ -112,6 +112,7 @@ class FakeGroup:
     alone_from_s: float = 0.0
     time_ms: Callable[[], int] = lambda: 0
     on_time: Callable[[int], None] = lambda _time_ms: None
+    propose_rest: Callable[[], None] = lambda: None
     wished: set[int] = field(default_factory=set)
     wanted: list[int] = field(default_factory=list)
 
