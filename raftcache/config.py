@@ -120,7 +120,7 @@ class NodeConfig(_Process, frozen=True, kw_only=True):
     fsync_interval_ms: Milliseconds = 1000
     linearizable_reads: LinearizableReads = "lease"
     max_clock_drift_percent: Drift = 10.0
-    snapshot_log_bytes: Bytes = 32 << 20
+    snapshot_log_bytes: Bytes = 64 << 20
     log_tail_bytes: Bytes = 16 << 20
     snapshot_rate_bytes_per_s: BytesPerSecond = 64 << 20
     segment_bytes: Bytes = 16 << 20

@@ -41,7 +41,7 @@ class ConsensusSettings:
     election_max_ms: int = 800
     fallback_ms: int = 1000
     tick_ms: int = 20
-    snapshot_log_bytes: int = 32 << 20
+    snapshot_log_bytes: int = 64 << 20
     snapshot_growth_percent: int = 100
     log_tail_bytes: int = 16 << 20
     append_limit_bytes: int = 8 << 20
