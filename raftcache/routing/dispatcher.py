@@ -16,9 +16,11 @@ from typing import Protocol
 from raftcache.clock import Runtime
 from raftcache.commands.types import (
     MULTI_KEY_LIMIT,
+    Asked,
     Command,
     Failure,
     Many,
+    MintedKey,
     Multi,
     MultiDelete,
     MultiGet,
@@ -36,6 +38,7 @@ from raftcache.routing.gather import Gather
 from raftcache.routing.receipts import ReceiptGather, ReceiptsDone
 from raftcache.routing.request import Request, SlotRequest
 from raftcache.routing.retry import RetrySettings, pause_seconds
+from raftcache.routing.session import KeySession
 
 SWEEP_SECONDS = 0.05
 WAKES_PER_TURN = 500
@@ -49,9 +52,16 @@ class LocalShard(Protocol):
     def serving(self) -> bool:
         """Whether it leads and executes commands."""
 
-    def submit(self, command: Command, reply: Callable[[Reply], None], deadline_s: float) -> None:
+    def submit(
+        self,
+        command: Asked,
+        reply: Callable[[Reply], None],
+        deadline_s: float,
+        mint: Callable[[int], MintedKey] | None = None,
+    ) -> None:
         """Execute, not after `deadline_s`, replica reads also where it does not lead; `reply` is called exactly once,
-        now or later. Never raises."""
+        now or later. `mint(place)` is called for a write, or an item of one, that waits and whose outcome may become
+        unknown. Never raises."""
 
     def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
         """Say what became of versions; as `submit`, but asked of replicas that do not lead, too."""
@@ -60,7 +70,7 @@ class LocalShard(Protocol):
 Local = Callable[[str], "LocalShard | None"]
 """The replica of a shard on this node, if there is one."""
 
-Remote = Callable[[str, str, int, Command | Receipts, float, Callable[[Reply], None]], None]
+Remote = Callable[[str, str, int, Asked | Receipts, float, Callable[[Reply], None]], None]
 """`remote(node_id, shard_id, epoch, command, deadline, done)`: send to a node; `done` exactly once, now or later.
 
 A `Failure` of `unavailable` says that nothing was sent, one of `outcome_unknown` that no answer came.
@@ -85,6 +95,7 @@ class Dispatcher:
         self.remote = remote
         self.node_id = node_id
         self.retries = Counter[str]()
+        self.session = KeySession(runtime.random)
         self._runtime = runtime
         self._settings = settings or RetrySettings()
         self._inflight: dict[Request, None] = {}

@@ -44,6 +44,7 @@ from raftcache.commands.types import (
     Failure,
     Get,
     Many,
+    MintedKey,
     ReadLevel,
     Reply,
     Script,
@@ -71,10 +72,12 @@ from raftcache.shard.stats import ShardStats
 from raftcache.store.effects import (
     EFFECT_OVERHEAD_BYTES,
     EVICT,
+    FORGET_SESSION,
     PUT,
     PUT_TAGGED,
     REMOVE,
     REPLY,
+    SESSION,
     TAG,
     Effect,
     effect_bytes,
@@ -83,6 +86,7 @@ from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, TTL_OVERHEAD_BYTES, Entr
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
+from raftcache.store.sessions import Change, Sessions
 from raftcache.store.tags import MAX_DROPPED_TAGS, DroppedTags, Family, canonical, tags_bytes
 from raftcache.store.tenants import Tenant
 
@@ -90,6 +94,9 @@ PRIMARY, QUORUM, LATEST = AckLevel.PRIMARY, AckLevel.QUORUM, ReadLevel.LATEST
 COMMITTED, LINEARIZABLE, REPLICA = ReadLevel.COMMITTED, ReadLevel.LINEARIZABLE, ReadLevel.REPLICA
 
 DURABLE = AckLevel.DURABLE
+
+NUMBER_BYTES = 16
+"""What a record takes in a session's effect beside its reply, at most."""
 
 WaitsFor: TypeAlias = AckLevel | PendingBatch
 """What must be before a reply leaves: this commits, or the open batch reaches this level, PRIMARY for nothing."""
@@ -119,6 +126,7 @@ class Executor:
         shard_id: str,
         keyspace: Keyspace,
         replies: Replies,
+        sessions: Sessions,
         dropped: DroppedTags,
         budget: MemoryBudget,
         pipeline: Pipeline,
@@ -132,6 +140,7 @@ class Executor:
         self.shard_id = shard_id
         self.keyspace = keyspace
         self.replies = replies
+        self.sessions = sessions
         self.dropped = dropped
         self.budget = budget
         self.pipeline = pipeline
@@ -311,6 +320,31 @@ class Executor:
         old = self.replies.remove(id_)
         assert old is not None, "a reply record to forget that is not there"
         self.pipeline.record_reply((REPLY, id_), (id_, old), len(id_) + EFFECT_OVERHEAD_BYTES)
+
+    def keep_minted(self, key: MintedKey, reply: bytes) -> None:
+        """Keep the reply of the write just executed under a minted key: the effect of its session in the same batch as
+        its own, which all of the session's writes in that batch share."""
+        change = self.pipeline.session_change(key.session) or self._begin_session(key)
+        dropped_bytes, crowded = self.sessions.keep(change, key.number, key.floor, reply)
+        size_bytes = len(reply) + NUMBER_BYTES
+        self.pipeline.grow(size_bytes, size_bytes + dropped_bytes)
+        if crowded:
+            self.stats.overloaded["records of a session"] += 1
+
+    def _begin_session(self, key: MintedKey) -> Change:
+        self.seq += 1
+        change = self.sessions.begin([SESSION, key.session, key.floor, self.now_ms(), []])
+        self.pipeline.record_session(change, len(key.session) + EFFECT_OVERHEAD_BYTES)
+        return change
+
+    def forget_session(self, id_: bytes) -> None:
+        """Forget a session that is known."""
+        self.seq += 1
+        session, now_ms = self.sessions.get(id_), self.now_ms()
+        assert session is not None, "a session to forget that is not known"
+        change = Change([FORGET_SESSION, id_, now_ms], (session.floor, session.used_ms), self.sessions.forgotten_ms)
+        self.sessions.forget(id_, now_ms, change)
+        self.pipeline.record_session(change, len(id_) + EFFECT_OVERHEAD_BYTES)
 
     def follow(self, point: Point, durable: Callable[[], None]) -> None:
         """Let the shard follow other policies: one effect. What is executed from here on obeys them. `durable` is

@@ -26,10 +26,11 @@ its waiter share a batch. A command adds little more than one value, which bound
 plus that.
 
 **Losing leadership** undoes everything from the newest effect to the oldest: each undo record puts back what stood
-there before its effect, which is right only in that order; reply records and dropped tags are tables of their own, with
-undo records of their own. A waiter whose batch was never proposed, or whose command wrote nothing, gets the definite
-`not_leader`. A write that was proposed may still commit under the next leader, and one that is committed may yet become
-durable: `outcome_unknown`, with its version. So is every waiting write with an idempotency key (`Keyed`, `retries`).
+there before its effect, which is right only in that order; reply records, sessions and dropped tags are tables of
+their own, with undo records of their own. A waiter whose batch was never proposed, or whose command wrote nothing, gets
+the definite `not_leader`. A write that was proposed may still commit under the next leader, and one that is committed
+may yet become durable: `outcome_unknown`, with its version. So is every waiting write with an idempotency key (`Keyed`,
+`retries`), also one that came under a key that a front end minted, be it new or the repeat of another (`minted`).
 """
 
 from __future__ import annotations
@@ -46,11 +47,12 @@ from raftcache.shard.acked import AckedWrite
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.window import NOWHERE, LossWindows, Place, Portion
-from raftcache.store.effects import Batch, Effect, encode_batch
+from raftcache.store.effects import SESSION, Batch, Effect, encode_batch
 from raftcache.store.entry import ENTRY_OVERHEAD_BYTES
 from raftcache.store.keyspace import Keyspace, UndoRecord
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
+from raftcache.store.sessions import Change, Sessions
 from raftcache.store.tags import DroppedTags, UndoTag
 
 MAX_IN_FLIGHT = 2
@@ -106,9 +108,11 @@ class PendingBatch:
         "portions",
         "proposed",
         "proposed_s",
+        "sessions",
         "time_ms",
         "undo",
         "undo_replies",
+        "undo_sessions",
         "undo_tags",
         "waiters",
     )
@@ -118,7 +122,9 @@ class PendingBatch:
         self.effects: list[Effect] = []
         self.undo: list[UndoRecord] = []
         self.undo_replies: list[UndoRecord] = []
+        self.undo_sessions: list[Change] = []
         self.undo_tags: list[UndoTag] = []
+        self.sessions: dict[bytes, Change] = {}
         self.acked: list[AckedWrite] = []
         self.portions: list[Portion] = []
         self.waiters: list[Waiter] = []
@@ -152,6 +158,7 @@ class Pipeline:
         runtime: Runtime,
         keyspace: Keyspace,
         replies: Replies,
+        sessions: Sessions,
         dropped: DroppedTags,
         budget: MemoryBudget,
         stats: ShardStats,
@@ -166,6 +173,7 @@ class Pipeline:
         self._on_broken = on_broken
         self._keyspace = keyspace
         self._replies = replies
+        self._sessions = sessions
         self._dropped = dropped
         self._budget = budget
         self._stats = stats
@@ -236,6 +244,32 @@ class Pipeline:
         old_bytes = 0 if old is None else len(old.value) + ENTRY_OVERHEAD_BYTES
         self._add(batch, effect, effect_bytes, effect_bytes + old_bytes)
 
+    def record_session(self, change: Change, effect_bytes: int) -> None:
+        """Add what the open batch begins to do to a session, or that it forgets it."""
+        effect = change.effect
+        self._open.undo_sessions.append(change)
+        if effect[0] == SESSION:
+            self._open.sessions[effect[1]] = change
+        self._add(self._open, effect, effect_bytes, effect_bytes)
+
+    def session_change(self, session: bytes) -> Change | None:
+        """What the open batch does to a session so far."""
+        return self._open.sessions.get(session)
+
+    def grow(self, effect_bytes: int, held_bytes: int) -> None:
+        """An effect of the open batch has grown; `held_bytes` is that, and what its undo image has grown by."""
+        batch, budget = self._open, self._budget
+        batch.effect_bytes += effect_bytes
+        batch.held_bytes += held_bytes
+        self.held_bytes += held_bytes
+        budget.used_bytes += held_bytes
+        budget.speculative_bytes += held_bytes
+
+    def is_speculative(self, session: bytes, number: int) -> bool:
+        """Whether the record of a session's write that stands in the table is in a batch of ours."""
+        changes = [batch.sessions[session] for batch in self._batches() if session in batch.sessions]
+        return any(number in change.effect[4][::2] for change in changes)
+
     def record_tag(self, effect: Effect, undo: UndoTag, effect_bytes: int) -> None:
         """Add an executed change of the dropped tags and how to undo it."""
         self._open.undo_tags.append(undo)
@@ -251,6 +285,7 @@ class Pipeline:
         self.writes += 1
         if not self._scheduled:
             self._schedule()
+
 
     def record_reads(self, effect: Effect, effect_bytes: int) -> None:
         """Add a digest of reads. It changes no key, so there is nothing to undo."""
@@ -335,6 +370,10 @@ class Pipeline:
         """The same for the reply records."""
         return chain.from_iterable(batch.undo_replies for batch in self._batches())
 
+    def undo_session_records(self) -> Iterator[Change]:
+        """The same for the sessions; these are to be taken back one by one, the newest first."""
+        return chain.from_iterable(batch.undo_sessions for batch in self._batches())
+
     def undo_tag_records(self) -> Iterator[UndoTag]:
         """The same for the dropped tags."""
         return chain.from_iterable(batch.undo_tags for batch in self._batches())
@@ -376,7 +415,7 @@ class Pipeline:
         for batch in batches:
             for reply_to, answer in chain(batch.waiters, batch.durable_waiters):
                 keyed = type(reply_to) is Keyed
-                version = _written_version(answer) if batch.proposed or keyed else None
+                version = written_version(answer) if batch.proposed or keyed else None
                 if version is None and not keyed:
                     deliver(reply_to, not_leader)
                 else:
@@ -389,6 +428,8 @@ class Pipeline:
             restore(key, old)
         for id_, old in reversed(batch.undo_replies):
             self._replies.restore(id_, old)
+        for change in reversed(batch.undo_sessions):
+            self._sessions.undo(change)
         for family, mark in reversed(batch.undo_tags):
             self._dropped.put(family, mark)
 
@@ -466,10 +507,10 @@ def deliver(reply_to: ReplyTo, answer: Reply) -> None:
         logger.exception("the receiver of a reply raised")
 
 
-def _written_version(answer: Reply) -> Version | None:
+def written_version(answer: Reply) -> Version | None:
     """The version of the write that `answer` acknowledges, the last one of several; None where nothing was written."""
     if isinstance(answer, Many):
-        return next(filter(None, map(_written_version, reversed(answer.items))), None)
+        return next(filter(None, map(written_version, reversed(answer.items))), None)
     if isinstance(answer, Scripted):
         return answer.wrote
     if isinstance(answer, Counted):

@@ -19,7 +19,7 @@ on the replica is a follower with exactly the committed state. What was held and
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from random import Random
 from typing import Any
@@ -27,12 +27,13 @@ from typing import Any
 from raftcache.clock import Runtime
 from raftcache.commands.policy import Namespaces
 from raftcache.commands.quotas import QuotaUse
-from raftcache.commands.table import check_many
+from raftcache.commands.table import check_many, check_minted
 from raftcache.commands.types import (
     MULTI_KEY_LIMIT,
-    Command,
+    Asked,
     Failure,
     Get,
+    Minted,
     Multi,
     MultiDelete,
     MultiGet,
@@ -57,6 +58,7 @@ from raftcache.shard.history import History
 from raftcache.shard.hotkeys import HotKeys
 from raftcache.shard.invalidating import Dropped, TagDrops
 from raftcache.shard.losses import Losses, loss_bound
+from raftcache.shard.minted import Mint, enveloped, keep_if_wrote, unfolded, was_executed
 from raftcache.shard.multi import Gather
 from raftcache.shard.pipeline import Keyed, PendingBatch, Pipeline, ReplyTo, deliver, release_waiters
 from raftcache.shard.policies import Policies, has_point
@@ -74,6 +76,7 @@ from raftcache.store.effects import LEADER_STARTED, Batch, apply_batch, decode_b
 from raftcache.store.keyspace import Cut, Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
+from raftcache.store.sessions import SessionRow, Sessions
 from raftcache.store.tags import DroppedTags, TagRow
 from raftcache.store.trash import Trash
 
@@ -116,6 +119,7 @@ class ShardReplica:
         self._trash = Trash(runtime)
         self.keyspace = Keyspace(budget, self._trash.add, Random(f"{shard_id} {node_id} orders").random)
         self.replies = Replies(budget, self._trash.add)
+        self.sessions = Sessions(budget)
         self.dropped = DroppedTags()
         self._budget = budget
         self._on_serving = on_serving
@@ -126,12 +130,22 @@ class ShardReplica:
         self._time = ShardTime(runtime)
         now_ms = self._time.now_ms
         self.pipeline = Pipeline(
-            runtime, self.keyspace, self.replies, self.dropped, budget, self.stats, now_ms, self._broken, place
+            runtime,
+            self.keyspace,
+            self.replies,
+            self.sessions,
+            self.dropped,
+            budget,
+            self.stats,
+            now_ms,
+            self._broken,
+            place,
         )
         self._executor = Executor(
             shard_id,
             self.keyspace,
             self.replies,
+            self.sessions,
             self.dropped,
             budget,
             self.pipeline,
@@ -152,7 +166,7 @@ class ShardReplica:
         self._sweeper = Sweeper(runtime, self._executor, self._rooms)
         self.held = HeldCommands(
             runtime, budget, self.stats, self.pipeline.windows, self._execute_from, self._answer,
-            lambda command: is_repeat(self._executor, command),
+            self._is_repeat,
             lambda: self._leads_now(), lambda: failure_of(self._not_leader()),
         )  # fmt: skip
         self._executor.blocked = self.held.blocked
@@ -177,21 +191,25 @@ class ShardReplica:
         self._upkeep.start()
         group.time_ms, group.on_time = lambda: self._time.now_ms() if self.serving else 0, self.replica_reads.heard
 
-    def submit(self, command: Command, reply: ReplyTo, deadline_s: float = inf) -> None:
+    def submit(self, command: Asked, reply: ReplyTo, deadline_s: float = inf, mint: Mint | None = None) -> None:
         """Execute a command. `reply` is called exactly once, now or later; errors are `Failure` replies.
 
-        A write may be held before it is executed, and is not executed after `deadline_s`, on the runtime's clock."""
+        A write may be held before it is executed, and is not executed after `deadline_s`, on the runtime's clock.
+        `mint` gives the key under which the caller will send a write again whose outcome is unknown; only for a write
+        that waits is it called."""
         if not self.serving or not self._leads_now():
             self._submit_without_lead(command, reply)
             return
-        if type(command) in HANDLERS:
-            self._execute_or_hold(command, reply, deadline_s)
+        if type(command) is Minted:
+            self._submit_minted(command, reply, deadline_s)
+        elif type(command) in HANDLERS:
+            self._execute_or_hold(command, reply, deadline_s, mint)
         elif type(command) is Scan:
             self._scan(command, reply)
         else:
-            self._submit_many(command, reply, deadline_s)
+            self._submit_many(command, reply, deadline_s, mint)
 
-    def submit_from(self, source: str, command: Command, reply: ReplyTo, deadline_s: float = inf) -> None:
+    def submit_from(self, source: str, command: Asked, reply: ReplyTo, deadline_s: float = inf) -> None:
         """`submit` for a command that came in by another front end than this node's own: by that of this name."""
         self.hotkeys.source = source
         try:
@@ -312,7 +330,9 @@ class ShardReplica:
     def snapshot_blocks(self) -> Iterator[bytes]:
         """The committed state as of the last `apply`: the cut is made now, the blocks as they are pulled."""
         dropped = self._dropped_rows()
-        return snapshot.SnapshotBlocks(self.shard_id, self.history, *self._cuts(), self.policies.applied, dropped)
+        return snapshot.SnapshotBlocks(
+            self.shard_id, self.history, *self._cuts(), self.policies.applied, dropped, self._session_rows()
+        )
 
     def prepare_restore(self, blocks: Iterable[bytes]) -> snapshot.Prepared:
         """Build a state from snapshot blocks, off the loop. Raises ValueError."""
@@ -328,6 +348,7 @@ class ShardReplica:
         assert not self.serving, "a snapshot for a leader"
         self.keyspace.adopt(prepared.keyspace)
         self.replies.adopt(prepared.replies)
+        self.sessions.adopt(prepared.sessions)
         self.dropped.adopt(prepared.dropped)
         self.history = prepared.history
         self.policies.install(prepared.namespaces)
@@ -340,7 +361,8 @@ class ShardReplica:
         keys, replies = self._cuts()
         try:
             applied, dropped = self.policies.applied, self._dropped_rows()
-            return snapshot.digest(self.history, keys.rows(), replies.rows(), applied, dropped)
+            sessions = self._session_rows()
+            return snapshot.digest(self.history, keys.rows(), replies.rows(), applied, dropped, sessions)
         finally:
             keys.close()
             replies.close()
@@ -352,6 +374,7 @@ class ShardReplica:
         self._upkeep.stop()
         self.keyspace.adopt(Keyspace(MemoryBudget()))
         self.replies.adopt(Replies(MemoryBudget()))
+        self.sessions.adopt(Sessions(MemoryBudget()))
         self.dropped.adopt(DroppedTags())
 
     def _cuts(self) -> tuple[Cut, Cut]:
@@ -363,7 +386,24 @@ class ShardReplica:
         """The dropped tags as of the last `apply`."""
         return self.dropped.rows_before(self.pipeline.undo_tag_records())
 
-    def _execute_or_hold(self, command: Any, reply: ReplyTo, deadline_s: float) -> None:
+    def _session_rows(self) -> tuple[int, list[SessionRow]]:
+        """The sessions as of the last `apply`."""
+        return self.sessions.rows_before(self.pipeline.undo_session_records())
+
+    def _submit_minted(self, envelope: Minted, reply: ReplyTo, deadline_s: float) -> None:
+        try:
+            check_minted(envelope)
+        except RaftcacheError as error:
+            deliver(reply, self.stats.refusal(error))
+            return
+        if type(envelope.command) in HANDLERS:
+            self._execute_or_hold(envelope, reply, deadline_s)
+        else:
+            self._gather(unfolded(envelope), reply, deadline_s, None)
+
+    def _execute_or_hold(
+        self, command: Any, reply: ReplyTo, deadline_s: float, mint: Mint | None = None, place: int = 0
+    ) -> None:
         if self._looked_at is not self.policies.in_force:
             self._look_for_limits()
         if self._limited and (refusal := self._over_the_rate(command)) is not None:
@@ -372,11 +412,18 @@ class ShardReplica:
         try:
             answer, waits_for = self._execute(command)
         except Hold as hold:
+            if mint is not None and command.idempotency is None:
+                command = enveloped(command, mint(place))
             self.held.add(hold, command, self._waiting(command, reply), deadline_s, self.hotkeys.source)
         else:
             if self._limited:
                 self._charge_reply(command, answer)
-            self._answer(reply if waits_for is PRIMARY else self._waiting(command, reply), answer, waits_for)
+            if waits_for is PRIMARY:
+                deliver(reply, answer)
+                return
+            if mint is not None:
+                keep_if_wrote(self._executor, command, answer, mint, place)
+            self._answer(self._waiting(command, reply), answer, waits_for)
 
     def _look_for_limits(self) -> None:
         self._looked_at = self.policies.in_force
@@ -407,14 +454,17 @@ class ShardReplica:
         """Where the answer of a command goes that is not answered at once."""
         if type(command) is Get:
             return self.replica_reads.ageing(command, reply) if command.replica else reply
-        return reply if command.idempotency is None else Keyed(reply)
+        return reply if type(command) is not Minted and command.idempotency is None else Keyed(reply)
+
+    def _is_repeat(self, command: Any) -> bool:
+        return (was_executed if type(command) is Minted else is_repeat)(self._executor, command)
 
     def _execute(self, command: Any) -> Executed:
         """Execute a single-key command, a transaction or a script. Raises Hold."""
         try:
             answered = HANDLERS[type(command)](self._executor, command)
             if next(self.hotkeys.skips, True):
-                self.hotkeys.take(command, answered[0])
+                self.hotkeys.take(command.command if type(command) is Minted else command, answered[0])
             return answered
         except RaftcacheError as error:
             return self.stats.refusal(error), PRIMARY
@@ -449,15 +499,19 @@ class ShardReplica:
         else:
             self._answer(reply, answer, waits_for)
 
-    def _submit_many(self, command: Any, reply: ReplyTo, deadline_s: float) -> None:
+    def _submit_many(self, command: Any, reply: ReplyTo, deadline_s: float, mint: Mint | None) -> None:
         try:
             items = _items(command)
         except RaftcacheError as error:
             deliver(reply, self.stats.refusal(error))
             return
+        self._gather(items, reply, deadline_s, mint)
+
+    def _gather(self, items: Sequence[Any], reply: ReplyTo, deadline_s: float, mint: Mint | None) -> None:
+        """Execute the items of a multi-key command, one after another."""
         gather = Gather(len(items), reply)
         for place, item in enumerate(items):
-            self._execute_or_hold(item, gather.slot(place), deadline_s)
+            self._execute_or_hold(item, gather.slot(place), deadline_s, mint, place)
         gather.all_executed()
 
     def _submit_without_lead(self, command: Any, reply: Callable[[Reply], None]) -> None:
@@ -554,6 +608,8 @@ class ShardReplica:
 
 def _charges(command: Any) -> list[tuple[bytes, int]]:
     """What a command is charged before it is executed: keys, and bytes to the namespace of each."""
+    if type(command) is Minted:
+        command = command.command
     if type(command) is Script:
         return [(key, len(key)) for key in command.keys or (command.key,)]
     items = command.items if type(command) is Transaction else (command,)

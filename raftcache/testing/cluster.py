@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from raftcache.commands.policy import Namespace
-from raftcache.commands.types import AckLevel, Command, ReadLevel, Receipts, Reply, failure_of
+from raftcache.commands.types import AckLevel, Asked, Command, Minted, ReadLevel, Receipts, Reply, failure_of
 from raftcache.consensus import ConsensusSettings, Group, MemberId
 from raftcache.consensus.host import Observer
 from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, Unavailable
@@ -31,6 +31,7 @@ from raftcache.node.losses import serve_lost_writes
 from raftcache.node.storage import storage_in
 from raftcache.routing.bootstrap import metadata_members, plan_cluster
 from raftcache.routing.dispatcher import Dispatcher
+from raftcache.shard.minted import Mint
 from raftcache.shard.replica import ShardReplica
 from raftcache.testing.files import FakeFiles
 from raftcache.testing.loop import SimLoop, SimRuntime
@@ -80,19 +81,21 @@ class WatchedShard:
         """Whether it leads and executes commands."""
         return self._replica.serving
 
-    def submit(self, command: Command, reply: Callable[[Reply], None], deadline_s: float) -> None:
+    def submit(
+        self, command: Asked, reply: Callable[[Reply], None], deadline_s: float, mint: Mint | None = None
+    ) -> None:
         """See `ShardReplica.submit`."""
-        self._replica.submit(command, self._watched(command, reply), deadline_s)
+        self._replica.submit(command, self._watched(command, reply), deadline_s, mint)
 
     def submit_from(
-        self, source: str, command: Command, reply: Callable[[Reply], None], deadline_s: float
+        self, source: str, command: Asked, reply: Callable[[Reply], None], deadline_s: float
     ) -> None:
         """See `ShardReplica.submit_from`."""
         self._replica.submit_from(source, command, self._watched(command, reply), deadline_s)
 
-    def _watched(self, command: Command, reply: Callable[[Reply], None]) -> Callable[[Reply], None]:
+    def _watched(self, command: Asked, reply: Callable[[Reply], None]) -> Callable[[Reply], None]:
         def answered(answer: Reply) -> None:
-            self._saw(command, answer)
+            self._saw(command.command if isinstance(command, Minted) else command, answer)
             reply(answer)
 
         return answered
@@ -167,7 +170,7 @@ class SimProcess:
             target: str,
             shard_id: str,
             _epoch: int,
-            command: Command | Receipts,
+            command: Asked | Receipts,
             deadline: float,
             done: Callable[[Reply], None],
         ) -> None:
