@@ -9,6 +9,7 @@ kept shard by shard, so that one without a leader does not make the others remem
 from __future__ import annotations
 
 import random
+from functools import cached_property
 from heapq import heappop, heappush
 
 from raftcache.commands.types import MintedKey
@@ -27,12 +28,17 @@ class _Unanswered:
 
 
 class KeySession:
-    """One front end's session. `dice` make its name."""
+    """One front end's session. `dice` make its name, with the first key."""
 
     def __init__(self, dice: random.Random) -> None:
-        self.id = dice.randbytes(SESSION_BYTES)
+        self._dice = dice
         self._newest = 0
         self._shards: dict[str, _Unanswered] = {}
+
+    @cached_property
+    def id(self) -> bytes:
+        """The session's name."""
+        return self._dice.randbytes(SESSION_BYTES)
 
     def __len__(self) -> int:
         """How many numbers are not answered."""

@@ -44,7 +44,6 @@ from raftcache.commands.types import (
     Failure,
     Get,
     Many,
-    MintedKey,
     ReadLevel,
     Reply,
     Script,
@@ -321,30 +320,27 @@ class Executor:
         assert old is not None, "a reply record to forget that is not there"
         self.pipeline.record_reply((REPLY, id_), (id_, old), len(id_) + EFFECT_OVERHEAD_BYTES)
 
-    def keep_minted(self, key: MintedKey, reply: bytes) -> None:
+    def keep_minted(self, session: bytes, number: int, floor: int, reply: bytes) -> None:
         """Keep the reply of the write just executed under a minted key: the effect of its session in the same batch as
         its own, which all of the session's writes in that batch share."""
-        change = self.pipeline.session_change(key.session) or self._begin_session(key)
-        dropped_bytes, crowded = self.sessions.keep(change, key.number, key.floor, reply)
+        change = self.pipeline.session_change(session) or self._begin_session(session, floor)
+        dropped_bytes = self.sessions.keep(change, number, reply)
         size_bytes = len(reply) + NUMBER_BYTES
         self.pipeline.grow(size_bytes, size_bytes + dropped_bytes)
-        if crowded:
+        if dropped_bytes:
             self.stats.overloaded["records of a session"] += 1
 
-    def _begin_session(self, key: MintedKey) -> Change:
+    def _begin_session(self, id_: bytes, floor: int) -> Change:
         self.seq += 1
-        change = self.sessions.begin([SESSION, key.session, key.floor, self.now_ms(), []])
-        self.pipeline.record_session(change, len(key.session) + EFFECT_OVERHEAD_BYTES)
+        change, dropped_bytes = self.sessions.begin([SESSION, id_, floor, self.now_ms(), []])
+        self.pipeline.record_session(change, len(id_) + EFFECT_OVERHEAD_BYTES, dropped_bytes)
         return change
 
     def forget_session(self, id_: bytes) -> None:
         """Forget a session that is known."""
         self.seq += 1
-        session, now_ms = self.sessions.get(id_), self.now_ms()
-        assert session is not None, "a session to forget that is not known"
-        change = Change([FORGET_SESSION, id_, now_ms], (session.floor, session.used_ms), self.sessions.forgotten_ms)
-        self.sessions.forget(id_, now_ms, change)
-        self.pipeline.record_session(change, len(id_) + EFFECT_OVERHEAD_BYTES)
+        change = self.sessions.forget([FORGET_SESSION, id_, self.now_ms()])
+        self.pipeline.record_session(change, len(id_) + EFFECT_OVERHEAD_BYTES, change.session.size_bytes)
 
     def follow(self, point: Point, durable: Callable[[], None]) -> None:
         """Let the shard follow other policies: one effect. What is executed from here on obeys them. `durable` is

@@ -57,7 +57,7 @@ def minted(handlers: Handlers) -> Callable[[Executor, Minted], Executed]:
             raise _forgotten(f"number {number} is not above the floor of its session, {session.floor}")
         command = envelope.command
         answer, waits_for = handlers[type(command)](ex, command)
-        ex.keep_minted(MintedKey(envelope.session, number, envelope.floor), encode_reply(answer))
+        ex.keep_minted(envelope.session, number, envelope.floor, encode_reply(answer))
         if type(answer) is Written or type(answer) is Counted:
             return answer, answer.ack
         return answer, _shown_at(ex, command, waits_for)
@@ -89,7 +89,7 @@ def keep_if_wrote(ex: Executor, command: Any, answer: Reply, mint: Mint, place: 
     if written_version(answer) is None or command.idempotency is not None:
         return
     if len(ex.sessions) < SESSIONS_LIMIT:  # Who has a key must have a record: what is not kept must not be sent again.
-        ex.keep_minted(mint(place), encode_reply(answer))
+        ex.keep_minted(*mint(place), encode_reply(answer))
 
 
 def _require_new(ex: Executor, envelope: Minted) -> None:

@@ -244,13 +244,14 @@ class Pipeline:
         old_bytes = 0 if old is None else len(old.value) + ENTRY_OVERHEAD_BYTES
         self._add(batch, effect, effect_bytes, effect_bytes + old_bytes)
 
-    def record_session(self, change: Change, effect_bytes: int) -> None:
-        """Add what the open batch begins to do to a session, or that it forgets it."""
+    def record_session(self, change: Change, effect_bytes: int, dropped_bytes: int) -> None:
+        """Add what the open batch begins to do to a session, or that it forgets it; `dropped_bytes` are those of the
+        records that the change holds to undo it."""
         effect = change.effect
         self._open.undo_sessions.append(change)
         if effect[0] == SESSION:
             self._open.sessions[effect[1]] = change
-        self._add(self._open, effect, effect_bytes, effect_bytes)
+        self._add(self._open, effect, effect_bytes, effect_bytes + dropped_bytes)
 
     def session_change(self, session: bytes) -> Change | None:
         """What the open batch does to a session so far."""
@@ -268,7 +269,7 @@ class Pipeline:
     def is_speculative(self, session: bytes, number: int) -> bool:
         """Whether the record of a session's write that stands in the table is in a batch of ours."""
         changes = [batch.sessions[session] for batch in self._batches() if session in batch.sessions]
-        return any(number in change.effect[4][::2] for change in changes)
+        return any(number in change.kept[::2] for change in changes)
 
     def record_tag(self, effect: Effect, undo: UndoTag, effect_bytes: int) -> None:
         """Add an executed change of the dropped tags and how to undo it."""

@@ -163,7 +163,7 @@ def _session(tables: Tables, effect: Effect, term: int, seq: int) -> None:
 
 
 def _forget_session(tables: Tables, effect: Effect, term: int, seq: int) -> None:
-    tables.sessions.forget(effect[1], effect[2])
+    tables.sessions.forget(list(effect))
 
 
 def _policy_point(tables: Tables, effect: Effect, term: int, seq: int) -> None:

@@ -14,9 +14,10 @@ there are about as many records as it has writes under way, however many it ever
 executed is not known any more, and it must not be executed now. A number above the floor without a record was never
 executed, for no record above the floor is dropped: where there are too many, the floor is raised over the oldest.
 
-**A batch changes a session by one effect**, however many of its writes it holds: the floor, when the session was used,
-and the new numbers with their replies. The leader changes its table write by write and lets the effect grow (`Change`);
-a replica takes the effect in as a whole, to the same end: what was and what is new, less what is not above the floor.
+**A batch changes a session by one effect**, however many of its writes it holds: the floor that the first of them said,
+when the session was used, and the new numbers with their replies. The leader changes its table write by write and lets
+the effect grow (`Change`); a replica takes the effect in as a whole, to the same end: what was and what is new, less
+what is not above the floor.
 To undo a batch is to put its dropped records back, take its new ones away, and set floor and time to what they were.
 
 **Forgetting.** A session that was not used for SESSION_TTL_MS is forgotten, by an effect of the leader, and nothing
@@ -64,13 +65,17 @@ class Session:
 
 
 class Change:
-    """What one batch does to one session. `effect` is `[code, session, floor, used_ms, [number, reply, ...]]`, or one
-    that forgets the session; `old` its floor and time before, None where it was not known."""
+    """What one batch does to one session. `effect` is `[code, session, floor, used_ms, kept]`, `kept` of which is
+    `[number, reply, ...]`, or one that forgets the session; `old` its floor and time before, None where it was not
+    known."""
 
-    __slots__ = ("dropped", "effect", "forgotten_ms", "old")
+    __slots__ = ("dropped", "effect", "forgotten_ms", "kept", "old", "session")
 
-    def __init__(self, effect: list[Any], old: tuple[int, int] | None, forgotten_ms: int) -> None:
-        self.effect, self.old, self.forgotten_ms = effect, old, forgotten_ms
+    def __init__(
+        self, effect: list[Any], session: Session, old: tuple[int, int] | None, forgotten_ms: int
+    ) -> None:
+        self.effect, self.session, self.old, self.forgotten_ms = effect, session, old, forgotten_ms
+        self.kept: list[Any] = effect[4] if len(effect) > 4 else []
         self.dropped: dict[int, bytes] = {}
 
 
@@ -94,34 +99,35 @@ class Sessions:
         """The sessions that were not used after `used_ms`."""
         return [id_ for id_, session in self._by_id.items() if session.used_ms <= used_ms]
 
-    def begin(self, effect: list[Any]) -> Change:
-        """Begin a change of a session by a batch, with an effect that may grow. The session is known from here on."""
+    def begin(self, effect: list[Any]) -> tuple[Change, int]:
+        """Begin a change of a session by a batch, with an effect that may grow. The session is known from here on, and
+        has the effect's floor, if that is higher than its own. Returns the bytes of records dropped, too."""
         _, id_, floor, used_ms, _ = effect
         session = self._by_id.get(id_)
         if session is None:
-            self._add(id_, floor, used_ms)
-            return Change(effect, None, self.forgotten_ms)
-        change = Change(effect, (session.floor, session.used_ms), self.forgotten_ms)
+            return Change(effect, self._add(id_, floor, used_ms), None, self.forgotten_ms), 0
+        change = Change(effect, session, (session.floor, session.used_ms), self.forgotten_ms)
         session.used_ms = used_ms
+        dropped_bytes = self._raise_floor(session, floor, change.dropped)
         effect[2] = session.floor
-        return change
+        return change, dropped_bytes
 
-    def keep(self, change: Change, number: int, floor: int, reply: bytes) -> tuple[int, bool]:
-        """Keep the reply of a number that has none, with what the session says of its floor. Returns the bytes of
-        records dropped, and whether that was for want of room."""
-        effect = change.effect
-        session = self._by_id[effect[1]]
-        dropped_bytes = 0
-        if floor > session.floor:
-            dropped_bytes = self._raise_floor(session, floor, change.dropped)
-        self._put(session, number, reply)
-        effect[4] += (number, reply)
-        crowded = len(session.records) > RECORDS_PER_SESSION or session.size_bytes > RECORD_BYTES_PER_SESSION
-        if crowded:
-            oldest = sorted(session.records)
-            dropped_bytes += self._raise_floor(session, oldest[len(oldest) // 4], change.dropped)
-        effect[2] = session.floor
-        return dropped_bytes, crowded
+    def keep(self, change: Change, number: int, reply: bytes) -> int:
+        """Keep the reply of a number that has none. Returns the bytes of records dropped for want of room."""
+        session = change.session
+        size_bytes = len(reply) + RECORD_OVERHEAD_BYTES
+        session.records[number] = reply
+        session.size_bytes += size_bytes
+        self.records += 1
+        self.used_bytes += size_bytes
+        self._budget.used_bytes += size_bytes
+        change.kept += (number, reply)
+        if len(session.records) <= RECORDS_PER_SESSION and session.size_bytes <= RECORD_BYTES_PER_SESSION:
+            return 0
+        oldest = sorted(session.records)
+        dropped_bytes = self._raise_floor(session, oldest[len(oldest) // 4], change.dropped)
+        change.effect[2] = session.floor
+        return dropped_bytes
 
     def take_in(self, id_: bytes, floor: int, used_ms: int, kept: list[Any]) -> None:
         """Apply the effect of a batch."""
@@ -132,13 +138,14 @@ class Sessions:
             if number > floor:
                 self._put(session, number, reply)
 
-    def forget(self, id_: bytes, now_ms: int, change: Change | None = None) -> None:
-        """Forget a session that is known. `change` is told what it was."""
+    def forget(self, effect: list[Any]) -> Change:
+        """Forget a session that is known: `[code, session, now_ms]`."""
+        _, id_, now_ms = effect
         session = self._by_id.pop(id_)
         self._count(-len(session.records), -session.size_bytes)
-        if change is not None:
-            change.dropped = session.records
-        self.forgotten_ms = now_ms
+        change = Change(effect, session, (session.floor, session.used_ms), self.forgotten_ms)
+        change.dropped, self.forgotten_ms = session.records, now_ms
+        return change
 
     def undo(self, change: Change) -> None:
         """Take the newest change that was not taken back yet, back."""
@@ -151,8 +158,7 @@ class Sessions:
         session.floor, session.used_ms = change.old
         for number, reply in change.dropped.items():
             self._put(session, number, reply)
-        kept = change.effect[4] if len(change.effect) > 4 else []
-        for number, _ in _pairs(kept):
+        for number, _ in _pairs(change.kept):
             self._drop(session, number)
         return None
 
@@ -198,30 +204,35 @@ class Sessions:
         self.used_bytes += size_bytes
         self._budget.used_bytes += size_bytes
 
-    def _drop(self, session: Session, number: int) -> bytes | None:
+    def _drop(self, session: Session, number: int) -> None:
         reply = session.records.pop(number, None)
         if reply is not None:
             size_bytes = len(reply) + RECORD_OVERHEAD_BYTES
             session.size_bytes -= size_bytes
             self._count(-1, -size_bytes)
-        return reply
 
     def _raise_floor(self, session: Session, floor: int, dropped: dict[int, bytes]) -> int:
-        """Drop the records up to `floor`, into `dropped`. Returns their bytes.
+        """Drop the records up to `floor`, if that is higher, into `dropped`. Returns their bytes.
 
         Looks at the numbers between the floors or at all records, whichever are fewer: a session may have been away.
         """
-        if floor - session.floor <= len(session.records):
+        if floor <= session.floor:
+            return 0
+        records, size_bytes = session.records, 0
+        before = len(records)
+        if floor - session.floor <= before:
             numbers: Iterable[int] = range(session.floor + 1, floor + 1)
         else:
-            numbers = [number for number in session.records if number <= floor]
-        session.floor = max(floor, session.floor)
-        before_bytes = session.size_bytes
+            numbers = [number for number in records if number <= floor]
+        session.floor = floor
         for number in numbers:
-            reply = self._drop(session, number)
+            reply = records.pop(number, None)
             if reply is not None:
                 dropped[number] = reply
-        return before_bytes - session.size_bytes
+                size_bytes += len(reply) + RECORD_OVERHEAD_BYTES
+        session.size_bytes -= size_bytes
+        self._count(len(records) - before, -size_bytes)
+        return size_bytes
 
     def _count(self, records: int, size_bytes: int) -> None:
         self.records += records

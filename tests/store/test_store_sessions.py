@@ -21,7 +21,7 @@ def table() -> Sessions:
 
 
 def begin(sessions: Sessions, id_: bytes = ONE, floor: int = 0, used_ms: int = 10) -> Change:
-    return sessions.begin([SESSION, id_, floor, used_ms, []])
+    return sessions.begin([SESSION, id_, floor, used_ms, []])[0]
 
 
 def content(sessions: Sessions) -> tuple[int, dict[bytes, tuple[int, int, dict[int, bytes]]]]:
@@ -34,21 +34,20 @@ def test_records_above_the_floor_are_kept_and_no_others() -> None:
     sessions = table()
     change = begin(sessions)
     for number in (2, 1, 3):
-        sessions.keep(change, number, 0, b"r%d" % number)
+        sessions.keep(change, number, b"r%d" % number)
     assert content(sessions) == (0, {ONE: (0, 10, {1: b"r1", 2: b"r2", 3: b"r3"})})
-    dropped_bytes, crowded = sessions.keep(change, 5, 2, b"r5")
-    assert content(sessions) == (0, {ONE: (2, 10, {3: b"r3", 5: b"r5"})})
-    assert (dropped_bytes, crowded) == (2 * (2 + RECORD_OVERHEAD_BYTES), False)
-    assert change.effect == [SESSION, ONE, 2, 10, [2, b"r2", 1, b"r1", 3, b"r3", 5, b"r5"]]
-    sessions.keep(change, 6, 1, b"r6")
-    assert content(sessions)[1][ONE][0] == 2, "a floor never falls"
+    assert change.effect == [SESSION, ONE, 0, 10, [2, b"r2", 1, b"r1", 3, b"r3"]]
+    change, dropped_bytes = sessions.begin([SESSION, ONE, 2, 11, []])
+    sessions.keep(change, 5, b"r5")
+    assert content(sessions) == (0, {ONE: (2, 11, {3: b"r3", 5: b"r5"})})
+    assert dropped_bytes == 2 * (2 + RECORD_OVERHEAD_BYTES)
+    assert begin(sessions, floor=1).effect[2] == 2, "a floor never falls"
 
 
 def test_a_session_that_comes_back_after_long_is_not_walked_number_by_number() -> None:
     sessions = table()
-    change = begin(sessions)
-    sessions.keep(change, 1, 0, b"r")
-    sessions.keep(change, 1 << 60, (1 << 60) - 1, b"s")
+    sessions.keep(begin(sessions), 1, b"r")
+    sessions.keep(begin(sessions, floor=(1 << 60) - 1), 1 << 60, b"s")
     assert content(sessions)[1][ONE][2] == {1 << 60: b"s"}
 
 
@@ -59,7 +58,7 @@ def test_too_many_records_raise_the_floor_over_the_oldest(
     monkeypatch.setattr(module, bound, value)
     sessions, replica = table(), table()
     change = begin(sessions)
-    crowded = [sessions.keep(change, number, 0, b"r" * 20)[1] for number in range(1, 14)]
+    crowded = [sessions.keep(change, number, b"r" * 20) > 0 for number in range(1, 14)]
     assert crowded.count(True) == 2 and crowded.index(True) >= 8
     floor, _, records = content(sessions)[1][ONE]
     assert floor > 0 and min(records) == floor + 1
@@ -73,22 +72,21 @@ def test_what_is_counted() -> None:
     budget = MemoryBudget()
     sessions = Sessions(budget)
     change = begin(sessions)
-    sessions.keep(change, 1, 0, b"reply")
+    sessions.keep(change, 1, b"reply")
     assert (len(sessions), sessions.records) == (1, 1)
     assert budget.used_bytes == sessions.used_bytes == SESSION_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES + 5
-    sessions.forget(ONE, 99)
+    sessions.forget([FORGET_SESSION, ONE, 99])
     assert (len(sessions), sessions.records, sessions.used_bytes, budget.used_bytes) == (0, 0, 0, 0)
     assert content(sessions) == (99, {})
 
 
 def test_forgetting_is_undone_and_a_session_may_come_back_in_the_same_batch() -> None:
     sessions = table()
-    sessions.keep(begin(sessions), 4, 3, b"r4")
+    sessions.keep(begin(sessions, floor=3), 4, b"r4")
     before = content(sessions)
-    forget = Change([FORGET_SESSION, ONE, 50], (3, 10), 0)
-    sessions.forget(ONE, 50, forget)
+    forget = sessions.forget([FORGET_SESSION, ONE, 50])
     again = begin(sessions, ONE, 8, 60)
-    sessions.keep(again, 9, 8, b"r9")
+    sessions.keep(again, 9, b"r9")
     assert content(sessions) == (50, {ONE: (8, 60, {9: b"r9"})})
     forgotten_ms, rows = sessions.rows_before([forget, again])
     assert (forgotten_ms, rows) == (0, [(ONE, 3, 10, [4, b"r4"])])
@@ -101,7 +99,7 @@ def test_rows_load_back_in_parts() -> None:
     sessions, other = table(), table()
     change = begin(sessions, ONE, 2, 7)
     for number in (3, 5, 4):
-        sessions.keep(change, number, 2, b"r%d" % number)
+        sessions.keep(change, number, b"r%d" % number)
     other.load(9, [(ONE, 2, 7, [3, b"r3", 5, b"r5"]), (ONE, 2, 7, [4, b"r4"])])
     assert content(other) == (9, content(sessions)[1]) and other.used_bytes == sessions.used_bytes
     budget = MemoryBudget()
@@ -118,12 +116,7 @@ BATCHES = st.lists(st.one_of(st.lists(NUMBERS, max_size=8), st.sampled_from([ONE
 def execute(sessions: Sessions, batch: list | bytes, now_ms: int) -> list[Change]:
     """What a leader does in one batch: writes of sessions, or forgetting one."""
     if isinstance(batch, bytes):
-        session = sessions.get(batch)
-        if session is None:
-            return []
-        change = Change([FORGET_SESSION, batch, now_ms], (session.floor, session.used_ms), sessions.forgotten_ms)
-        sessions.forget(batch, now_ms, change)
-        return [change]
+        return [sessions.forget([FORGET_SESSION, batch, now_ms])] if sessions.get(batch) else []
     changes: dict[bytes, Change] = {}
     for id_, number, floor in batch:
         session = sessions.get(id_)
@@ -131,7 +124,7 @@ def execute(sessions: Sessions, batch: list | bytes, now_ms: int) -> list[Change
             continue
         if id_ not in changes:
             changes[id_] = begin(sessions, id_, floor, now_ms)
-        sessions.keep(changes[id_], number, floor, b"%d at %d" % (number, now_ms))
+        sessions.keep(changes[id_], number, b"%d at %d" % (number, now_ms))
     return list(changes.values())
 
 
@@ -144,8 +137,10 @@ def test_a_leader_a_replica_a_cut_and_an_undone_leader_agree(batches: list, comm
         changes = execute(leader, batch, 100 + at)
         done.append(changes)
         for change in changes:
-            code, *fields = change.effect
-            (replica.take_in if code == SESSION else replica.forget)(*fields)
+            if change.effect[0] == SESSION:
+                replica.take_in(*change.effect[1:])
+            else:
+                replica.forget(change.effect)
         assert content(replica) == content(leader)
         assert (replica.used_bytes, replica.records) == (leader.used_bytes, leader.records)
     states.append(copy.deepcopy(content(leader)))
