@@ -71,10 +71,12 @@ STANDARD_SPACES = (
 
 
 class WatchedShard:
-    """A shard's replica with somebody who sees what it answers."""
+    """A shard's replica with somebody who sees what it answers, and who is told of writes that come again."""
 
-    def __init__(self, replica: ShardReplica, saw: Callable[[Command, Reply], None]) -> None:
-        self._replica, self._saw = replica, saw
+    def __init__(
+        self, replica: ShardReplica, saw: Callable[[Command, Reply], None], repeated: Callable[[], None]
+    ) -> None:
+        self._replica, self._saw, self._repeated = replica, saw, repeated
 
     @property
     def serving(self) -> bool:
@@ -94,6 +96,9 @@ class WatchedShard:
         self._replica.submit_from(source, command, self._watched(command, reply), deadline_s)
 
     def _watched(self, command: Asked, reply: Callable[[Reply], None]) -> Callable[[Reply], None]:
+        if isinstance(command, Minted) and command.repeat:
+            self._repeated()
+
         def answered(answer: Reply) -> None:
             self._saw(command.command if isinstance(command, Minted) else command, answer)
             reply(answer)
@@ -141,7 +146,10 @@ class SimProcess:
     def shard(self, shard_id: str) -> WatchedShard | None:
         """This node's replica of a shard."""
         replica = self.core.shard(shard_id)
-        return None if replica is None else WatchedShard(replica, self._answers)
+        return None if replica is None else WatchedShard(replica, self._answers, self._repeated)
+
+    def _repeated(self) -> None:
+        self._cluster.repeats += 1
 
     def _answers(self, command: Command, reply: Reply) -> None:
         for saw in self._cluster.on_reply:
@@ -266,6 +274,8 @@ class SimCluster:
     def __init__(self, seed: int, settings: ClusterSettings | None = None, observer: Observer | None = None) -> None:
         self.settings = settings or ClusterSettings()
         self.observer = observer
+        self.repeats = 0
+        """Writes under minted keys that came to a shard again, their outcome unknown."""
         self.on_reply: list[Callable[[SimProcess, Command, Reply], None]] = []
         """Told what shards answer to commands, before whoever asked is."""
         self.loop = SimLoop(seed)
