@@ -17,21 +17,13 @@ import random
 from dataclasses import dataclass
 
 from raftcache.commands.types import (
-    Append,
     Command,
-    Delete,
-    Expire,
     Failure,
     Get,
-    Incr,
-    MultiDelete,
     MultiGet,
-    MultiSet,
-    Persist,
     Receipts,
     Scan,
     Script,
-    Set,
     Transaction,
     failure_of,
 )
@@ -47,10 +39,6 @@ from raftcache.errors import (
 )
 
 READS: frozenset[type] = frozenset({Get, MultiGet, Receipts, Scan})
-WRITES: frozenset[type] = frozenset(
-    {Set, Delete, Incr, Append, Expire, Persist, MultiSet, MultiDelete, Transaction, Script}
-)
-
 ROUTING_CODES = frozenset({NotLeader.code, WrongShard.code, Unavailable.code, TooStale.code, NotFollowing.code})
 """Definite failures that say: not here, or not yet. Other definite failures are answers, for the client to act on."""
 
@@ -76,12 +64,12 @@ def may_retry(failure: Failure, repeatable: bool) -> bool:
 
 def takes_minted_key(command: Command | Receipts) -> bool:
     """Whether a front end mints a key for the command: for every write to which its client gave none."""
-    return type(command) in WRITES and getattr(command, "idempotency", None) is None
+    return not is_read(command) and getattr(command, "idempotency", None) is None
 
 
 def is_repeatable(command: Command) -> bool:
     """Whether executing the command twice is the same as once."""
-    return type(command) in READS or getattr(command, "idempotency", None) is not None
+    return is_read(command) or getattr(command, "idempotency", None) is not None
 
 
 def cleared_of_doubt(failure: Failure) -> Failure:
@@ -94,7 +82,10 @@ def cleared_of_doubt(failure: Failure) -> Failure:
 
 def is_read(command: Command | Receipts) -> bool:
     """Whether executing the command twice is the same as once because it changes nothing."""
-    return type(command) in READS
+    kind = type(command)
+    if isinstance(command, Transaction):
+        return all(type(item) is Get for item in command.items)
+    return kind in READS or (isinstance(command, Script) and command.read_only)
 
 
 def any_replica_serves(command: Command) -> bool:

@@ -48,11 +48,21 @@ def test_a_write_to_another_node_goes_under_a_key_and_is_sent_again_under_it(com
     assert len(first.session) == SESSION_BYTES and len(world.dispatcher.session) == 0
 
 
-@pytest.mark.parametrize("command", [Get(KEY), MultiGet((Get(KEY),)), Scan(7)])
-def test_what_writes_nothing_needs_none(command):
-    world = World().up()
-    world.run(command)
-    assert world.minted == [] and len(world.sent) == 1
+READS = [
+    Get(KEY),
+    MultiGet((Get(KEY),)),
+    Scan(7),
+    Transaction((Get(KEY),), expected=((KEY, None),)),
+    Script(b"return 1", (KEY,), read_only=True),
+]
+
+
+@pytest.mark.parametrize("command", READS, ids=lambda command: type(command).__name__)
+def test_what_writes_nothing_needs_none_and_is_sent_again_without(command):
+    world = World(shards=1).up()
+    world.script["n0"] = [failure("outcome_unknown")]
+    assert not isinstance(world.run(command), Failure)
+    assert world.minted == [] and len(world.sent) == 2
 
 
 def test_what_is_answered_at_once_by_the_replica_here_needs_none():
