@@ -2,8 +2,7 @@
 
 Each shard gets one sub-command with its keys; the answers find their places again by index. A part whose map has
 become old scatters anew, for its keys may lie on several shards by now; of a write that is in doubt each key keeps its
-number. There is no atomicity across shards, and
-every key has its own result, a `Failure` where its shard gave none.
+number. There is no atomicity across shards, and every key has its own result, a `Failure` where its shard gave none.
 """
 
 from __future__ import annotations
