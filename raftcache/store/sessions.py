@@ -71,9 +71,7 @@ class Change:
 
     __slots__ = ("dropped", "effect", "forgotten_ms", "kept", "old", "session")
 
-    def __init__(
-        self, effect: list[Any], session: Session, old: tuple[int, int] | None, forgotten_ms: int
-    ) -> None:
+    def __init__(self, effect: list[Any], session: Session, old: tuple[int, int] | None, forgotten_ms: int) -> None:
         self.effect, self.session, self.old, self.forgotten_ms = effect, session, old, forgotten_ms
         self.kept: list[Any] = effect[4] if len(effect) > 4 else []
         self.dropped: dict[int, bytes] = {}
