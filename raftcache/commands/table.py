@@ -176,8 +176,6 @@ def check_minted(envelope: t.Minted) -> None:
     if type(command) is t.MultiSet or type(command) is t.MultiDelete:
         check_many(command)
         count = len(command.items)
-    elif command.idempotency is not None:  # type: ignore[union-attr]
-        raise BadRequest("idempotency, minted key: both were given")
     if not 0 < len(envelope.session) <= t.SESSION_LIMIT_BYTES:
         raise BadRequest(f"session: {len(envelope.session)} bytes; it must be 1 to {t.SESSION_LIMIT_BYTES}")
     if len(numbers) != count or not 0 <= envelope.floor < (numbers[0] if count == 1 else min(numbers, default=1)):

@@ -85,7 +85,7 @@ from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, TTL_OVERHEAD_BYTES, Entr
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
-from raftcache.store.sessions import Change, Sessions
+from raftcache.store.sessions import Sessions
 from raftcache.store.tags import MAX_DROPPED_TAGS, DroppedTags, Family, canonical, tags_bytes
 from raftcache.store.tenants import Tenant
 
@@ -93,9 +93,6 @@ PRIMARY, QUORUM, LATEST = AckLevel.PRIMARY, AckLevel.QUORUM, ReadLevel.LATEST
 COMMITTED, LINEARIZABLE, REPLICA = ReadLevel.COMMITTED, ReadLevel.LINEARIZABLE, ReadLevel.REPLICA
 
 DURABLE = AckLevel.DURABLE
-
-NUMBER_BYTES = 16
-"""What a record takes in a session's effect beside its reply, at most."""
 
 WaitsFor: TypeAlias = AckLevel | PendingBatch
 """What must be before a reply leaves: this commits, or the open batch reaches this level, PRIMARY for nothing."""
@@ -323,18 +320,17 @@ class Executor:
     def keep_minted(self, session: bytes, number: int, floor: int, reply: bytes) -> None:
         """Keep the reply of the write just executed under a minted key: the effect of its session in the same batch as
         its own, which all of the session's writes in that batch share."""
-        change = self.pipeline.session_change(session) or self._begin_session(session, floor)
-        dropped_bytes = self.sessions.keep(change, number, reply)
-        size_bytes = len(reply) + NUMBER_BYTES
-        self.pipeline.grow(size_bytes, size_bytes + dropped_bytes)
+        dropped_bytes = self.pipeline.keep_reply(session, number, reply)
+        if dropped_bytes is None:
+            self._begin_session(session, floor)
+            dropped_bytes = self.pipeline.keep_reply(session, number, reply)
         if dropped_bytes:
             self.stats.overloaded["records of a session"] += 1
 
-    def _begin_session(self, id_: bytes, floor: int) -> Change:
+    def _begin_session(self, id_: bytes, floor: int) -> None:
         self.seq += 1
         change, dropped_bytes = self.sessions.begin([SESSION, id_, floor, self.now_ms(), []])
         self.pipeline.record_session(change, len(id_) + EFFECT_OVERHEAD_BYTES, dropped_bytes)
-        return change
 
     def forget_session(self, id_: bytes) -> None:
         """Forget a session that is known."""

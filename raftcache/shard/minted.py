@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from raftcache.commands.table import check_minted
 from raftcache.commands.types import (
     AckLevel,
     Counted,
@@ -46,8 +47,11 @@ def minted(handlers: Handlers) -> Callable[[Executor, Minted], Executed]:
     """The function that executes minted writes of those commands, but multi-key ones, that `handlers` execute."""
 
     def execute(ex: Executor, envelope: Minted) -> Executed:
-        """Answer from the record, or execute and keep one. Raises OutcomeUnknown, Overloaded."""
-        number = envelope.numbers[0]
+        """Answer from the record, or execute and keep one. Raises OutcomeUnknown, Overloaded, BadRequest."""
+        numbers = envelope.numbers
+        if len(numbers) != 1 or not 0 <= envelope.floor < numbers[0]:
+            check_minted(envelope)
+        number = numbers[0]
         session = ex.sessions.get(envelope.session)
         if session is None:
             _require_new(ex, envelope)
@@ -93,7 +97,8 @@ def keep_if_wrote(ex: Executor, command: Any, answer: Reply, mint: Mint, place: 
 
 
 def _require_new(ex: Executor, envelope: Minted) -> None:
-    """There is room for a session that is not known, and it is not one that was forgotten just now."""
+    """The key of a session that is not known makes sense, there is room, and it is not one forgotten just now."""
+    check_minted(envelope)
     forgotten_ms = ex.sessions.forgotten_ms
     if envelope.repeat and forgotten_ms and ex.now_ms() - forgotten_ms < RETRY_SPAN_MS:
         raise _forgotten("its session is not known, and may be one that was forgotten just now")

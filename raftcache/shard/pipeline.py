@@ -66,6 +66,8 @@ MAX_SPECULATIVE_BYTES = 64 << 20
 BACKGROUND_SPECULATIVE_BYTES = MAX_SPECULATIVE_BYTES // 2
 """Where the leader's own writes (expiry, reclaiming) leave the rest to clients."""
 MAX_WAITERS = 1 << 17
+NUMBER_BYTES = 16
+"""What a record takes in a session's effect beside its reply, at most."""
 REMEMBERED_BATCHES = 512
 """Of so many of the newest batches the number of writes is kept, to tell how many a replica is behind."""
 
@@ -253,18 +255,22 @@ class Pipeline:
             self._open.sessions[effect[1]] = change
         self._add(self._open, effect, effect_bytes, effect_bytes + dropped_bytes)
 
-    def session_change(self, session: bytes) -> Change | None:
-        """What the open batch does to a session so far."""
-        return self._open.sessions.get(session)
-
-    def grow(self, effect_bytes: int, held_bytes: int) -> None:
-        """An effect of the open batch has grown; `held_bytes` is that, and what its undo image has grown by."""
+    def keep_reply(self, session: bytes, number: int, reply: bytes) -> int | None:
+        """Keep a reply of a session which the open batch has begun to change, and let that effect grow. Returns the
+        bytes of records dropped for want of room, None where the batch has not begun."""
         batch, budget = self._open, self._budget
+        change = batch.sessions.get(session)
+        if change is None:
+            return None
+        dropped_bytes = self._sessions.keep(change, number, reply)
+        effect_bytes = len(reply) + NUMBER_BYTES
+        held_bytes = effect_bytes + dropped_bytes
         batch.effect_bytes += effect_bytes
         batch.held_bytes += held_bytes
         self.held_bytes += held_bytes
         budget.used_bytes += held_bytes
         budget.speculative_bytes += held_bytes
+        return dropped_bytes
 
     def is_speculative(self, session: bytes, number: int) -> bool:
         """Whether the record of a session's write that stands in the table is in a batch of ours."""

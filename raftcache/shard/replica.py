@@ -200,9 +200,10 @@ class ShardReplica:
         if not self.serving or not self._leads_now():
             self._submit_without_lead(command, reply)
             return
-        if type(command) is Minted:
-            self._submit_minted(command, reply, deadline_s)
-        elif type(command) in HANDLERS:
+        kind: type[Any] = type(command)
+        if isinstance(command, Minted):
+            kind = type(command.command)
+        if kind in HANDLERS:
             self._execute_or_hold(command, reply, deadline_s, mint)
         elif type(command) is Scan:
             self._scan(command, reply)
@@ -390,17 +391,6 @@ class ShardReplica:
         """The sessions as of the last `apply`."""
         return self.sessions.rows_before(self.pipeline.undo_session_records())
 
-    def _submit_minted(self, envelope: Minted, reply: ReplyTo, deadline_s: float) -> None:
-        try:
-            check_minted(envelope)
-        except RaftcacheError as error:
-            deliver(reply, self.stats.refusal(error))
-            return
-        if type(envelope.command) in HANDLERS:
-            self._execute_or_hold(envelope, reply, deadline_s)
-        else:
-            self._gather(unfolded(envelope), reply, deadline_s, None)
-
     def _execute_or_hold(
         self, command: Any, reply: ReplyTo, deadline_s: float, mint: Mint | None = None, place: int = 0
     ) -> None:
@@ -505,10 +495,6 @@ class ShardReplica:
         except RaftcacheError as error:
             deliver(reply, self.stats.refusal(error))
             return
-        self._gather(items, reply, deadline_s, mint)
-
-    def _gather(self, items: Sequence[Any], reply: ReplyTo, deadline_s: float, mint: Mint | None) -> None:
-        """Execute the items of a multi-key command, one after another."""
         gather = Gather(len(items), reply)
         for place, item in enumerate(items):
             self._execute_or_hold(item, gather.slot(place), deadline_s, mint, place)
@@ -616,8 +602,11 @@ def _charges(command: Any) -> list[tuple[bytes, int]]:
     return [(item.key, len(item.key) + len(getattr(item, "value", b""))) for item in items]
 
 
-def _items(command: Any) -> tuple[Any, ...]:
-    """The items of a multi-key command. Raises UnknownCommand, TooManyKeys."""
+def _items(command: Any) -> Sequence[Any]:
+    """The items of a multi-key command. Raises UnknownCommand, TooManyKeys, BadRequest."""
+    if type(command) is Minted:
+        check_minted(command)
+        return unfolded(command)
     if type(command) not in (MultiGet, MultiSet, MultiDelete):
         raise UnknownCommand(f"command: {type(command).__name__} is not one that a shard executes")
     many: Multi = command

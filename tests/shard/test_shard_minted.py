@@ -190,7 +190,7 @@ BAD = [
     minted(Incr(b"n"), 1, 2),
     minted(Incr(b"n"), 3, floor=3),
     minted(Incr(b"n"), 3, floor=-1),
-    minted(Incr(b"n", idempotency=b"i")),
+    minted(Incr(b"n"), 0),
     minted(MultiSet((Set(b"a", b""), Set(b"b", b""))), 1),
     minted(MultiSet((Set(b"a", b"", idempotency=b"i"),)), 1),
     minted(Incr(b"n"), session=b""),
