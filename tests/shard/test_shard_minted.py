@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from shard_harness import Bench, follower_of
 
+from raftcache.commands.policy import LossWindow, Namespace, Namespaces, OnExceeded
 from raftcache.commands.types import (
     AckLevel,
     Append,
@@ -316,6 +317,48 @@ def test_a_write_with_a_clients_key_gets_none() -> None:
     bench, keys = Bench().lead(), Keys()
     ask_here(bench, Set(b"safe:k", b"v", idempotency=b"i"), keys)
     assert keys.places == []
+
+
+# -- held for room in a loss window ------------------------------------------------------------------
+
+
+def narrow() -> Bench:
+    """A leader that acknowledges one write and holds the next."""
+    window = Namespace("default", 1, loss_window=LossWindow(writes=1), on_exceeded=OnExceeded.WAIT)
+    bench = Bench(policies=Namespaces(1, (window,))).lead()
+    assert len(bench.send(Set(b"first", b"v"))) == 1
+    return bench
+
+
+def test_of_two_attempts_that_are_held_one_is_executed() -> None:
+    bench = narrow()
+    replies = [bench.send(minted(Incr(b"n"), repeat=repeat)) for repeat in (False, True)]
+    assert replies == [[], []] and bench.replica.held.count == 2
+    bench.settle()
+    assert replies[0] == replies[1] and replies[0][0].value == 1 and bench.replica.stats.replays == 1
+
+
+def test_a_write_of_this_node_that_is_held_gets_its_key_at_once() -> None:
+    bench, keys = narrow(), Keys()
+    replies = ask_here(bench, Incr(b"n"), keys)
+    assert keys.places == [0] and replies == [] and len(bench.replica.sessions) == 0
+    bench.settle()
+    assert records_of(bench) == {100} and bench.ask(minted(Incr(b"n"), 100, repeat=True)) == replies[0]
+
+
+def test_what_is_held_when_its_leader_is_none_any_more_was_not_executed_unless_it_is_a_repeat() -> None:
+    bench = narrow()
+    waiting, fresh = bench.send(minted(Incr(b"n"), 1)), bench.send(minted(Incr(b"n"), 2))
+    bench.group.lose()
+    assert [waiting[0].code, fresh[0].code] == ["not_leader", "not_leader"]
+    bench = narrow()
+    bench.settle()
+    bench.ask(minted(Incr(b"n"), 1))
+    bench.send(Set(b"first", b"v"))
+    held = bench.send(minted(Incr(b"n"), 2))
+    bench.replica._executor.keep_minted(S1, 2, 0, b"")
+    bench.group.lose()
+    assert held[0].code == "outcome_unknown"
 
 
 # -- snapshots, and what is forgotten -------------------------------------------------------------
