@@ -253,6 +253,8 @@ class Pipeline:
         self._open.undo_sessions.append(change)
         if effect[0] == SESSION:
             self._open.sessions[effect[1]] = change
+        else:
+            self._open.sessions.pop(effect[1], None)
         self._add(self._open, effect, effect_bytes, effect_bytes + dropped_bytes)
 
     def keep_reply(self, session: bytes, number: int, reply: bytes) -> int | None:

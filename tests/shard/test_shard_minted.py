@@ -444,9 +444,11 @@ def test_forgetting_is_undone_with_its_leadership() -> None:
     bench.replica._executor.forget_session(S1)
     assert bench.replica.digest() == digest and len(bench.replica.sessions) == 0
     bench.ask(minted(Incr(b"n"), 2, floor=1))
+    bench.send(minted(Incr(b"n"), 3))
     bench.replica._executor.forget_session(S1)
+    assert bench.send(minted(Incr(b"n"), 4, floor=3))[0].value == 4 and records_of(bench) == {4}
     bench.group.lose()
-    assert records_of(bench) == {2}
+    assert records_of(bench) == {2} and bench.replica.sessions.forgotten_ms > 0
 
 
 def test_reads_that_must_not_show_what_can_be_lost_do_not_by_a_replay() -> None:
