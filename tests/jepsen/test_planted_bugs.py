@@ -21,8 +21,8 @@ LEADER_CUT_OFF = "partition-leader:leader"
 
 
 class Case(NamedTuple):
-    """What brings a bug about, and which checker must complain of it, with some such words; `first` is the seed to begin
-    with, where the dice of the first ones do not."""
+    """What brings a bug about, and which checker must complain of it, with some such words; `first` is the seed to
+    begin with, where the dice of the first ones do not."""
 
     workload: str
     faults: str
