@@ -23,6 +23,7 @@ from raftcache.metadata.state import METADATA_GROUP
 from raftcache.shard.policies import point_of
 from raftcache.store.effects import (
     EVICT,
+    FORGET_SESSION,
     LEADER_STARTED,
     POLICY_POINT,
     PUT,
@@ -30,6 +31,7 @@ from raftcache.store.effects import (
     READS,
     REMOVE,
     REPLY,
+    SESSION,
     TAG,
     Effect,
     decode_batch,
@@ -101,6 +103,10 @@ def _effect(effect: Effect) -> dict[str, Any]:
         _, id_, record, expires_ms, namespace_id = effect
         sizes = {"record_bytes": len(record), "expires_ms": expires_ms, "namespace_id": namespace_id}
         return {"effect": "reply", "record": text(id_), "key": text(decode_record(record).key), **sizes}
+    if code == SESSION:
+        return {"effect": "session", "session": effect[1].hex(), "floor": effect[2], "numbers": effect[4][::2]}
+    if code == FORGET_SESSION:
+        return {"effect": "forget_session", "session": effect[1].hex()}
     if code == POLICY_POINT:
         point = point_of(effect)
         changed = [_readable(namespace) for namespace in point.changed]

@@ -170,6 +170,19 @@ def check_transaction(command: t.Transaction) -> None:
             raise BadRequest("transaction: its commands take no idempotency keys and are executed by the leader")
 
 
+def check_minted(envelope: t.Minted) -> None:
+    """Raises BadRequest, TooManyKeys."""
+    command, count, numbers = envelope.command, 1, envelope.numbers
+    if type(command) is t.MultiSet or type(command) is t.MultiDelete:
+        check_many(command)
+        count = len(command.items)
+    if not 0 < len(envelope.session) <= t.SESSION_LIMIT_BYTES:
+        raise BadRequest(f"session: {len(envelope.session)} bytes; it must be 1 to {t.SESSION_LIMIT_BYTES}")
+    if len(numbers) != count or not 0 <= envelope.floor < (numbers[0] if count == 1 else min(numbers, default=1)):
+        shown = f"{len(numbers)} numbers from {min(numbers, default=0)}"
+        raise BadRequest(f"minted key: {shown} over the floor {envelope.floor} for {count} writes")
+
+
 def check_scan(command: t.Scan) -> None:
     """Raises BadRequest."""
     bounds = (

@@ -4,7 +4,8 @@ All are arrays on the wire (msgspec msgpack, tagged by name). A command names wh
 of the key (`routing.namespaces` joins and splits them). Times are milliseconds, levels are the words of DESIGN.
 
 A single-key write may carry an idempotency key, `idempotency`: of several with the same key, within a namespace, only
-the first is executed, and all get its reply.
+the first is executed, and all get its reply. A write without one that a front end may have to send again goes in an
+envelope with a key that the front end minted (`Minted`), to the same end; the client knows nothing of that.
 
 `named_at` says of a key that it was addressed by the name of a namespace, which is its prefix then, and that this
 namespace existed as of that metadata epoch; 0 says that it was not. The sender may not have heard that it was
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 from hashlib import sha1
-from typing import Any, Union
+from typing import Any, NamedTuple, Union
 
 import msgspec
 
@@ -34,6 +35,8 @@ TRANSACTION_LIMIT_BYTES = 4 << 20
 """Keys and values of a transaction's commands; keys and arguments of a script."""
 SCRIPT_LIMIT_BYTES = 128 << 10
 """The source of a script."""
+SESSION_LIMIT_BYTES = 16
+"""The name of a front end among those that mint keys."""
 SCRIPT_ARGUMENTS_LIMIT = 1024
 """Keys and arguments of a script."""
 RECEIPT_WAIT_LIMIT_MS = 30_000
@@ -285,6 +288,39 @@ class Script(_Command, frozen=True):
 
 
 Command = Union[Single, Multi, Transaction, Scan, Script]
+
+
+class MintedKey(NamedTuple):
+    """What makes one write of a front end known again: its session, its number, from 1, and the session's floor at the
+    shard asked, below the number: all that it sent there up to that is answered."""
+
+    session: bytes
+    number: int
+    floor: int
+
+
+class Minted(_Command, frozen=True):
+    """A write under a key that a front end minted, a number for each item of a multi-key one; answered as `command` is.
+
+    `repeat`: the outcome of an earlier attempt is not known. A number that the shard knows nothing of any more is
+    answered with `outcome_unknown` and the detail `forgotten`.
+    """
+
+    command: Union[Set, Delete, Incr, Append, Expire, Persist, MultiSet, MultiDelete, Transaction, Script]
+    session: bytes
+    floor: int
+    numbers: tuple[int, ...]
+    repeat: bool = False
+
+    @property
+    def key(self) -> bytes:
+        """A key by which to find the shard."""
+        inner = self.command
+        return inner.items[0].key if isinstance(inner, MultiSet | MultiDelete) else inner.key
+
+
+Asked = Union[Command, Minted]
+"""What a shard is asked to execute."""
 
 
 class Receipts(_Command, frozen=True):

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
-from raftcache.commands.types import Command, Receipts, Reply, decode_reply, failure_of
+from raftcache.commands.types import Asked, Receipts, Reply, decode_reply, failure_of
 from raftcache.config import parse_address
 from raftcache.errors import OutcomeUnknown, RaftcacheError, Unauthenticated, Unavailable
 from raftcache.metadata.view import MetadataView
@@ -53,7 +53,7 @@ class RemoteNodes:
         node_id: str,
         shard_id: str,
         epoch: int,
-        command: Command | Receipts,
+        command: Asked | Receipts,
         deadline: float,
         done: Callable[[Reply], None],
     ) -> None:

@@ -2,7 +2,7 @@
 
 | method | body | reply |
 |---|---|---|
-| `execute` | `[shard id, epoch, command]` | a reply of `commands.types` |
+| `execute` | `[shard id, epoch, command, or `minted` with one]` | a reply of `commands.types` |
 | `receipts` | `[shard id, [version, ...], wait ms]` | a `ReceiptList` of `commands.types`, or `not_leader` |
 | `lost_writes` | JSON `{"namespace": name or null}` | JSON, `losses.LostRows` |
 | `hot_keys` | JSON, `hotkeys.HotKeysBody` | `hotkeys.NodeRows` |
@@ -28,7 +28,7 @@ from raftcache.commands.types import (
     MULTI_KEY_LIMIT,
     RECEIPT_WAIT_LIMIT_MS,
     AckLevel,
-    Command,
+    Asked,
     Receipts,
     Version,
     encode_reply,
@@ -52,10 +52,10 @@ from raftcache.routing.bootstrap import plan_cluster
 ExecuteBody = tuple[str, int, msgspec.Raw]
 
 _encode_execute = msgspec.msgpack.Encoder().encode
-_decode_execute = msgspec.msgpack.Decoder(tuple[str, int, Command]).decode
+_decode_execute = msgspec.msgpack.Decoder(tuple[str, int, Asked]).decode
 
 
-def encode_execute(shard_id: str, epoch: int, command: Command) -> bytes:
+def encode_execute(shard_id: str, epoch: int, command: Asked) -> bytes:
     """The body of `execute`."""
     return _encode_execute((shard_id, epoch, command))
 

@@ -17,6 +17,7 @@ from raftcache.clock import Runtime
 from raftcache.commands.types import (
     MULTI_KEY_LIMIT,
     Append,
+    Asked,
     Command,
     Delete,
     Expire,
@@ -24,6 +25,7 @@ from raftcache.commands.types import (
     Get,
     Incr,
     Many,
+    MintedKey,
     Multi,
     MultiDelete,
     MultiGet,
@@ -43,6 +45,7 @@ from raftcache.routing.gather import Gather
 from raftcache.routing.receipts import ReceiptGather, ReceiptsDone
 from raftcache.routing.request import Request, SlotRequest
 from raftcache.routing.retry import ROUTING_CODES, RetrySettings, pause_seconds
+from raftcache.routing.session import KeySession
 
 SWEEP_SECONDS = 0.05
 WAKES_PER_TURN = 500
@@ -52,6 +55,9 @@ WAKES_PER_TURN = 500
 ReplyTo = Callable[[Reply], None]
 Later = Callable[[], ReplyTo]
 """Makes the receiver of an answer, for one that does not come at once."""
+
+Waits = Callable[[], tuple[ReplyTo, Callable[[int], MintedKey] | None]]
+"""The same, with what mints its key."""
 
 AT_ONCE: frozenset[type] = frozenset({Append, Delete, Expire, Get, Incr, Persist, Set})
 """What a shard that is led here answers as a rule before the call returns."""
@@ -64,22 +70,29 @@ class LocalShard(Protocol):
     def serving(self) -> bool:
         """Whether it leads and executes commands."""
 
-    def submit(self, command: Command, reply: Callable[[Reply], None], deadline_s: float) -> None:
+    def submit(
+        self,
+        command: Asked,
+        reply: Callable[[Reply], None],
+        deadline_s: float,
+        mint: Callable[[int], MintedKey] | None = None,
+    ) -> None:
         """Execute, not after `deadline_s`, replica reads also where it does not lead; `reply` is called exactly once,
-        now or later. Never raises."""
+        now or later. `mint(place)` is called for a write, or an item of one, that waits and whose outcome may become
+        unknown. Never raises."""
 
     def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
         """Say what became of versions; as `submit`, but asked of replicas that do not lead, too."""
 
 
-    def submit_now(self, command: Command, later: Later, deadline_s: float) -> Reply | None:
-        """The same, with an answer that is there at once as the result; only for one that is not, `later` is called and
-        what it returns is the `reply`."""
+    def submit_now(self, command: Command, later: Waits, deadline_s: float) -> Reply | None:
+        """The same, with an answer that is there at once as the result; only for one that is not, `later` is called,
+        for its `reply` and `mint`."""
 
 Local = Callable[[str], "LocalShard | None"]
 """The replica of a shard on this node, if there is one."""
 
-Remote = Callable[[str, str, int, Command | Receipts, float, Callable[[Reply], None]], None]
+Remote = Callable[[str, str, int, Asked | Receipts, float, Callable[[Reply], None]], None]
 """`remote(node_id, shard_id, epoch, command, deadline, done)`: send to a node; `done` exactly once, now or later.
 
 A `Failure` of `unavailable` says that nothing was sent, one of `outcome_unknown` that no answer came.
@@ -104,6 +117,7 @@ class Dispatcher:
         self.remote = remote
         self.node_id = node_id
         self.retries = Counter[str]()
+        self.session = KeySession(runtime.random)
         self._runtime = runtime
         self._settings = settings or RetrySettings()
         self._inflight: dict[Request, None] = {}
@@ -153,11 +167,11 @@ class Dispatcher:
             self.execute(command, deadline, later())
             return None
 
-        def under_way() -> ReplyTo:
+        def under_way() -> tuple[ReplyTo, Callable[[int], MintedKey]]:
             request = Request(self, command, command.key, deadline, later())  # type: ignore[union-attr]
             request.is_sent_here(shard_id)
             self.track(request)
-            return request.on_reply
+            return request.on_reply, request.mint
 
         answer = replica.submit_now(command, under_way, deadline)
         if type(answer) is Failure and answer.code in ROUTING_CODES:

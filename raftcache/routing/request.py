@@ -8,7 +8,9 @@ ends when none is left to try; then the request is parked, until a timer, a newe
 may be sent again is `retry.may_retry`.
 
 A write with an idempotency key may be sent again after an attempt of unknown outcome. From then on the request is *in
-doubt*, and whatever it is refused with ends as `outcome_unknown`.
+doubt*, and whatever it is refused with ends as `outcome_unknown`. A write whose client gave it none is sent to other
+nodes under a *minted* key (`session`), with a number for each of its items; this node's replica mints one where the
+write has to wait, and only there. What is in doubt keeps its numbers until it is answered, wherever it goes.
 
 Exactly one of these holds: the request is parked, or one attempt is out, or it is done.
 """
@@ -19,7 +21,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from raftcache.clock import Handle
-from raftcache.commands.types import Failure, Reply, failure_of
+from raftcache.commands.types import Failure, Minted, MintedKey, Reply, failure_of
 from raftcache.errors import NoLeader, NotFollowing, OutcomeUnknown, TooStale, WrongShard
 from raftcache.routing.retry import (
     any_replica_serves,
@@ -27,6 +29,7 @@ from raftcache.routing.retry import (
     is_read,
     is_repeatable,
     may_retry,
+    takes_minted_key,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +47,8 @@ class Request:
     """
 
     __slots__ = (
-        "_attempt", "_dispatcher", "_in_doubt", "_last_word", "_reply", "_sent_node", "_sent_term", "_tried",
+        "_attempt", "_dispatcher", "_in_doubt", "_last_word", "_numbered_at", "_numbers", "_reply", "_sent_node",
+        "_sent_term", "_tried",
         "command", "deadline", "done", "epoch", "key", "out", "rounds", "seen_leader", "shard_id", "timer",
     )  # fmt: skip
 
@@ -61,6 +65,8 @@ class Request:
         self._tried: dict[str, int] | None = None
         self._attempt = 0
         self._in_doubt = False
+        self._numbers: tuple[int, ...] = ()
+        self._numbered_at = ""
         self._sent_node, self._sent_term = "", 0
         self._last_word: Failure | None = None
         self.command = command
@@ -99,7 +105,10 @@ class Request:
             return self._attempt_elsewhere(shard_id)
         self.out = True
         self._sent_node = dispatcher.node_id
-        replica.submit(self.command, self.on_reply, self.deadline)
+        if self._numbers:
+            replica.submit(self._minted(), self.on_reply, self.deadline)
+        else:
+            replica.submit(self.command, self.on_reply, self.deadline, self.mint)
         if not self.done:
             dispatcher.track(self)
 
@@ -118,7 +127,7 @@ class Request:
         if self.done:
             return
         if type(reply) is Failure:
-            if may_retry(reply, is_repeatable(self.command)):
+            if may_retry(reply, self._is_repeatable()):
                 return self._failed(reply)
             if self._in_doubt:
                 reply = cleared_of_doubt(reply)
@@ -130,6 +139,8 @@ class Request:
         if self.timer is not None:
             self.timer.cancel()
         self._dispatcher.forget(self)
+        if self._numbers:
+            self._leave_numbers()
         self._reply(reply)
 
     def expire(self) -> None:
@@ -148,7 +159,7 @@ class Request:
         A replica on this node cannot hang: it answers when it loses its leadership.
         """
         leader = self._dispatcher.view.leaders.get(self.shard_id or "")
-        if leader is None or self.done or not self.out or not is_repeatable(self.command):
+        if leader is None or self.done or not self.out or not self._is_repeatable():
             return
         if self._sent_node == self._dispatcher.node_id:
             return
@@ -179,9 +190,49 @@ class Request:
         self._sent_node = node
         dispatcher.track(self)
         this = self._attempt
-        dispatcher.remote(
-            node, shard_id, self.epoch, self.command, self.deadline, lambda reply: self._answered(this, reply)
-        )
+        command = self._minted() if takes_minted_key(self.command) else self.command
+        dispatcher.remote(node, shard_id, self.epoch, command, self.deadline, lambda reply: self._answered(this, reply))
+
+    # Minted keys.
+
+    def mint(self, place: int) -> MintedKey:
+        """The key of the write, or of its item at `place`, for the shard that it is at."""
+        shard_id = self.shard_id
+        assert shard_id is not None
+        self._hold_numbers(shard_id)
+        return self._dispatcher.session.key(shard_id, self._numbers[place])
+
+    def _minted(self) -> Minted:
+        """The command under its minted key."""
+        key = self.mint(0)
+        return Minted(self.command, key.session, key.floor, self._numbers, self._in_doubt)
+
+    def _hold_numbers(self, shard_id: str) -> None:
+        """Have a number for each item, at this shard. Those of another shard are good here only for what is in doubt:
+        this one's floor may be higher."""
+        if self._numbers and self._numbered_at == shard_id:
+            return
+        session, numbers = self._dispatcher.session, self._numbers
+        self._leave_numbers()
+        if self._in_doubt and numbers:
+            for number in numbers:
+                session.hold(shard_id, number)
+        else:
+            numbers = tuple([session.take(shard_id) for _ in range(self._items())])
+        self._numbers, self._numbered_at = numbers, shard_id
+
+    def _leave_numbers(self) -> None:
+        for number in self._numbers:
+            self._dispatcher.session.settle(self._numbered_at, number)
+        self._numbers = ()
+
+    def _items(self) -> int:
+        """How many numbers the command takes."""
+        return 1
+
+    def _is_repeatable(self) -> bool:
+        """Whether executing the command, as it was sent, twice is the same as once."""
+        return bool(self._numbers) or is_repeatable(self.command)
 
     def _answered(self, attempt: int, reply: Reply) -> None:
         """Drops what an attempt says that was given up for another: only what may be repeated is given up."""

@@ -1,9 +1,10 @@
 """Which failures are tried again, and after how long.
 
 The one rule: a command is sent again only where the send before it had definitely no effect, where it has no effect
-at all, being a read, or where a shard executes it once however often it comes, being a write with an idempotency key.
-A replica read that came to a replica too old for it goes on to another one, to the leader first. An unkeyed write after
-`outcome_unknown` is never sent again: a `set` repeated late can bring back an old value.
+at all, being a read, or where a shard executes it once however often it comes, being a write with an idempotency key,
+the client's or a minted one. A replica read that came to a replica too old for it goes on to another one, to the leader
+first. A write without a key after `outcome_unknown` is never sent again: a `set` repeated late can bring back an old
+value. Nor is one of which the shard says that it has forgotten the key.
 
 Once the outcome of one attempt of a keyed write is unknown, that attempt may still be on its way. What a later one is
 refused with then says nothing about the write, unless it is what stands, or will stand, in its record: the answer is
@@ -16,21 +17,13 @@ import random
 from dataclasses import dataclass
 
 from raftcache.commands.types import (
-    Append,
     Command,
-    Delete,
-    Expire,
     Failure,
     Get,
-    Incr,
-    MultiDelete,
     MultiGet,
-    MultiSet,
-    Persist,
     Receipts,
     Scan,
     Script,
-    Set,
     Transaction,
     failure_of,
 )
@@ -46,10 +39,6 @@ from raftcache.errors import (
 )
 
 READS: frozenset[type] = frozenset({Get, MultiGet, Receipts, Scan})
-WRITES: frozenset[type] = frozenset(
-    {Set, Delete, Incr, Append, Expire, Persist, MultiSet, MultiDelete, Transaction, Script}
-)
-
 ROUTING_CODES = frozenset({NotLeader.code, WrongShard.code, Unavailable.code, TooStale.code, NotFollowing.code})
 """Definite failures that say: not here, or not yet. Other definite failures are answers, for the client to act on."""
 
@@ -68,12 +57,19 @@ class RetrySettings:
 
 def may_retry(failure: Failure, repeatable: bool) -> bool:
     """Whether the dispatcher may send the command again after this failure."""
-    return failure.code in ROUTING_CODES or (repeatable and failure.code == OutcomeUnknown.code)
+    if failure.code == OutcomeUnknown.code:
+        return repeatable and "forgotten" not in failure.details
+    return failure.code in ROUTING_CODES
+
+
+def takes_minted_key(command: Command | Receipts) -> bool:
+    """Whether a front end mints a key for the command: for every write to which its client gave none."""
+    return not is_read(command) and getattr(command, "idempotency", None) is None
 
 
 def is_repeatable(command: Command) -> bool:
     """Whether executing the command twice is the same as once."""
-    return type(command) in READS or getattr(command, "idempotency", None) is not None
+    return is_read(command) or getattr(command, "idempotency", None) is not None
 
 
 def cleared_of_doubt(failure: Failure) -> Failure:
@@ -86,7 +82,10 @@ def cleared_of_doubt(failure: Failure) -> Failure:
 
 def is_read(command: Command | Receipts) -> bool:
     """Whether executing the command twice is the same as once because it changes nothing."""
-    return type(command) in READS
+    kind = type(command)
+    if isinstance(command, Transaction):
+        return all(type(item) is Get for item in command.items)
+    return kind in READS or (isinstance(command, Script) and command.read_only)
 
 
 def any_replica_serves(command: Command) -> bool:

@@ -71,10 +71,12 @@ from raftcache.shard.stats import ShardStats
 from raftcache.store.effects import (
     EFFECT_OVERHEAD_BYTES,
     EVICT,
+    FORGET_SESSION,
     PUT,
     PUT_TAGGED,
     REMOVE,
     REPLY,
+    SESSION,
     TAG,
     Effect,
     effect_bytes,
@@ -83,6 +85,7 @@ from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, TTL_OVERHEAD_BYTES, Entr
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
+from raftcache.store.sessions import Sessions
 from raftcache.store.tags import MAX_DROPPED_TAGS, DroppedTags, Family, canonical, tags_bytes
 from raftcache.store.tenants import Tenant
 
@@ -119,6 +122,7 @@ class Executor:
         shard_id: str,
         keyspace: Keyspace,
         replies: Replies,
+        sessions: Sessions,
         dropped: DroppedTags,
         budget: MemoryBudget,
         pipeline: Pipeline,
@@ -132,6 +136,7 @@ class Executor:
         self.shard_id = shard_id
         self.keyspace = keyspace
         self.replies = replies
+        self.sessions = sessions
         self.dropped = dropped
         self.budget = budget
         self.pipeline = pipeline
@@ -311,6 +316,27 @@ class Executor:
         old = self.replies.remove(id_)
         assert old is not None, "a reply record to forget that is not there"
         self.pipeline.record_reply((REPLY, id_), (id_, old), len(id_) + EFFECT_OVERHEAD_BYTES)
+
+    def keep_minted(self, session: bytes, number: int, floor: int, reply: bytes) -> None:
+        """Keep the reply of the write just executed under a minted key: the effect of its session in the same batch as
+        its own, which all of the session's writes in that batch share."""
+        dropped_bytes = self.pipeline.keep_reply(session, number, reply)
+        if dropped_bytes is None:
+            self._begin_session(session, floor)
+            dropped_bytes = self.pipeline.keep_reply(session, number, reply)
+        if dropped_bytes:
+            self.stats.overloaded["records of a session"] += 1
+
+    def _begin_session(self, id_: bytes, floor: int) -> None:
+        self.seq += 1
+        change, dropped_bytes = self.sessions.begin([SESSION, id_, floor, self.now_ms(), []])
+        self.pipeline.record_session(change, len(id_) + EFFECT_OVERHEAD_BYTES, dropped_bytes)
+
+    def forget_session(self, id_: bytes) -> None:
+        """Forget a session that is known."""
+        self.seq += 1
+        change = self.sessions.forget([FORGET_SESSION, id_, self.now_ms()])
+        self.pipeline.record_session(change, len(id_) + EFFECT_OVERHEAD_BYTES, change.session.size_bytes)
 
     def follow(self, point: Point, durable: Callable[[], None]) -> None:
         """Let the shard follow other policies: one effect. What is executed from here on obeys them. `durable` is

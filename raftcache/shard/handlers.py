@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from raftcache.commands.types import Append, Delete, Expire, Get, Incr, Persist, Script, Set, Transaction
+from raftcache.commands.types import Append, Delete, Expire, Get, Incr, Minted, Persist, Script, Set, Transaction
 from raftcache.shard import counters, expiry, strings
 from raftcache.shard.executor import Executed, Executor
+from raftcache.shard.minted import minted
 from raftcache.shard.retries import once
 from raftcache.shard.scripts import script
 from raftcache.shard.transactions import transaction
@@ -25,3 +26,4 @@ HANDLERS: dict[type[Any], Handler] = {
 }
 """Single-key commands, transactions and scripts of them. Multi-key commands are their items, in order (`multi`)."""
 HANDLERS |= {Transaction: transaction(dict(HANDLERS)), Script: script(dict(HANDLERS))}
+HANDLERS |= {Minted: minted(dict(HANDLERS))}

@@ -28,10 +28,11 @@ its waiter share a batch. A command adds little more than one value, which bound
 plus that.
 
 **Losing leadership** undoes everything from the newest effect to the oldest: each undo record puts back what stood
-there before its effect, which is right only in that order; reply records and dropped tags are tables of their own, with
-undo records of their own. A waiter whose batch was never proposed, or whose command wrote nothing, gets the definite
-`not_leader`. A write that was proposed may still commit under the next leader, and one that is committed may yet become
-durable: `outcome_unknown`, with its version. So is every waiting write with an idempotency key (`Keyed`, `retries`).
+there before its effect, which is right only in that order; reply records, sessions and dropped tags are tables of
+their own, with undo records of their own. A waiter whose batch was never proposed, or whose command wrote nothing, gets
+the definite `not_leader`. A write that was proposed may still commit under the next leader, and one that is committed
+may yet become durable: `outcome_unknown`, with its version. So is every waiting write with an idempotency key (`Keyed`,
+`retries`), also one that came under a key that a front end minted, be it new or the repeat of another (`minted`).
 """
 
 from __future__ import annotations
@@ -49,11 +50,12 @@ from raftcache.shard.acked import AckedWrite
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.window import NOWHERE, LossWindows, Place, Portion
-from raftcache.store.effects import Batch, Effect, encode_batch
+from raftcache.store.effects import SESSION, Batch, Effect, encode_batch
 from raftcache.store.entry import ENTRY_OVERHEAD_BYTES
 from raftcache.store.keyspace import Keyspace, UndoRecord
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
+from raftcache.store.sessions import Change, Sessions
 from raftcache.store.tags import DroppedTags, UndoTag
 
 MAX_IN_FLIGHT = 2
@@ -70,6 +72,8 @@ PACE_S = 0.001
 """How long writes that nobody waits for may stay with their leader, for the sake of fewer batches. The loss window
 counts from their acknowledgement, as ever."""
 MAX_WAITERS = 1 << 17
+NUMBER_BYTES = 16
+"""What a record takes in a session's effect beside its reply, at most."""
 REMEMBERED_BATCHES = 512
 """Of so many of the newest batches the number of writes is kept, to tell how many a replica is behind."""
 
@@ -112,9 +116,11 @@ class PendingBatch:
         "portions",
         "proposed",
         "proposed_s",
+        "sessions",
         "time_ms",
         "undo",
         "undo_replies",
+        "undo_sessions",
         "undo_tags",
         "waiters",
     )
@@ -124,7 +130,9 @@ class PendingBatch:
         self.effects: list[Effect] = []
         self.undo: list[UndoRecord] = []
         self.undo_replies: list[UndoRecord] = []
+        self.undo_sessions: list[Change] = []
         self.undo_tags: list[UndoTag] = []
+        self.sessions: dict[bytes, Change] = {}
         self.acked: list[AckedWrite] = []
         self.portions: list[Portion] = []
         self.waiters: list[Waiter] = []
@@ -158,6 +166,7 @@ class Pipeline:
         runtime: Runtime,
         keyspace: Keyspace,
         replies: Replies,
+        sessions: Sessions,
         dropped: DroppedTags,
         budget: MemoryBudget,
         stats: ShardStats,
@@ -173,6 +182,7 @@ class Pipeline:
         self._on_broken = on_broken
         self._keyspace = keyspace
         self._replies = replies
+        self._sessions = sessions
         self._dropped = dropped
         self._budget = budget
         self._stats = stats
@@ -245,6 +255,39 @@ class Pipeline:
         old_bytes = 0 if old is None else len(old.value) + ENTRY_OVERHEAD_BYTES
         self._add(batch, effect, effect_bytes, effect_bytes + old_bytes)
 
+    def record_session(self, change: Change, effect_bytes: int, dropped_bytes: int) -> None:
+        """Add what the open batch begins to do to a session, or that it forgets it; `dropped_bytes` are those of the
+        records that the change holds to undo it."""
+        effect = change.effect
+        self._open.undo_sessions.append(change)
+        if effect[0] == SESSION:
+            self._open.sessions[effect[1]] = change
+        else:
+            self._open.sessions.pop(effect[1], None)
+        self._add(self._open, effect, effect_bytes, effect_bytes + dropped_bytes)
+
+    def keep_reply(self, session: bytes, number: int, reply: bytes) -> int | None:
+        """Keep a reply of a session which the open batch has begun to change, and let that effect grow. Returns the
+        bytes of records dropped for want of room, None where the batch has not begun."""
+        batch, budget = self._open, self._budget
+        change = batch.sessions.get(session)
+        if change is None:
+            return None
+        dropped_bytes = self._sessions.keep(change, number, reply)
+        effect_bytes = len(reply) + NUMBER_BYTES
+        held_bytes = effect_bytes + dropped_bytes
+        batch.effect_bytes += effect_bytes
+        batch.held_bytes += held_bytes
+        self.held_bytes += held_bytes
+        budget.used_bytes += held_bytes
+        budget.speculative_bytes += held_bytes
+        return dropped_bytes
+
+    def is_speculative(self, session: bytes, number: int) -> bool:
+        """Whether the record of a session's write that stands in the table is in a batch of ours."""
+        changes = [batch.sessions[session] for batch in self._batches() if session in batch.sessions]
+        return any(number in change.kept[::2] for change in changes)
+
     def record_tag(self, effect: Effect, undo: UndoTag, effect_bytes: int) -> None:
         """Add an executed change of the dropped tags and how to undo it."""
         self._open.undo_tags.append(undo)
@@ -260,6 +303,7 @@ class Pipeline:
         self.writes += 1
         if not self._scheduled and self._pause is None:
             self._schedule()
+
 
     def record_reads(self, effect: Effect, effect_bytes: int) -> None:
         """Add a digest of reads. It changes no key, so there is nothing to undo."""
@@ -346,6 +390,10 @@ class Pipeline:
         """The same for the reply records."""
         return chain.from_iterable(batch.undo_replies for batch in self._batches())
 
+    def undo_session_records(self) -> Iterator[Change]:
+        """The same for the sessions; these are to be taken back one by one, the newest first."""
+        return chain.from_iterable(batch.undo_sessions for batch in self._batches())
+
     def undo_tag_records(self) -> Iterator[UndoTag]:
         """The same for the dropped tags."""
         return chain.from_iterable(batch.undo_tags for batch in self._batches())
@@ -388,7 +436,7 @@ class Pipeline:
         for batch in batches:
             for reply_to, answer in chain(batch.waiters, batch.durable_waiters):
                 keyed = type(reply_to) is Keyed
-                version = _written_version(answer) if batch.proposed or keyed else None
+                version = written_version(answer) if batch.proposed or keyed else None
                 if version is None and not keyed:
                     deliver(reply_to, not_leader)
                 else:
@@ -401,6 +449,8 @@ class Pipeline:
             restore(key, old)
         for id_, old in reversed(batch.undo_replies):
             self._replies.restore(id_, old)
+        for change in reversed(batch.undo_sessions):
+            self._sessions.undo(change)
         for family, mark in reversed(batch.undo_tags):
             self._dropped.put(family, mark)
 
@@ -500,10 +550,10 @@ def deliver(reply_to: ReplyTo, answer: Reply) -> None:
         logger.exception("the receiver of a reply raised")
 
 
-def _written_version(answer: Reply) -> Version | None:
+def written_version(answer: Reply) -> Version | None:
     """The version of the write that `answer` acknowledges, the last one of several; None where nothing was written."""
     if isinstance(answer, Many):
-        return next(filter(None, map(_written_version, reversed(answer.items))), None)
+        return next(filter(None, map(written_version, reversed(answer.items))), None)
     if isinstance(answer, Scripted):
         return answer.wrote
     if isinstance(answer, Counted):

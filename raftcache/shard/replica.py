@@ -19,7 +19,7 @@ on the replica is a follower with exactly the committed state. What was held and
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
 from random import Random
 from typing import Any
@@ -27,12 +27,13 @@ from typing import Any
 from raftcache.clock import Runtime
 from raftcache.commands.policy import Namespaces
 from raftcache.commands.quotas import QuotaUse
-from raftcache.commands.table import check_many
+from raftcache.commands.table import check_many, check_minted
 from raftcache.commands.types import (
     MULTI_KEY_LIMIT,
-    Command,
+    Asked,
     Failure,
     Get,
+    Minted,
     Multi,
     MultiDelete,
     MultiGet,
@@ -57,6 +58,7 @@ from raftcache.shard.history import History
 from raftcache.shard.hotkeys import HotKeys
 from raftcache.shard.invalidating import Dropped, TagDrops
 from raftcache.shard.losses import Losses, loss_bound
+from raftcache.shard.minted import Mint, Waits, enveloped, keep_if_wrote, unfolded, was_executed
 from raftcache.shard.multi import Gather
 from raftcache.shard.pipeline import Keyed, PendingBatch, Pipeline, ReplyTo, deliver, release_waiters
 from raftcache.shard.policies import Policies, has_point
@@ -74,6 +76,7 @@ from raftcache.store.effects import LEADER_STARTED, Batch, apply_batch, decode_b
 from raftcache.store.keyspace import Cut, Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
+from raftcache.store.sessions import SessionRow, Sessions
 from raftcache.store.tags import DroppedTags, TagRow
 from raftcache.store.trash import Trash
 
@@ -117,6 +120,7 @@ class ShardReplica:
         self._trash = Trash(runtime)
         self.keyspace = Keyspace(budget, self._trash.add, Random(f"{shard_id} {node_id} orders").random)
         self.replies = Replies(budget, self._trash.add)
+        self.sessions = Sessions(budget)
         self.dropped = DroppedTags()
         self._budget = budget
         self._on_serving = on_serving
@@ -127,13 +131,23 @@ class ShardReplica:
         self._time = ShardTime(runtime)
         now_ms = self._time.now_ms
         self.pipeline = Pipeline(
-            runtime, self.keyspace, self.replies, self.dropped, budget, self.stats, now_ms, self._broken, place,
+            runtime,
+            self.keyspace,
+            self.replies,
+            self.sessions,
+            self.dropped,
+            budget,
+            self.stats,
+            now_ms,
+            self._broken,
+            place,
             pace_s,
         )
         self._executor = Executor(
             shard_id,
             self.keyspace,
             self.replies,
+            self.sessions,
             self.dropped,
             budget,
             self.pipeline,
@@ -154,7 +168,7 @@ class ShardReplica:
         self._sweeper = Sweeper(runtime, self._executor, self._rooms)
         self.held = HeldCommands(
             runtime, budget, self.stats, self.pipeline.windows, self._execute_from, self._answer,
-            lambda command: is_repeat(self._executor, command),
+            self._is_repeat,
             lambda: self._leads_now(), lambda: failure_of(self._not_leader()),
         )  # fmt: skip
         self._executor.blocked = self.held.blocked
@@ -180,38 +194,46 @@ class ShardReplica:
         group.propose_rest = self.pipeline.propose_rest
         group.time_ms, group.on_time = lambda: self._time.now_ms() if self.serving else 0, self.replica_reads.heard
 
-    def submit(self, command: Command, reply: ReplyTo, deadline_s: float = inf) -> None:
+    def submit(self, command: Asked, reply: ReplyTo, deadline_s: float = inf, mint: Mint | None = None) -> None:
         """Execute a command. `reply` is called exactly once, now or later; errors are `Failure` replies.
 
-        A write may be held before it is executed, and is not executed after `deadline_s`, on the runtime's clock."""
+        A write may be held before it is executed, and is not executed after `deadline_s`, on the runtime's clock.
+        `mint` gives the key under which the caller will send a write again whose outcome is unknown; only for a write
+        that waits is it called."""
         if not self.serving or not self._leads_now():
             self._submit_without_lead(command, reply)
             return
-        if type(command) in HANDLERS:
-            self._execute_or_hold(command, reply, deadline_s)
+        kind: type[Any] = type(command)
+        if isinstance(command, Minted):
+            kind = type(command.command)
+        if kind in HANDLERS:
+            self._execute_or_hold(command, reply, deadline_s, mint)
         elif type(command) is Scan:
             self._scan(command, reply)
         else:
-            self._submit_many(command, reply, deadline_s)
+            self._submit_many(command, reply, deadline_s, mint)
 
-    def submit_now(self, command: Command, later: Callable[[], ReplyTo], deadline_s: float = inf) -> Reply | None:
+    def submit_now(self, command: Asked, later: Waits, deadline_s: float = inf) -> Reply | None:
         """`submit` for one who can use an answer that is there at once: it is returned. Else the result is None, and
-        what `later` returned, when it was called once, is called with the answer."""
-        plain = type(command) in HANDLERS and self._looked_at is self.policies.in_force and not self._limited
-        if not plain or not self.serving or not self._leads_now():
-            self.submit(command, later(), deadline_s)
+        `later` is called once for the `reply` and the `mint` of one that waits."""
+        kind = type(command)
+        plain = kind in HANDLERS and kind is not Minted
+        known = self._looked_at is self.policies.in_force and not self._limited
+        if not plain or not known or not self.serving or not self._leads_now():
+            reply, mint = later()
+            self.submit(command, reply, deadline_s, mint)
             return None
         try:
             answer, waits_for = self._execute(command)
         except Hold as hold:
-            self.held.add(hold, command, self._waiting(command, later()), deadline_s, self.hotkeys.source)
+            self._hold(hold, command, deadline_s, *later())
             return None
         if waits_for is PRIMARY:
             return answer
-        self._answer(self._waiting(command, later()), answer, waits_for)
+        self._answer_later(command, answer, waits_for, *later())
         return None
 
-    def submit_from(self, source: str, command: Command, reply: ReplyTo, deadline_s: float = inf) -> None:
+    def submit_from(self, source: str, command: Asked, reply: ReplyTo, deadline_s: float = inf) -> None:
         """`submit` for a command that came in by another front end than this node's own: by that of this name."""
         self.hotkeys.source = source
         try:
@@ -332,7 +354,9 @@ class ShardReplica:
     def snapshot_blocks(self) -> Iterator[bytes]:
         """The committed state as of the last `apply`: the cut is made now, the blocks as they are pulled."""
         dropped = self._dropped_rows()
-        return snapshot.SnapshotBlocks(self.shard_id, self.history, *self._cuts(), self.policies.applied, dropped)
+        return snapshot.SnapshotBlocks(
+            self.shard_id, self.history, *self._cuts(), self.policies.applied, dropped, self._session_rows()
+        )
 
     def prepare_restore(self, blocks: Iterable[bytes]) -> snapshot.Prepared:
         """Build a state from snapshot blocks, off the loop. Raises ValueError."""
@@ -348,6 +372,7 @@ class ShardReplica:
         assert not self.serving, "a snapshot for a leader"
         self.keyspace.adopt(prepared.keyspace)
         self.replies.adopt(prepared.replies)
+        self.sessions.adopt(prepared.sessions)
         self.dropped.adopt(prepared.dropped)
         self.history = prepared.history
         self.policies.install(prepared.namespaces)
@@ -360,7 +385,8 @@ class ShardReplica:
         keys, replies = self._cuts()
         try:
             applied, dropped = self.policies.applied, self._dropped_rows()
-            return snapshot.digest(self.history, keys.rows(), replies.rows(), applied, dropped)
+            sessions = self._session_rows()
+            return snapshot.digest(self.history, keys.rows(), replies.rows(), applied, dropped, sessions)
         finally:
             keys.close()
             replies.close()
@@ -372,6 +398,7 @@ class ShardReplica:
         self._upkeep.stop()
         self.keyspace.adopt(Keyspace(MemoryBudget()))
         self.replies.adopt(Replies(MemoryBudget()))
+        self.sessions.adopt(Sessions(MemoryBudget()))
         self.dropped.adopt(DroppedTags())
 
     def _cuts(self) -> tuple[Cut, Cut]:
@@ -383,7 +410,13 @@ class ShardReplica:
         """The dropped tags as of the last `apply`."""
         return self.dropped.rows_before(self.pipeline.undo_tag_records())
 
-    def _execute_or_hold(self, command: Any, reply: ReplyTo, deadline_s: float) -> None:
+    def _session_rows(self) -> tuple[int, list[SessionRow]]:
+        """The sessions as of the last `apply`."""
+        return self.sessions.rows_before(self.pipeline.undo_session_records())
+
+    def _execute_or_hold(
+        self, command: Any, reply: ReplyTo, deadline_s: float, mint: Mint | None = None, place: int = 0
+    ) -> None:
         if self._looked_at is not self.policies.in_force:
             self._look_for_limits()
         if self._limited and (refusal := self._over_the_rate(command)) is not None:
@@ -392,11 +425,28 @@ class ShardReplica:
         try:
             answer, waits_for = self._execute(command)
         except Hold as hold:
-            self.held.add(hold, command, self._waiting(command, reply), deadline_s, self.hotkeys.source)
+            self._hold(hold, command, deadline_s, reply, mint, place)
         else:
             if self._limited:
                 self._charge_reply(command, answer)
-            self._answer(reply if waits_for is PRIMARY else self._waiting(command, reply), answer, waits_for)
+            if waits_for is PRIMARY:
+                deliver(reply, answer)
+            else:
+                self._answer_later(command, answer, waits_for, reply, mint, place)
+
+    def _hold(
+        self, hold: Hold, command: Any, deadline_s: float, reply: ReplyTo, mint: Mint | None, place: int = 0
+    ) -> None:
+        if mint is not None and command.idempotency is None:
+            command = enveloped(command, mint(place))
+        self.held.add(hold, command, self._waiting(command, reply), deadline_s, self.hotkeys.source)
+
+    def _answer_later(
+        self, command: Any, answer: Reply, waits_for: WaitsFor, reply: ReplyTo, mint: Mint | None, place: int = 0
+    ) -> None:
+        if mint is not None:
+            keep_if_wrote(self._executor, command, answer, mint, place)
+        self._answer(self._waiting(command, reply), answer, waits_for)
 
     def _look_for_limits(self) -> None:
         self._looked_at = self.policies.in_force
@@ -427,14 +477,17 @@ class ShardReplica:
         """Where the answer of a command goes that is not answered at once."""
         if type(command) is Get:
             return self.replica_reads.ageing(command, reply) if command.replica else reply
-        return reply if command.idempotency is None else Keyed(reply)
+        return reply if type(command) is not Minted and command.idempotency is None else Keyed(reply)
+
+    def _is_repeat(self, command: Any) -> bool:
+        return (was_executed if type(command) is Minted else is_repeat)(self._executor, command)
 
     def _execute(self, command: Any) -> Executed:
         """Execute a single-key command, a transaction or a script. Raises Hold."""
         try:
             answered = HANDLERS[type(command)](self._executor, command)
             if next(self.hotkeys.skips, True):
-                self.hotkeys.take(command, answered[0])
+                self.hotkeys.take(command.command if type(command) is Minted else command, answered[0])
             return answered
         except RaftcacheError as error:
             return self.stats.refusal(error), PRIMARY
@@ -469,7 +522,7 @@ class ShardReplica:
         else:
             self._answer(reply, answer, waits_for)
 
-    def _submit_many(self, command: Any, reply: ReplyTo, deadline_s: float) -> None:
+    def _submit_many(self, command: Any, reply: ReplyTo, deadline_s: float, mint: Mint | None) -> None:
         try:
             items = _items(command)
         except RaftcacheError as error:
@@ -477,7 +530,7 @@ class ShardReplica:
             return
         gather = Gather(len(items), reply)
         for place, item in enumerate(items):
-            self._execute_or_hold(item, gather.slot(place), deadline_s)
+            self._execute_or_hold(item, gather.slot(place), deadline_s, mint, place)
         gather.all_executed()
 
     def _submit_without_lead(self, command: Any, reply: Callable[[Reply], None]) -> None:
@@ -574,14 +627,19 @@ class ShardReplica:
 
 def _charges(command: Any) -> list[tuple[bytes, int]]:
     """What a command is charged before it is executed: keys, and bytes to the namespace of each."""
+    if type(command) is Minted:
+        command = command.command
     if type(command) is Script:
         return [(key, len(key)) for key in command.keys or (command.key,)]
     items = command.items if type(command) is Transaction else (command,)
     return [(item.key, len(item.key) + len(getattr(item, "value", b""))) for item in items]
 
 
-def _items(command: Any) -> tuple[Any, ...]:
-    """The items of a multi-key command. Raises UnknownCommand, TooManyKeys."""
+def _items(command: Any) -> Sequence[Any]:
+    """The items of a multi-key command. Raises UnknownCommand, TooManyKeys, BadRequest."""
+    if type(command) is Minted:
+        check_minted(command)
+        return unfolded(command)
     if type(command) not in (MultiGet, MultiSet, MultiDelete):
         raise UnknownCommand(f"command: {type(command).__name__} is not one that a shard executes")
     many: Multi = command

@@ -11,6 +11,7 @@ from raftcache.store.effects import apply_batch, decode_batch
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
+from raftcache.store.sessions import Sessions
 from raftcache.store.tags import DroppedTags
 
 
@@ -19,11 +20,12 @@ def salvage(
 ) -> snapshot.SnapshotBlocks:
     """The survivor's snapshot with every later batch `(term, payload)` applied, as blocks of shard `new_id`.
 
-    Keys and reply records keep their versions' terms and sequence numbers, expiries and namespaces, and the policies
-    that the lost shard followed go along. Raises ValueError where the snapshot or a batch cannot be read, or they do
-    not fit together.
+    Keys and reply records keep their versions' terms and sequence numbers, expiries and namespaces; the sessions, and
+    the policies that the lost shard followed, go along. Raises ValueError where the snapshot or a batch cannot be read,
+    or they do not fit together.
     """
-    state = snapshot.Prepared(Keyspace(MemoryBudget()), Replies(MemoryBudget()), DroppedTags(), History())
+    keyspace, replies, sessions = Keyspace(MemoryBudget()), Replies(MemoryBudget()), Sessions(MemoryBudget())
+    state = snapshot.Prepared(keyspace, replies, sessions, DroppedTags(), History())
     if blocks is not None:
         state = snapshot.prepare(lost_id, blocks)
     policies = Policies(state.namespaces)
@@ -36,4 +38,5 @@ def salvage(
             raise ValueError(f"the log of shard {lost_id} does not fit together: {error}") from error
         apply_batch(state, batch)
     cuts = state.keyspace.cut(), state.replies.cut()
-    return snapshot.SnapshotBlocks(new_id, state.history, *cuts, policies.applied, state.dropped.rows_before(()))
+    dropped, kept = state.dropped.rows_before(()), state.sessions.rows_before(())
+    return snapshot.SnapshotBlocks(new_id, state.history, *cuts, policies.applied, dropped, kept)

@@ -7,6 +7,7 @@ Blocks are msgpack arrays that start with their kind, in this order:
     POLICIES [4, epoch, [namespace, ...]]    as maps, under one epoch                             any number, after it
     TAGGED   [5, [[key, [value, flag, expires_ms, namespace_id, term, seq, [tag, ...]]], ...]]           any number
     TAGS     [6, [[namespace_id, tag, term, seq], ...]]    dropped ones                           any number, after it
+    SESSIONS [7, forgotten_ms, [[session, floor, used_ms, [number, reply, ...]], ...]]            any number, after it
     REPLIES  [3, [[record id, [record, 0, expires_ms, namespace_id, term, seq]], ...]]                   any number
     END      [2, keys, reply records]                                                                    once, last
 
@@ -14,14 +15,15 @@ The small side tables come first, with the number of keys, so that whoever resto
 numbers of keys and of reply records actually written come last, so that a stream cut short is noticed. The cut is
 made when the stream is asked for; each step after that looks at a page or a few, as `store.keyspace` has them, while
 writes go on. A block is closed once it passes BLOCK_BYTES, so only a value larger than that exceeds it by much.
-Keys with tags stand in blocks of their own, among those without, and count with them. Format 3 had no tags; it is read
-as well.
+Keys with tags stand in blocks of their own, among those without, and count with them. A session may stand in several
+blocks, with some of its records in each. Format 3 had no tags, format 4 no sessions; both are read as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -34,16 +36,19 @@ from raftcache.store.entry import Entry, TaggedEntry
 from raftcache.store.keyspace import Cut, Keyspace, Row
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
+from raftcache.store.sessions import SessionRow, Sessions
 from raftcache.store.tags import DroppedTags, TagRow, canonical, tags_bytes
 
-HEADER, ENTRIES, END, REPLIES, POLICIES, TAGGED, TAGS = 0, 1, 2, 3, 4, 5, 6
-FORMAT = 4
-READABLE = (3, FORMAT)
+HEADER, ENTRIES, END, REPLIES, POLICIES, TAGGED, TAGS, SESSIONS = 0, 1, 2, 3, 4, 5, 6, 7
+FORMAT = 5
+READABLE = (3, 4, FORMAT)
 BLOCK_BYTES = 224 << 10
 KEYS_PER_STEP = 2048
 """A step that has looked at so many keys closes its block, be it empty."""
 NAMESPACES_PER_BLOCK = 512
 TAGS_PER_BLOCK = 2048
+RECORDS_PER_BLOCK = 1024
+"""Of sessions. One more than that is in a block whose rows have so many together."""
 ROW_OVERHEAD_BYTES = 40
 DIGEST_BYTES = 16
 
@@ -53,6 +58,7 @@ _decode_header = msgspec.msgpack.Decoder(tuple[int, int, str, int, int, int, lis
 _decode_rows = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, Entry]]]).decode
 _decode_tagged = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, TaggedEntry]]]).decode
 _decode_tags = msgspec.msgpack.Decoder(tuple[int, list[TagRow]]).decode
+_decode_sessions = msgspec.msgpack.Decoder(tuple[int, int, list[SessionRow]]).decode
 _decode_policies = msgspec.msgpack.Decoder(tuple[int, int, tuple[Namespace, ...]]).decode
 _decode_end = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
 
@@ -61,11 +67,15 @@ Progress: TypeAlias = Callable[[int, int], None]
 """`progress(keys restored, keys in all)`, called on the thread that restores."""
 
 
+NO_SESSIONS: tuple[int, list[SessionRow]] = (0, [])
+
+
 class Prepared(NamedTuple):
     """A state built from a snapshot, ready to be swapped in."""
 
     keyspace: Keyspace
     replies: Replies
+    sessions: Sessions
     dropped: DroppedTags
     history: History
     namespaces: Namespaces = NO_NAMESPACES
@@ -90,10 +100,11 @@ class SnapshotBlocks(Iterator[bytes]):
         replies: Cut,
         namespaces: Namespaces = NO_NAMESPACES,
         dropped: list[TagRow] | None = None,
+        sessions: tuple[int, list[SessionRow]] = NO_SESSIONS,
     ) -> None:
         self.keys = cut.count
         self._cut, self._replies = cut, replies
-        small = [*_policy_blocks(namespaces), *_tag_blocks(dropped or [])]
+        small = chain(_policy_blocks(namespaces), _tag_blocks(dropped or []), _session_blocks(*sessions))
         self._blocks = _blocks(header_block(shard_id, history, cut.count), small, cut, replies)
 
     def __next__(self) -> bytes:
@@ -141,7 +152,7 @@ def count_rows(shard_id: str, blocks: Iterable[bytes]) -> Contents:
             if _kind(block) == END:
                 written = _decode_end(block)[1:]
                 break
-            if _kind(block) in (POLICIES, TAGS):
+            if _kind(block) in (POLICIES, TAGS, SESSIONS):
                 continue
             kind, rows = _decode_rows(block)
             found[ENTRIES if kind == TAGGED else kind] += len(rows)
@@ -164,6 +175,7 @@ def digest(
     replies: Iterable[Row],
     namespaces: Namespaces = NO_NAMESPACES,
     dropped: Iterable[TagRow] = (),
+    sessions: tuple[int, list[SessionRow]] = NO_SESSIONS,
 ) -> str:
     """A fingerprint of a state that does not depend on the order of its rows: equal states, equal digests."""
     total = _fingerprint((history.term, history.seq, history.time_ms, sorted(history.closed.items())))
@@ -174,6 +186,11 @@ def digest(
         total += _fingerprint((REPLIES, row))
     for tag_row in dropped:
         total += _fingerprint((TAGS, tag_row))
+    forgotten_ms, session_rows = sessions
+    total += _fingerprint((SESSIONS, forgotten_ms))
+    for id_, floor, used_ms, kept in session_rows:
+        records = sorted(zip(kept[::2], kept[1::2], strict=True))
+        total += _fingerprint((SESSIONS, id_, floor, used_ms, records))
     return f"{total % (1 << 8 * DIGEST_BYTES):0{2 * DIGEST_BYTES}x}"
 
 
@@ -194,6 +211,20 @@ def _policy_blocks(namespaces: Namespaces) -> Iterator[bytes]:
 def _tag_blocks(rows: list[TagRow]) -> Iterator[bytes]:
     for start in range(0, len(rows), TAGS_PER_BLOCK):
         yield _encode((TAGS, rows[start : start + TAGS_PER_BLOCK]))
+
+
+def _session_blocks(forgotten_ms: int, rows: list[SessionRow]) -> Iterator[bytes]:
+    block, records = list[SessionRow](), 0
+    for id_, floor, used_ms, kept in rows:
+        for start in range(0, max(len(kept), 1), 2 * RECORDS_PER_BLOCK):
+            part = kept[start : start + 2 * RECORDS_PER_BLOCK]
+            block.append((id_, floor, used_ms, part))
+            records += 1 + len(part) // 2
+            if records >= RECORDS_PER_BLOCK:
+                yield _encode((SESSIONS, forgotten_ms, block))
+                block, records = [], 0
+    if block or forgotten_ms:
+        yield _encode((SESSIONS, forgotten_ms, block))
 
 
 def _blocks(header: bytes, small: Iterable[bytes], cut: Cut, replies: Cut) -> Generator[bytes, None, None]:
@@ -243,6 +274,7 @@ def _prepare(
 ) -> Prepared:
     history, keys = _parse_header(shard_id, next(blocks, b""))
     epoch, namespaces, dropped = 0, list[Namespace](), DroppedTags()
+    sessions = Sessions(MemoryBudget())
     progress(0, keys)
     for block in blocks:
         kind = _kind(block)
@@ -254,6 +286,8 @@ def _prepare(
             progress(len(keyspace), keys)
         elif kind == TAGS:
             dropped.load(_decode_tags(block)[1])
+        elif kind == SESSIONS:
+            sessions.load(*_decode_sessions(block)[1:])
         elif kind == REPLIES:
             replies.load(_decode_rows(block)[1])
         elif kind == POLICIES:
@@ -266,7 +300,7 @@ def _prepare(
                 raise ValueError(
                     f"damaged snapshot of shard {shard_id}: {len(replies)} reply records where {records} were written"
                 )
-            return Prepared(keyspace, replies, dropped, history, Namespaces(epoch, tuple(namespaces)))
+            return Prepared(keyspace, replies, sessions, dropped, history, Namespaces(epoch, tuple(namespaces)))
         else:
             raise ValueError(f"damaged snapshot of shard {shard_id}: block of kind {kind!r}")
     raise ValueError(f"damaged snapshot of shard {shard_id}: it ends after {len(keyspace)} keys, without an end block")

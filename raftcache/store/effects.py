@@ -11,6 +11,8 @@ A batch is one log entry, msgpack `[term, first_seq, time_ms, [effect, ...]]`; i
     LEADER_STARTED  [8, node_id]
     EVICT           [10, key]: as REMOVE, and says why
     READS           [11, namespace_id, [key, ...], [how often, ...]]: changes no key: see `eviction.digest`
+    SESSION         [12, session, floor, used_ms, [number, reply, number, reply, ...]]: see `sessions`
+    FORGET_SESSION  [13, session, time_ms]
     PUT_TAGGED      [9, key, value, flag, expires_ms, namespace_id, [tag, ...]]
 
 A put with tags has a code of its own, so that a version that does not know tags refuses it as a whole.
@@ -32,9 +34,11 @@ import msgspec
 from raftcache.store.entry import Entry, TaggedEntry
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.replies import Replies
+from raftcache.store.sessions import Sessions
 from raftcache.store.tags import DroppedTags, canonical
 
 PUT, REMOVE, REPLY, TAG, POLICY_POINT, LEADER_STARTED, PUT_TAGGED, EVICT, READS = 1, 2, 3, 5, 7, 8, 9, 10, 11
+SESSION, FORGET_SESSION = 12, 13
 
 Effect: TypeAlias = Sequence[Any]
 """An array `[code, ...]` as above: a tuple where it is made, a list where it was decoded."""
@@ -57,6 +61,10 @@ class Tables(Protocol):
     @property
     def replies(self) -> Replies:
         """The reply records."""
+
+    @property
+    def sessions(self) -> Sessions:
+        """The sessions of front ends."""
 
     @property
     def dropped(self) -> DroppedTags:
@@ -149,6 +157,15 @@ def _reply(tables: Tables, effect: Effect, term: int, seq: int) -> None:
     tables.replies.put(id_, Entry(record, 0, expires_ms, namespace_id, term, seq))
 
 
+def _session(tables: Tables, effect: Effect, term: int, seq: int) -> None:
+    _, id_, floor, used_ms, kept = effect
+    tables.sessions.take_in(id_, floor, used_ms, kept)
+
+
+def _forget_session(tables: Tables, effect: Effect, term: int, seq: int) -> None:
+    tables.sessions.forget(list(effect))
+
+
 def _policy_point(tables: Tables, effect: Effect, term: int, seq: int) -> None:
     """Changes no key: `shard.policies` keeps the namespaces."""
 
@@ -167,4 +184,6 @@ _APPLY: dict[int, Callable[[Tables, Effect, int, int], None]] = {
     PUT_TAGGED: _put_tagged,
     EVICT: _evict,
     READS: _reads,
+    SESSION: _session,
+    FORGET_SESSION: _forget_session,
 }

@@ -1,8 +1,8 @@
 """The node's hard memory limit, shared by every shard that the node has a replica of.
 
-Counted are entries, reply records, undo images, effects that are not yet committed, and what a snapshot cut pins.
-Only the leader refuses, and only what grows: followers must apply what was committed, and a delete is the way
-out of a full node.
+Counted are entries, reply records, sessions, undo images, effects that are not yet committed, and what a snapshot cut
+pins. Only the leader refuses, and only what grows: followers must apply what was committed, and a delete is the way out
+of a full node.
 
 Leaders evict so that what is *settled*, all but undo images and effects, stays under a lower mark: an eviction gives
 its memory back only when it is committed, until when the entry is an undo image. The room between the mark and the

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from raftcache.commands.policy import Namespace
-from raftcache.commands.types import AckLevel, Command, ReadLevel, Receipts, Reply, failure_of
+from raftcache.commands.types import AckLevel, Asked, Command, Minted, ReadLevel, Receipts, Reply, failure_of
 from raftcache.consensus import ConsensusSettings, Group, MemberId
 from raftcache.consensus.host import Observer
 from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, Unavailable
@@ -30,7 +30,8 @@ from raftcache.node.invalidating import serve_drop_tag
 from raftcache.node.losses import serve_lost_writes
 from raftcache.node.storage import storage_in
 from raftcache.routing.bootstrap import metadata_members, plan_cluster
-from raftcache.routing.dispatcher import Dispatcher, Later
+from raftcache.routing.dispatcher import Dispatcher, Waits
+from raftcache.shard.minted import Mint
 from raftcache.shard.replica import ShardReplica
 from raftcache.testing.files import FakeFiles
 from raftcache.testing.loop import SimLoop, SimRuntime
@@ -70,36 +71,48 @@ STANDARD_SPACES = (
 
 
 class WatchedShard:
-    """A shard's replica with somebody who sees what it answers."""
+    """A shard's replica with somebody who sees what it answers, and who is told of writes that come again."""
 
-    def __init__(self, replica: ShardReplica, saw: Callable[[Command, Reply], None]) -> None:
-        self._replica, self._saw = replica, saw
+    def __init__(
+        self, replica: ShardReplica, saw: Callable[[Command, Reply], None], repeated: Callable[[], None]
+    ) -> None:
+        self._replica, self._saw, self._repeated = replica, saw, repeated
 
     @property
     def serving(self) -> bool:
         """Whether it leads and executes commands."""
         return self._replica.serving
 
-    def submit(self, command: Command, reply: Callable[[Reply], None], deadline_s: float) -> None:
+    def submit(
+        self, command: Asked, reply: Callable[[Reply], None], deadline_s: float, mint: Mint | None = None
+    ) -> None:
         """See `ShardReplica.submit`."""
-        self._replica.submit(command, self._watched(command, reply), deadline_s)
+        self._replica.submit(command, self._watched(command, reply), deadline_s, mint)
 
-    def submit_now(self, command: Command, later: Later, deadline_s: float) -> Reply | None:
+    def submit_now(self, command: Command, later: Waits, deadline_s: float) -> Reply | None:
         """See `ShardReplica.submit_now`."""
-        answer = self._replica.submit_now(command, lambda: self._watched(command, later()), deadline_s)
+
+        def watched() -> tuple[Callable[[Reply], None], Mint | None]:
+            reply, mint = later()
+            return self._watched(command, reply), mint
+
+        answer = self._replica.submit_now(command, watched, deadline_s)
         if answer is not None:
             self._saw(command, answer)
         return answer
 
     def submit_from(
-        self, source: str, command: Command, reply: Callable[[Reply], None], deadline_s: float
+        self, source: str, command: Asked, reply: Callable[[Reply], None], deadline_s: float
     ) -> None:
         """See `ShardReplica.submit_from`."""
         self._replica.submit_from(source, command, self._watched(command, reply), deadline_s)
 
-    def _watched(self, command: Command, reply: Callable[[Reply], None]) -> Callable[[Reply], None]:
+    def _watched(self, command: Asked, reply: Callable[[Reply], None]) -> Callable[[Reply], None]:
+        if isinstance(command, Minted) and command.repeat:
+            self._repeated()
+
         def answered(answer: Reply) -> None:
-            self._saw(command, answer)
+            self._saw(command.command if isinstance(command, Minted) else command, answer)
             reply(answer)
 
         return answered
@@ -151,7 +164,10 @@ class SimProcess:
     def shard(self, shard_id: str) -> WatchedShard | None:
         """This node's replica of a shard."""
         replica = self.core.shard(shard_id)
-        return None if replica is None else WatchedShard(replica, self._answers)
+        return None if replica is None else WatchedShard(replica, self._answers, self._repeated)
+
+    def _repeated(self) -> None:
+        self._cluster.repeats += 1
 
     def _answers(self, command: Command, reply: Reply) -> None:
         for saw in self._cluster.on_reply:
@@ -180,7 +196,7 @@ class SimProcess:
             target: str,
             shard_id: str,
             _epoch: int,
-            command: Command | Receipts,
+            command: Asked | Receipts,
             deadline: float,
             done: Callable[[Reply], None],
         ) -> None:
@@ -276,6 +292,8 @@ class SimCluster:
     def __init__(self, seed: int, settings: ClusterSettings | None = None, observer: Observer | None = None) -> None:
         self.settings = settings or ClusterSettings()
         self.observer = observer
+        self.repeats = 0
+        """Writes under minted keys that came to a shard again, their outcome unknown."""
         self.on_reply: list[Callable[[SimProcess, Command, Reply], None]] = []
         """Told what shards answer to commands, before whoever asked is."""
         self.loop = SimLoop(seed)

@@ -30,6 +30,7 @@ from raftcache.shard.replica_reads import ReplicaReads
 from raftcache.shard.window import LossWindows
 from raftcache.store.entry import Entry
 from raftcache.store.replies import Replies
+from raftcache.store.sessions import Sessions
 from raftcache.testing.cluster import DATA, SimCluster
 from raftcache.testing.memory_plants import MEMORY_PLANTS, SCRIPTED_PLANTS
 from raftcache.wal.snapshot_format import newest_two
@@ -285,6 +286,16 @@ def _record_in_next_batch() -> list[Patch]:
     return [(Executor, "keep_reply", keep_reply)]
 
 
+def _minted_key_ignored() -> list[Patch]:
+    """Nobody looks for the record of a write under a minted key, which is executed as often as it is sent."""
+    return [(Sessions, "get", lambda self, id_: None)]
+
+
+def _sessions_not_undone() -> list[Patch]:
+    """A deposed leader keeps the records of the writes that it undoes."""
+    return [(Sessions, "undo", lambda self, change: None)]
+
+
 def _policy_at_view() -> list[Patch]:
     """A leader executes under the policies that its node knows, whatever its log says."""
     stock = PolicyFollower.start
@@ -324,8 +335,8 @@ def _speculative_snapshot() -> list[Patch]:
 
     def blocks(self: ShardReplica) -> Any:
         cuts = self.keyspace.cut(), self.replies.cut()
-        dropped = self.dropped.rows_before(())
-        return snapshot.SnapshotBlocks(self.shard_id, self.history, *cuts, self.policies.applied, dropped)
+        dropped, sessions = self.dropped.rows_before(()), self.sessions.rows_before(())
+        return snapshot.SnapshotBlocks(self.shard_id, self.history, *cuts, self.policies.applied, dropped, sessions)
 
     return [(ShardReplica, "snapshot_blocks", blocks)]
 
@@ -388,6 +399,8 @@ PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "forget-reply-record": _forget_reply_record,
     "record-in-next-batch": _record_in_next_batch,
     "retry-counts-twice": _retry_counts_twice,
+    "minted-key-ignored": _minted_key_ignored,
+    "sessions-not-undone": _sessions_not_undone,
     "ignore-min-version": _ignore_min_version,
     "stale-receipts": _stale_receipts,
     "name-unheeded": _name_unheeded,

@@ -21,6 +21,7 @@ from raftcache.testing.checks import Oracle, Violation
 from raftcache.testing.cluster import STANDARD_SPACES, ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.faults import Nemesis
 from raftcache.testing.lease_faults import LeaseFaults, tightened
+from raftcache.testing.minted_check import COUNTING_CLIENTS, CountingClient
 from raftcache.testing.network import NetworkSettings
 from raftcache.testing.plants import ALL_PLANTS, planted
 from raftcache.testing.quota_check import HOARDERS, HOARDS, Hoarder, QuotaWatch
@@ -80,6 +81,9 @@ class RunResult:
     policy_changes: int = 0
     judged: int = 0
     violation: str = ""
+    counted: int = 0
+    repeated: int = 0
+    """Writes under minted keys that came to a shard again, their outcome unknown."""
     shown: int = 0
     replica_reads: int = 0
     lost_unread: int = 0
@@ -120,6 +124,7 @@ class Run:
         self.receipts = ReceiptsCheck(self.cluster, self.oracle)
         self.read_levels = ReadLevels(self.cluster, self.oracle)
         self.retrying = [RetryingClient(number, self.cluster, durable=power) for number in range(RETRYING_CLIENTS)]
+        self.counting = [CountingClient(number, self.cluster, durable=power) for number in range(COUNTING_CLIENTS)]
         self.owners = [policy_check.Owner(number, self.cluster) for number in range(policy_check.OWNERS)]
         self.nemesis = Nemesis(self.cluster, seconds - QUIET_S, self._power_lost if power else None)
         if lease:
@@ -150,6 +155,8 @@ class Run:
             receipts=self.receipts.asked,
             lost_writes=self.receipts.lost,
             retried=sum(client.retried for client in self.retrying),
+            counted=sum(client.answered for client in self.counting),
+            repeated=self.cluster.repeats,
             trace=self.cluster.loop.trace_hash(),
             policy_changes=sum(owner.confirmed for owner in self.owners),
             judged=sum(owner.judged_reads + owner.judged_writes for owner in self.owners),
@@ -189,6 +196,8 @@ class Run:
         self.read_levels.start()
         for retrying in self.retrying:
             retrying.start()
+        for counting in self.counting:
+            counting.start()
         for owner in self.owners:
             owner.start()
         self.nemesis.start()
@@ -226,6 +235,8 @@ class Run:
         self.read_levels.stop()
         for retrying in self.retrying:
             retrying.drain()
+        for counting in self.counting:
+            counting.stop()
         for owner in self.owners:
             owner.stopped = True
         self.cluster.loop.run_until(self.cluster.loop.time + 1.0)
@@ -242,6 +253,8 @@ class Run:
         self.read_levels.judge()
         for retrying in self.retrying:
             retrying.check()
+        for counting in self.counting:
+            counting.check()
         if self.seconds >= EVIDENCE_S:
             self._check_evidence()
             policy_check.check_evidence(self.owners)
@@ -340,7 +353,7 @@ def main(argv: list[str] | None = None) -> int:
             totals.update(writes_lost=sum(result.lost.values()), runs_that_lost_writes=bool(result.lost))
             totals.update({f"lost_in_{name}": count for name, count in result.lost.items()})
             totals.update(shown=result.shown, replica_reads=result.replica_reads, lost_unread=result.lost_unread)
-            totals.update(leases_used=result.leases_used)
+            totals.update(leases_used=result.leases_used, counted=result.counted, repeated=result.repeated)
             totals.update(policy_changes=result.policy_changes, judged_under_policies=result.judged)
             totals.update(majorities_lost=result.majorities_lost, runs_with_majority_lost=result.majorities_lost > 0)
             if result.violation:

@@ -26,7 +26,16 @@ from raftcache.node.storage import NodeStorage, storage_in
 from raftcache.shard.history import History
 from raftcache.shard.policies import Point, effect_of
 from raftcache.shard.snapshot import SnapshotBlocks
-from raftcache.store.effects import LEADER_STARTED, PUT, REMOVE, REPLY, Batch, encode_batch
+from raftcache.store.effects import (
+    FORGET_SESSION,
+    LEADER_STARTED,
+    PUT,
+    REMOVE,
+    REPLY,
+    SESSION,
+    Batch,
+    encode_batch,
+)
 from raftcache.store.entry import Entry as Stored
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
@@ -329,6 +338,14 @@ def test_reply_records_are_shown_without_the_reply() -> None:
     assert kept == {"effect": "reply", "record": "1:i", "key": "user:1", **sizes}
     assert forgotten == {"effect": "forget_reply", "record": "1:old"}
     assert summary(document) == f"seq 2.5: reply 1:i (of user:1, {len(record)} B); forget_reply 1:old"
+
+
+def test_sessions_are_shown_without_the_replies() -> None:
+    effects = [(SESSION, b"\x01session", 4, 99, [5, b"reply", 7, b"reply"]), (FORGET_SESSION, b"\x02", 99)]
+    document = describe(SHARD, Entry(b"\x00" + encode_batch(Batch(2, 5, 0, effects)), 9, 2))
+    kept, forgotten = document["batch"]["effects"]
+    assert kept == {"effect": "session", "session": b"\x01session".hex(), "floor": 4, "numbers": [5, 7]}
+    assert forgotten == {"effect": "forget_session", "session": "02"}
 
 
 def test_dump_is_a_line_an_entry(data_dir: Path, capsys: Capture) -> None:

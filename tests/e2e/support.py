@@ -66,7 +66,7 @@ def leaders_of(cluster: RealCluster) -> dict[str, tuple[str | None, int]]:
 
 def steady(test: Callable[..., None]) -> Callable[..., None]:
     """Once more, with no keys there, where leaders changed while the test ran. On a busy machine they do, and what the
-    test asks for holds while they stay: a write on its way to a leader that is none any more has no known outcome."""
+    test asks for holds while they stay: what was acknowledged at `primary` can be lost, and order and time change."""
     parameters = inspect.signature(test).parameters
 
     @functools.wraps(test)

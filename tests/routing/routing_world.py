@@ -14,6 +14,7 @@ from raftcache.commands.types import (
     Fate,
     Get,
     Many,
+    Minted,
     ReadLevel,
     Receipt,
     ReceiptList,
@@ -27,7 +28,7 @@ from raftcache.metadata.applying import apply
 from raftcache.metadata.state import EMPTY, Addresses, MetadataState, Node
 from raftcache.metadata.view import MetadataView
 from raftcache.routing.bootstrap import plan_cluster
-from raftcache.routing.dispatcher import Dispatcher
+from raftcache.routing.dispatcher import Dispatcher, Waits
 from raftcache.routing.retry import RetrySettings
 from raftcache.testing.virtual import VirtualRuntime
 
@@ -44,6 +45,8 @@ def answer(command: Command | Receipts, shard: str) -> Reply:
     version = Version(shard, 1, 1)
     if isinstance(command, Receipts):
         return ReceiptList(tuple(Receipt(each, Fate.COMMITTED) for each in command.versions))
+    if isinstance(command, Minted):
+        return answer(command.command, shard)
     if hasattr(command, "items"):
         return Many(tuple(answer(item, shard) for item in command.items))  # type: ignore[misc]
     if isinstance(command, Get):
@@ -69,23 +72,26 @@ class LocalReplica:
     got: list[Command] = field(default_factory=list)
     deadlines_s: list[float] = field(default_factory=list)
     waiting: list[Callable[[Reply], None]] = field(default_factory=list)
+    mints: list = field(default_factory=list)
 
     def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
         self.submit(asked, reply, 0.0)
 
-    def submit_now(
-        self, command: Command, later: Callable[[], Callable[[Reply], None]], deadline_s: float
-    ) -> Reply | None:
+    def submit_now(self, command: Command, later: Waits, deadline_s: float) -> Reply | None:
         if self.script and self.script[0] is None:
-            self.submit(command, later(), deadline_s)
+            reply, mint = later()
+            self.submit(command, reply, deadline_s, mint)
             return None
         answers: list[Reply] = []
         self.submit(command, answers.append, deadline_s)
         return answers[0]
 
-    def submit(self, command: Command | Receipts, reply: Callable[[Reply], None], deadline_s: float) -> None:
+    def submit(
+        self, command: Command | Receipts, reply: Callable[[Reply], None], deadline_s: float, mint=None
+    ) -> None:
         self.got.append(command)
         self.deadlines_s.append(deadline_s)
+        self.mints.append(mint)
         step = self.script.pop(0) if self.script else answer(command, self.shard_id)
         if step is None:
             self.waiting.append(reply)
@@ -94,7 +100,8 @@ class LocalReplica:
 
 
 class World:
-    """One dispatcher, and nodes that answer after a millisecond, by `script[node]` or else by executing."""
+    """One dispatcher, and nodes that answer after a millisecond, by `script[node]` or else by executing. Of a command
+    that came under a minted key, `sent` has the command and `minted` the whole."""
 
     def __init__(self, shards: int = 4, node_id: str = "", nodes: int = 3, limit: int = 10_000) -> None:
         self.runtime = VirtualRuntime()
@@ -103,6 +110,7 @@ class World:
         self.local: dict[str, LocalReplica] = {}
         self.script: dict[str, list] = {}
         self.sent: list[tuple[str, str, int, Command]] = []
+        self.minted: list[Minted] = []
         self.replies: list[Reply] = []
         self.refreshes = 0
         self.view.set_refresher(self._refresh)
@@ -117,6 +125,9 @@ class World:
         return self
 
     def remote(self, node, shard, epoch, command, deadline, done) -> None:
+        if isinstance(command, Minted):
+            self.minted.append(command)
+            command = command.command
         self.sent.append((node, shard, epoch, command))
         steps = self.script.get(node, [])
         step = steps.pop(0) if steps else answer(command, shard)

@@ -33,11 +33,19 @@ def test_a_keyed_write_is_sent_again_after_an_unknown_outcome(command):
     assert world.dispatcher.retries == {"outcome_unknown": 1, "not_leader": 2}
 
 
-@pytest.mark.parametrize("command", UNKEYED, ids=lambda command: type(command).__name__)
-def test_an_unkeyed_one_is_not(command):
+@pytest.mark.parametrize("command", KEYED, ids=lambda command: type(command).__name__)
+def test_no_key_is_minted_beside_the_clients(command):
     world = World().up()
     world.script[led_by(world)] = [failure("outcome_unknown")]
-    assert world.run(command).code == "outcome_unknown" and len(world.sent) == 1
+    assert isinstance(world.run(command), Written) and len(world.sent) == 2 and world.minted == []
+
+
+@pytest.mark.parametrize("command", UNKEYED, ids=lambda command: type(command).__name__)
+def test_one_of_which_the_replica_here_kept_no_record_is_not(command):
+    world = World(node_id="n0").up()
+    shard = world.shard_of(KEY)
+    world.local[shard] = LocalReplica(shard, script=[failure("outcome_unknown")])
+    assert world.run(command).code == "outcome_unknown" and world.sent == []
 
 
 def test_a_replica_here_that_lost_its_leadership_is_followed_by_the_next_leader():

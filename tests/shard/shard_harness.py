@@ -243,7 +243,7 @@ class Bench:
         self.sends += 1
         if self.sends % 2:
             self.replica.submit(command, replies.append, deadline_s)
-        elif (answer := self.replica.submit_now(command, lambda: replies.append, deadline_s)) is not None:
+        elif (answer := self.replica.submit_now(command, lambda: (replies.append, None), deadline_s)) is not None:
             replies.append(answer)
         return replies
 

@@ -79,7 +79,7 @@ def test_replica_reads_are_allowed_by_the_policy_or_by_its_acks() -> None:
 def test_every_command_has_a_row_and_every_single_one_a_function() -> None:
     assert set(TABLE) == set(get_args(t.Command))
     assert {row.struct for row in TABLE.values() if row.check} == set(get_args(t.Single))
-    assert set(HANDLERS) == {*get_args(t.Single), t.Transaction, t.Script}
+    assert set(HANDLERS) == {*get_args(t.Single), t.Transaction, t.Script, t.Minted}
     assert {name: row.struct.__struct_config__.tag for name, row in BY_NAME.items()} == {name: name for name in BY_NAME}
 
 
