@@ -54,3 +54,9 @@ def test_extensions_lie_beside_the_sources_that_are_used_and_nowhere_else() -> N
     used = Path(str(import_module("raftcache.errors").__file__)).parent
     assert any(used.rglob("*.so")) == ASKED
     assert not any((ROOT / "raftcache").rglob("*.so"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_listed_module_uses_what_compiled_code_does_otherwise(name: str) -> None:
+    source = (ROOT / f"{name.replace('.', '/')}.py").read_text()
+    assert "cached_property" not in source, "a compiled class would compute it at every look"

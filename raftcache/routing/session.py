@@ -9,7 +9,6 @@ kept shard by shard, so that one without a leader does not make the others remem
 from __future__ import annotations
 
 import random
-from functools import cached_property
 from heapq import heappop, heappush
 
 from raftcache.commands.types import MintedKey
@@ -31,14 +30,16 @@ class KeySession:
     """One front end's session. `dice` make its name, with the first key."""
 
     def __init__(self, dice: random.Random) -> None:
-        self._dice = dice
+        self._dice, self._id = dice, b""
         self._newest = 0
         self._shards: dict[str, _Unanswered] = {}
 
-    @cached_property
+    @property
     def id(self) -> bytes:
         """The session's name."""
-        return self._dice.randbytes(SESSION_BYTES)
+        if not self._id:
+            self._id = self._dice.randbytes(SESSION_BYTES)
+        return self._id
 
     def __len__(self) -> int:
         """How many numbers are not answered."""

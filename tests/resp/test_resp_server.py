@@ -68,7 +68,12 @@ def test_many_commands_in_one_read_are_answered_in_one_write(monkeypatch: pytest
     def connection_made(self: Connection, transport: Any) -> None:
         made(self, transport)
         send = transport.write
-        monkeypatch.setattr(transport, "write", lambda data: (writes.append(data), send(data)), raising=False)
+
+        def write(data: bytes) -> None:
+            writes.append(data)
+            send(data)
+
+        monkeypatch.setattr(transport, "write", write, raising=False)
 
     monkeypatch.setattr(Connection, "connection_made", connection_made)
 

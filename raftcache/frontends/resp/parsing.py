@@ -290,22 +290,24 @@ class Parser:
 def end_of_command(data: bytes, at: int) -> int:
     """Where the command ends that begins at `at`, if all of it is there, plainly encoded and within the limits; else 0.
     The caller sees to it that `data` is so short that no command in it can be over `COMMAND_LIMIT_BYTES`."""
-    line = data.find(b"\r\n", at, at + _HEADER_LIMIT_BYTES)
-    count = _COUNTS.get(data[at:line]) if line > 0 else None
-    if count is None:
-        return 0
+    end, line = len(data), data.find(b"\r\n", at, at + _HEADER_LIMIT_BYTES)
+    count = _COUNTS.get(data[at:line], 0) if line >= 0 else 0
     for _ in range(count):
         at = line + 2
         line = data.find(b"\r\n", at, at + _HEADER_LIMIT_BYTES)
-        size = _SIZES.get(data[at:line])
-        if size is None:
-            size = _number(data[at + 1 : line]) if data[at : at + 1] == b"$" else None
-        if line < 0 or size is None or size < 0:
-            return 0
+        size = -1 if line < 0 else _SIZES.get(data[at:line], -1)
+        if size < 0 <= line:
+            size = _long_size(data[at:line])
         line += 2 + size
-        if data[line : line + 2] != b"\r\n":
+        if size < 0 or line + 2 > end or data[line : line + 2] != b"\r\n":
             return 0
-    return line + 2
+    return line + 2 if count else 0
+
+
+def _long_size(header: bytes) -> int:
+    """What a bulk string's header announces that is no usual one; -1 where it is none."""
+    number = _number(header[1:]) if header.startswith(b"$") else None
+    return -1 if number is None else number
 
 
 def _number(digits: bytes) -> int | None:
