@@ -27,6 +27,7 @@ from writes.measure import cpu_of
 from writes.rounds import folder_in
 from writes.spec import Outcome
 
+from raftcache.compiled import is_compiled
 from raftcache.supervisor.progress import COUNT, StepBar
 
 IDLE_S = 2.0
@@ -123,6 +124,7 @@ def notes(systems: Mapping[str, System], args: argparse.Namespace) -> dict[str, 
         "date": time.strftime("%Y-%m-%d"),
         "processors": os.cpu_count(),
         "python": platform.python_version(),
+        "compiled": is_compiled(),
         "versions": {name: version(command) for name, command in VERSIONS.items()},
         "idle_processors": idle_share(systems),
         "rounds": args.rounds,

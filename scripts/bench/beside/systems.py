@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,6 +38,7 @@ PACKAGES = {
 }
 """Debian's package for each program."""
 MEMORY_MIB = 1024
+FILL_ATTEMPTS, FILL_PAUSE_S = 5, 1.0
 
 
 class Place(NamedTuple):
@@ -272,7 +274,17 @@ def twitter_keys() -> list[bytes]:
 
 
 def fill_redis(place: Place, value_bytes: int) -> None:
-    """Write every key over the Redis protocol. Raises redis.RedisError."""
+    """Write every key over the Redis protocol; again where leaders have changed meanwhile. Raises DriverError."""
+    for _ in range(FILL_ATTEMPTS):
+        try:
+            return _fill_redis(place, value_bytes)
+        except redis.RedisError as error:
+            why = error
+            time.sleep(FILL_PAUSE_S)  # Real processes elect by the wall clock.
+    raise DriverError(f"the keys cannot be written: {why}")
+
+
+def _fill_redis(place: Place, value_bytes: int) -> None:
     content, like = value(value_bytes), value(TWITTER_CLUSTER.value_bytes)
     with redis.Redis(place.host, place.port) as client:
         pipeline = client.pipeline(transaction=False)

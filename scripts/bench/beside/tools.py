@@ -37,7 +37,7 @@ from jepsen_like.cluster import DriverError
 WARM_UP_S = 0.5
 TRIAL_REQUESTS = 2_000
 PATIENCE_S = 60.0
-ATTEMPTS, PAUSE_S = 3, 2.0
+ATTEMPTS, PAUSE_S = 6, 2.0
 RANDOM_KEY = "key:__rand_int__"
 """redis-benchmark puts twelve digits in the place of the name."""
 
