@@ -381,6 +381,7 @@ class Group:
         self.inbox.abort()
         if not self.stopped:
             self.propose_rest()
+            self.run(self._let_out)
             self.run(self.engine.step_down)
         whole = not self.stopped
         self.halted = self.halted or "closed"
@@ -397,6 +398,12 @@ class Group:
         return whole
 
     # -- inside ----------------------------------------------------------------------------------
+
+    def _let_out(self) -> None:
+        """Put the log on disk, and send what waits for that: there is no later turn in which it could leave."""
+        self.journal.flush()
+        self.syncing.sync_now()
+        self.gate.release()
 
     def post(self, node: PeerNode, kind: int, *fields: Any) -> None:
         """Put a message to `node` into the outbox; dropped where that incarnation is out of reach."""

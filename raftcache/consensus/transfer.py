@@ -62,6 +62,8 @@ class Transfer:
             return
         if not handover.asked:
             group.propose_rest()
+        if self._handover is not handover:  # It could not be proposed, and leadership is gone.
+            return
         if not handover.asked and group.engine.match_index(handover.target) == group.last_index == group.commit_index:
             handover.asked = True
             group.lease.forfeit()

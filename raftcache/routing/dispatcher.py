@@ -56,7 +56,9 @@ ReplyTo = Callable[[Reply], None]
 Later = Callable[[], ReplyTo]
 """Makes the receiver of an answer, for one that does not come at once."""
 
-Waits = Callable[[], tuple[ReplyTo, Callable[[int], MintedKey] | None]]
+Mint = Callable[[int, Callable[[bytes], bool]], MintedKey | None]
+"""`mint(place, has_room)`: see `Request.mint`."""
+Waits = Callable[[], tuple[ReplyTo, Mint | None]]
 """The same, with what mints its key."""
 
 AT_ONCE: frozenset[type] = frozenset({Append, Delete, Expire, Get, Incr, Persist, Set})
@@ -75,10 +77,10 @@ class LocalShard(Protocol):
         command: Asked,
         reply: Callable[[Reply], None],
         deadline_s: float,
-        mint: Callable[[int], MintedKey] | None = None,
+        mint: Mint | None = None,
     ) -> None:
         """Execute, not after `deadline_s`, replica reads also where it does not lead; `reply` is called exactly once,
-        now or later. `mint(place)` is called for a write, or an item of one, that waits and whose outcome may become
+        now or later. `mint` is called for a write, or an item of one, that waits and whose outcome may become
         unknown. Never raises."""
 
     def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
@@ -161,13 +163,15 @@ class Dispatcher:
     def execute_now(self, command: Command, deadline: float, later: Later) -> Reply | None:
         """`execute` for one who can use an answer that is there at once: it is returned, and nothing was made to wait
         for it. Else the result is None, and what `later` returned, when it was called once, gets the answer."""
+        if len(self._inflight) >= self._settings.inflight_limit:
+            return self._overloaded()
         shard_id = self.map.shard_of(command.key) if type(command) in AT_ONCE else None  # type: ignore[union-attr]
         replica = None if shard_id is None else self.local(shard_id)
         if replica is None or not replica.serving:
             self.execute(command, deadline, later())
             return None
 
-        def under_way() -> tuple[ReplyTo, Callable[[int], MintedKey]]:
+        def under_way() -> tuple[ReplyTo, Mint]:
             request = Request(self, command, command.key, deadline, later())  # type: ignore[union-attr]
             request.is_sent_here(shard_id)
             self.track(request)

@@ -62,7 +62,7 @@ class Part(Request):
 
     def attempt(self) -> None:
         """As for any request, but under another map the keys are grouped anew first."""
-        if self._dispatcher.map.epoch == self._grouped_at:
+        if self._dispatcher.map.epoch == self._grouped_at or (self._attempt and self._is_late()):
             return super().attempt()
         self.done = True
         self._dispatcher.forget(self)

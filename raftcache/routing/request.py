@@ -87,7 +87,7 @@ class Request:
         sent then would undo what its client has done since it gave up.
         """
         dispatcher = self._dispatcher
-        if self._attempt and dispatcher.now() >= self.deadline:
+        if self._attempt and self._is_late():
             return self.expire()
         routes = dispatcher.map
         self._attempt += 1
@@ -111,6 +111,9 @@ class Request:
             replica.submit(self.command, self.on_reply, self.deadline, self.mint)
         if not self.done:
             dispatcher.track(self)
+
+    def _is_late(self) -> bool:
+        return self._dispatcher.now() >= self.deadline
 
     def is_sent_here(self, shard_id: str | None) -> None:
         """The first attempt is out, to the shard's replica on this node."""
@@ -195,8 +198,14 @@ class Request:
 
     # Minted keys.
 
-    def mint(self, place: int) -> MintedKey:
-        """The key of the write, or of its item at `place`, for the shard that it is at."""
+    def mint(self, place: int, has_room: Callable[[bytes], bool]) -> MintedKey | None:
+        """The key of the write, or of its item at `place`, for the shard that it is at; None where it has no numbers
+        and there is no room for the session."""
+        if not self._numbers and not has_room(self._dispatcher.session.id):
+            return None
+        return self._key(place)
+
+    def _key(self, place: int) -> MintedKey:
         shard_id = self.shard_id
         assert shard_id is not None
         self._hold_numbers(shard_id)
@@ -204,7 +213,7 @@ class Request:
 
     def _minted(self) -> Minted:
         """The command under its minted key."""
-        key = self.mint(0)
+        key = self._key(0)
         return Minted(self.command, key.session, key.floor, self._numbers, self._in_doubt)
 
     def _hold_numbers(self, shard_id: str) -> None:

@@ -6,6 +6,8 @@ neither; a write that is refused leaves none; what is answered above `primary` w
 was written. Other than theirs, a repeat comes from the same program and asks for the same: there is nothing to compare,
 and it gets the very reply that the first attempt would have got.
 
+**A long reply** is not kept: records are part of the log. Its repeat is not executed, and is `outcome_unknown`.
+
 **Not executed** is a number at or below the floor: it was answered or given up, and its record is gone. Nor is the
 repeat of a write of a session that may have been forgotten: either is `outcome_unknown`, for good (`forgotten`).
 
@@ -39,8 +41,15 @@ from raftcache.shard.pipeline import PendingBatch, ReplyTo, written_version
 from raftcache.shard.transactions import Handlers
 from raftcache.store.sessions import RETRY_SPAN_MS, SESSIONS_LIMIT
 
-Mint: TypeAlias = Callable[[int], MintedKey]
-"""Gives the key of a front end's write, of a multi-key one that of the item at a place."""
+REPLY_LIMIT_BYTES = 64 << 10
+"""The longest reply that is kept: records stand in the log beside the writes, in batches that leave no more room."""
+
+Room: TypeAlias = Callable[[bytes], bool]
+"""Whether a shard keeps, or can keep, records of a session."""
+
+Mint: TypeAlias = Callable[[int, Room], MintedKey | None]
+"""Gives the key of a front end's write, of a multi-key one that of the item at a place; None where the front end has no
+number for it yet and the shard has no room for its session. All items get keys, or none."""
 
 Waits: TypeAlias = Callable[[], tuple[ReplyTo, Mint | None]]
 """Makes the receiver of an answer that is to come, and what mints the key of its command."""
@@ -60,11 +69,11 @@ def minted(handlers: Handlers) -> Callable[[Executor, Minted], Executed]:
             _require_new(ex, envelope)
         elif (reply := session.records.get(number)) is not None:
             return _replay(ex, envelope.session, number, reply)
-        elif number <= session.floor:
-            raise _forgotten(f"number {number} is not above the floor of its session, {session.floor}")
+        elif number <= session.hear(envelope.floor):
+            raise _forgotten(f"number {number} is not above the floor of its session")
         command = envelope.command
         answer, waits_for = handlers[type(command)](ex, command)
-        ex.keep_minted(envelope.session, number, envelope.floor, encode_reply(answer))
+        ex.keep_minted(envelope.session, number, envelope.floor, _record_of(answer))
         if type(answer) is Written or type(answer) is Counted:
             return answer, answer.ack
         return answer, _shown_at(ex, command, waits_for)
@@ -88,15 +97,29 @@ def enveloped(command: Any, key: MintedKey) -> Minted:
 def was_executed(ex: Executor, envelope: Minted) -> bool:
     """Whether a write was executed under the command's minted key, so that the command will not be."""
     session = ex.sessions.get(envelope.session)
-    return session is not None and (envelope.numbers[0] in session.records or envelope.numbers[0] <= session.floor)
+    number = envelope.numbers[0]
+    return session is not None and (number in session.records or number <= session.heard_floor)
 
 
 def keep_if_wrote(ex: Executor, command: Any, answer: Reply, mint: Mint, place: int) -> None:
     """Mint a key for the command that was just executed without one, and waits, if its outcome may become unknown."""
     if written_version(answer) is None or command.idempotency is not None:
         return
-    if len(ex.sessions) < SESSIONS_LIMIT:  # Who has a key must have a record: what is not kept must not be sent again.
-        ex.keep_minted(*mint(place), encode_reply(answer))
+    key = mint(place, room_for(ex))  # Who has a key must have a record: what is not kept must not be sent again.
+    if key is not None:
+        ex.keep_minted(*key, _record_of(answer))
+
+
+def room_for(ex: Executor) -> Room:
+    """Whether a session has its place here, or finds one."""
+    return lambda session: len(ex.sessions) < SESSIONS_LIMIT or ex.sessions.get(session) is not None
+
+
+def _record_of(answer: Reply) -> bytes:
+    """What is kept of a reply: all of it, or nothing where it is long. A repeat of such a write is not executed either,
+    and is told that it cannot be told more."""
+    reply = encode_reply(answer)
+    return reply if len(reply) <= REPLY_LIMIT_BYTES else b""
 
 
 def _require_new(ex: Executor, envelope: Minted) -> None:
@@ -125,6 +148,8 @@ def _shown_at(ex: Executor, command: Any, waits_for: WaitsFor) -> AckLevel:
 
 def _replay(ex: Executor, session: bytes, number: int, reply: bytes) -> Executed:
     """The first reply, when it might have left. Raises Overloaded."""
+    if not reply:
+        raise _forgotten("it was executed before, and its reply was too long to be kept")
     ex.stats.replays += 1
     first: Any = decode_reply(reply)
     level = _level_of(first)

@@ -235,8 +235,9 @@ class Pipeline:
             raise self._overloaded("waiting commands", MAX_WAITERS, self.waiting)
 
     def admit_background(self) -> bool:
-        """Make ready for one write of the leader's own. False where clients need the room: come back later."""
-        if self._open.is_full():
+        """Make ready for one write of the leader's own. False where clients need the room: come back later. What makes
+        room for a write of a transaction goes into the batch of that."""
+        if self.undivided is None and self._open.is_full():
             self._seal()
         return self.held_bytes < BACKGROUND_SPECULATIVE_BYTES
 

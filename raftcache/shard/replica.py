@@ -58,7 +58,7 @@ from raftcache.shard.history import History
 from raftcache.shard.hotkeys import HotKeys
 from raftcache.shard.invalidating import Dropped, TagDrops
 from raftcache.shard.losses import Losses, loss_bound
-from raftcache.shard.minted import Mint, Waits, enveloped, keep_if_wrote, unfolded, was_executed
+from raftcache.shard.minted import Mint, Waits, enveloped, keep_if_wrote, room_for, unfolded, was_executed
 from raftcache.shard.multi import Gather
 from raftcache.shard.pipeline import Keyed, PendingBatch, Pipeline, ReplyTo, deliver, release_waiters
 from raftcache.shard.policies import Policies, has_point
@@ -437,8 +437,8 @@ class ShardReplica:
     def _hold(
         self, hold: Hold, command: Any, deadline_s: float, reply: ReplyTo, mint: Mint | None, place: int = 0
     ) -> None:
-        if mint is not None and command.idempotency is None:
-            command = enveloped(command, mint(place))
+        if mint is not None and command.idempotency is None and (key := mint(place, room_for(self._executor))):
+            command = enveloped(command, key)
         self.held.add(hold, command, self._waiting(command, reply), deadline_s, self.hotkeys.source)
 
     def _answer_later(

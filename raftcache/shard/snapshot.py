@@ -36,7 +36,7 @@ from raftcache.store.entry import Entry, TaggedEntry
 from raftcache.store.keyspace import Cut, Keyspace, Row
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
-from raftcache.store.sessions import SessionRow, Sessions
+from raftcache.store.sessions import RECORD_OVERHEAD_BYTES, SessionRow, Sessions
 from raftcache.store.tags import DroppedTags, TagRow, canonical, tags_bytes
 
 HEADER, ENTRIES, END, REPLIES, POLICIES, TAGGED, TAGS, SESSIONS = 0, 1, 2, 3, 4, 5, 6, 7
@@ -47,8 +47,6 @@ KEYS_PER_STEP = 2048
 """A step that has looked at so many keys closes its block, be it empty."""
 NAMESPACES_PER_BLOCK = 512
 TAGS_PER_BLOCK = 2048
-RECORDS_PER_BLOCK = 1024
-"""Of sessions. One more than that is in a block whose rows have so many together."""
 ROW_OVERHEAD_BYTES = 40
 DIGEST_BYTES = 16
 
@@ -214,15 +212,21 @@ def _tag_blocks(rows: list[TagRow]) -> Iterator[bytes]:
 
 
 def _session_blocks(forgotten_ms: int, rows: list[SessionRow]) -> Iterator[bytes]:
-    block, records = list[SessionRow](), 0
+    block, size_bytes = list[SessionRow](), 0
     for id_, floor, used_ms, kept in rows:
-        for start in range(0, max(len(kept), 1), 2 * RECORDS_PER_BLOCK):
-            part = kept[start : start + 2 * RECORDS_PER_BLOCK]
-            block.append((id_, floor, used_ms, part))
-            records += 1 + len(part) // 2
-            if records >= RECORDS_PER_BLOCK:
+        part: list[Any] = []
+        block.append((id_, floor, used_ms, part))
+        for number, reply in zip(kept[::2], kept[1::2], strict=True):
+            part += (number, reply)
+            size_bytes += len(reply) + RECORD_OVERHEAD_BYTES
+            if size_bytes >= BLOCK_BYTES:
                 yield _encode((SESSIONS, forgotten_ms, block))
-                block, records = [], 0
+                part = []
+                block, size_bytes = [(id_, floor, used_ms, part)], 0
+        size_bytes += ROW_OVERHEAD_BYTES
+        if size_bytes >= BLOCK_BYTES:
+            yield _encode((SESSIONS, forgotten_ms, block))
+            block, size_bytes = [], 0
     if block or forgotten_ms:
         yield _encode((SESSIONS, forgotten_ms, block))
 

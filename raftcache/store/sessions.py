@@ -54,14 +54,22 @@ SessionRow: TypeAlias = tuple[bytes, int, int, list[Any]]
 
 
 class Session:
-    """What is kept of one session. `used_ms` is the shard's time at the first write of its newest batch."""
+    """What is kept of one session. `used_ms` is the shard's time at the first write of its newest batch. `heard_floor`
+    is the highest floor that this replica heard of, by the log or as the leader; it only ever refuses."""
 
-    __slots__ = ("floor", "records", "size_bytes", "used_ms")
+    __slots__ = ("floor", "heard_floor", "records", "size_bytes", "used_ms")
 
     def __init__(self, floor: int, used_ms: int) -> None:
         self.floor, self.used_ms = floor, used_ms
+        self.heard_floor = floor
         self.records: dict[int, bytes] = {}
         self.size_bytes = SESSION_OVERHEAD_BYTES
+
+
+    def hear(self, floor: int) -> int:
+        """A write says its floor; returns the highest known."""
+        self.heard_floor = max(self.heard_floor, self.floor, floor)
+        return self.heard_floor
 
 
 class Change:

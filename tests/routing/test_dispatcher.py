@@ -414,3 +414,13 @@ def test_what_is_led_elsewhere_or_has_many_keys_is_executed_as_ever() -> None:
         got, late = _asked_now(world, command)
         world.runtime.advance(0.01)
         assert (got, len(late)) == (None, 1)
+
+
+def test_what_waits_here_counts_among_the_requests_in_flight() -> None:
+    world = World(node_id="n0", limit=2).up()
+    local = world.local[_led_here(world)]
+    local.script.extend([None, None])
+    for _ in range(2):
+        assert _asked_now(world, Set(KEY, b"1")) == (None, [])
+    refused, late = _asked_now(world, Set(KEY, b"1"))
+    assert isinstance(refused, Failure) and refused.code == "overloaded" and not late

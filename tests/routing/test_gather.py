@@ -143,3 +143,19 @@ def test_an_answer_with_the_wrong_number_of_items_is_an_error_for_each_key(items
 def test_parts_count_against_the_bound():
     world = World(shards=4, limit=3).up()
     assert world.run(_gets()).code == "overloaded" and world.sent == []
+
+
+def test_regression_keys_that_are_grouped_anew_after_the_deadline_are_not_written_any_more() -> None:
+    """A process that was paused past the deadline found another map, and sent the parts as if they were new."""
+    world = World().up(leaders=False)
+    world.script = {node: [not_leader() for _ in range(99)] for node in ("n0", "n1", "n2")}
+    world.execute(_sets())
+    world.runtime.advance(0.3)
+    assert world.dispatcher.parked and not world.replies
+    world.sent.clear()
+    world.runtime._now += 5.0  # A pause of the process: no timer runs meanwhile.
+    world.view.update_state(replace(world.state, epoch=world.state.epoch + 1))
+    world.dispatcher._wake()  # As it may well come before the sweep that looks after deadlines.
+    assert world.sent == []
+    world.runtime.advance(0.5)
+    assert world.sent == [] and len(world.replies) == 1

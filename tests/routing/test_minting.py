@@ -78,7 +78,7 @@ def test_what_waits_at_the_replica_here_goes_on_at_the_next_leader_under_the_key
     shard = world.shard_of(KEY)
     world.local[shard] = replica = LocalReplica(shard, script=[None])
     world.execute(command)
-    key = replica.mints[0](0)
+    key = replica.mints[0](0, lambda _session: True)
     replica.serving = False
     world.view.update_leader(shard, 2, "n1")
     replica.waiting[0](failure("outcome_unknown"))

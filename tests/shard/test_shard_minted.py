@@ -33,6 +33,7 @@ from raftcache.commands.types import (
 )
 from raftcache.node.rpc_methods import _decode_execute, encode_execute
 from raftcache.shard import minted as minted_module
+from raftcache.shard.minted import REPLY_LIMIT_BYTES, Room
 from raftcache.shard.salvage import salvage
 from raftcache.shard.snapshot import FORMAT, SESSIONS, count_rows, header_block, prepare
 from raftcache.shard.sweep import SESSIONS_INTERVAL_S
@@ -70,7 +71,9 @@ class Keys:
     def __init__(self) -> None:
         self.places: list[int] = []
 
-    def __call__(self, place: int) -> MintedKey:
+    def __call__(self, place: int, has_room: Room) -> MintedKey | None:
+        if not self.places and not has_room(S1):
+            return None
         self.places.append(place)
         return MintedKey(S1, 100 + place, 0)
 
@@ -185,6 +188,55 @@ def test_more_sessions_than_there_is_room_for_are_refused(monkeypatch: pytest.Mo
     assert bench.ask(minted(Incr(b"n"), session=S2)).code == "overloaded"
     assert bench.replica.stats.overloaded["sessions"] == 1
     assert bench.ask(minted(Incr(b"n"), 2)).value == 2
+
+
+def test_regression_all_items_of_a_write_that_waits_have_records_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first item took the last place for a session, with numbers for all; the second saw no place, and kept no
+    record. It would have been executed again."""
+    for limit, kept in ((2, {100, 101}), (1, set())):
+        monkeypatch.setattr(minted_module, "SESSIONS_LIMIT", limit)
+        bench, keys = Bench().lead(), Keys()
+        bench.ask(minted(Incr(b"n"), session=S2))
+        bench.replica.submit(MultiSet((Set(b"safe:a", b"1"), Set(b"safe:b", b"2"))), lambda _reply: None, mint=keys)
+        bench.settle()
+        assert records_of(bench) == kept and bool(keys.places) == bool(kept)
+
+
+def test_a_held_write_without_room_for_its_session_is_executed_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(minted_module, "SESSIONS_LIMIT", 0)
+    one = Namespace("default", 1, loss_window=LossWindow(None, 1, None), on_exceeded=OnExceeded.WAIT)
+    bench = Bench(policies=Namespaces(1, (one,))).lead()
+    bench.send(Set(b"a", b"1"))
+    replies: list[Reply] = []
+    bench.replica.submit(Set(b"b", b"2"), replies.append, mint=Keys())
+    assert not replies
+    bench.settle()
+    assert [type(reply) for reply in replies] == [Written] and records_of(bench) == set()
+
+
+def test_regression_a_long_reply_is_not_kept_and_its_write_not_repeated() -> None:
+    """A transaction that read eight large values had a record of eight megabytes, which no entry of the log has room
+    for: the leadership ended, and what it had acknowledged was undone."""
+    bench = Bench().lead()
+    bench.ask(Set(b"large", b"x" * REPLY_LIMIT_BYTES))
+    command = Transaction((Get(b"large"), Incr(b"n")))
+    first = bench.ask(minted(command))
+    assert first.items[1].value == 1
+    again = bench.ask(minted(command, repeat=True))
+    assert (again.code, again.details["forgotten"]) == ("outcome_unknown", True)
+    assert bench.ask(Get(b"n")).value == b"1" and bench.replica.serving
+    assert max(len(payload) for _, payload in bench.group.log) < 2 * REPLY_LIMIT_BYTES
+
+
+def test_regression_a_delayed_write_below_a_floor_that_was_said_within_its_batch_is_not_executed() -> None:
+    """Only the first write of a session in a batch was listened to."""
+    bench = Bench().lead()
+    bench.send(minted(Set(b"k", b"7"), 7, floor=4))
+    bench.send(minted(Set(b"k", b"9"), 9, floor=8))
+    late = bench.send(minted(Set(b"k", b"5"), 5, floor=4))
+    assert late[0].code == "outcome_unknown"
+    bench.settle()
+    assert bench.ask(Get(b"k")).value == b"9"
 
 
 BAD = [
@@ -365,7 +417,7 @@ def test_what_is_held_when_its_leader_is_none_any_more_was_not_executed_unless_i
 
 
 def test_snapshots_hold_the_committed_sessions_and_are_read_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raftcache.shard.snapshot.RECORDS_PER_BLOCK", 3)
+    monkeypatch.setattr("raftcache.shard.snapshot.BLOCK_BYTES", 600)
     bench = Bench().lead()
     for number in range(1, 11):
         bench.ask(minted(Incr(b"n"), number))

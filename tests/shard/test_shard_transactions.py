@@ -43,6 +43,26 @@ def failed(reply: Any, code: str) -> bool:
     return isinstance(reply, Failure) and reply.code == code
 
 
+def test_regression_what_makes_room_for_a_transaction_does_not_divide_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node over its memory mark let the leader's own writes seal the open batch, in the middle of a transaction."""
+    bench = Bench().lead()
+    pipeline = bench.replica.pipeline
+    monkeypatch.setattr("raftcache.shard.pipeline.MAX_BATCH_EFFECTS", 2)
+    before = len(bench.group.log)
+    room_for = bench.replica._executor.room_for
+
+    def evicting(namespace, key: bytes, size_bytes: int) -> None:
+        assert pipeline.admit_background()
+        room_for(namespace, key, size_bytes)
+
+    bench.replica._executor.room_for = evicting
+    bench.budget.mark_bytes = 0
+    bench.send(Transaction(tuple(Set(b"k%d" % number, b"v") for number in range(6))))
+    bench.settle()
+    effects = [len(decode_batch(payload).effects) for _, payload in bench.group.log[before:]]
+    assert 6 in effects, effects
+
+
 def test_commands_are_executed_in_order_and_answered_together(bench: Bench) -> None:
     commands = (Set(b"a", b"1"), Incr(b"a"), Get(b"a"), Delete(b"a"), Get(b"a"))
     (reply,) = bench.send(Transaction(commands))
