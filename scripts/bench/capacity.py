@@ -29,8 +29,8 @@ from raftcache.cli.local import Local
 from raftcache.supervisor.progress import COUNT, StepBar
 from raftcache.supervisor.report import make_console, new_table
 
-SIZES_BYTES, DEPTHS = (64, 1024, 4096, 10240), (1, 4, 16, 64)
-HELD_OUT = ((2, 512), (8, 2048), (32, 8192))
+SIZES_BYTES, DEPTHS = (64, 1024, 4096, 10240), (1, 4, 16)
+HELD_OUT = ((2, 512), (8, 2048), (12, 8192))
 """Depth and size of points that the model is not fitted to."""
 KEY_SIZES_BYTES, KEYS = (64, 1024, 4096), 50_000
 LEADS, FOLLOWS, FORWARDS = "leader", "follower", "forwarding"

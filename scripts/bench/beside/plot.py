@@ -34,7 +34,7 @@ def draw(shown: Mapping[str, Any]) -> str:
     rows = shown["rows"]
     lines = len(rows) + len({group(row) for row in rows})
     height = TOP + LINE * lines + 46
-    scale = _Scale([row["ratio"] for row in rows])
+    scale = _Scale([row["ratio"] for row in rows] + [row["at_least"] for row in rows if row["at_least"]])
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         'font-family="system-ui, sans-serif" font-size="13" fill="#222">',

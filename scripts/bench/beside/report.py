@@ -8,7 +8,7 @@ from typing import Any
 
 from writes.spec import Outcome
 
-from beside.rows import FORWARDED, Measurement, Row
+from beside.rows import FORWARDED, REDIS_PY, Measurement, Row
 from raftcache.supervisor.report import make_console, new_table
 
 Outcomes = Mapping[Measurement, Sequence[Outcome]]
@@ -60,6 +60,8 @@ def title(row: Row) -> str:
     log = ", log" if "log" in ours.system else ""
     place = ", forwarded" if ours.at == FORWARDED else ""
     tool = "" if ours.tool == theirs.tool else f" ({ours.tool} / {theirs.tool})"
+    if ours.tool == theirs.tool == REDIS_PY:
+        tool = f" ({REDIS_PY}, one client)"
     return f"{ours.operation}{log}{place} / {rival(theirs)}{tool}"
 
 
