@@ -10,10 +10,12 @@ import random
 import resource
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import hiredis
-from http_backend import FakeBackend
+from http_backend import FakeBackend, StoppedRuntime
 from resp_bytes import cut, packed
 
 from raftcache.commands.table import validate
@@ -35,10 +37,29 @@ PIECES = (
 NAMES = sorted(name for name in TABLE if name.isupper())
 ENTRIES_LIMIT = 1000
 """Keys in the fake backend: it is emptied then, for its memory is not what is looked at."""
+TURNS_LIMIT = 1000
+"""Turns that an input may take: one that needs more does not come to an end."""
+GROWTH_LIMIT_KIB = 16 * 1024
+"""What the process may grow by, after the first inputs have filled its tables and the allocator's pools."""
+
+
+class Turns(StoppedRuntime):
+    """What is put off for a turn of the loop waits until the fuzzer makes that turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting: deque[Callable[[], None]] = deque()
+
+    def call_soon(self, callback: Callable[[], None]) -> Any:
+        self.waiting.append(callback)
 
 
 class StrictBackend(FakeBackend):
     """Refuses what shards refuse: the fake one takes any time to live, and gives it back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runtime: Turns = Turns()
 
     def _execute(self, command: Single) -> Value | Written | Counted:
         validate(command, self.namespaces())
@@ -78,13 +99,17 @@ class Fuzz:
 
     def __init__(self, seed: int, problem: Callable[[bytes, str], None]) -> None:
         self.chance = random.Random(seed)
-        self.front = Front(StrictBackend())
+        self.backend = StrictBackend()
+        self.front = Front(self.backend)
         self.problem = problem
         self.commands = 0
 
     def once(self) -> None:
         """One input, cut anywhere, at a connection of its own."""
-        data = stream(self.chance)
+        self.feed(stream(self.chance))
+
+    def feed(self, data: bytes) -> None:
+        """That input, cut anywhere, at a connection of its own."""
         client = self.front.new_client()
         session = Session(self.front, client, lambda: None)
         reader = hiredis.Reader(protocolError=ValueError)
@@ -92,17 +117,26 @@ class Fuzz:
         for piece in cut(data, self.chance.choices(range(len(data) + 1), k=self.chance.choice((0, 0, 1, 3)))):
             session.receive(piece)
             reader.feed(session.take())
-            while session.unfinished and turns < 1000:
+            while (session.unfinished or self.backend.runtime.waiting) and turns < TURNS_LIMIT:
                 turns += 1
-                session.go_on()
+                self._turn(session)
                 reader.feed(session.take())
         self._judge(data, reader, session, turns)
+        self.backend.runtime.waiting.clear()
         session.close()
         self.front.clients.pop(client.id)
-        if len(self.front.backend.entries) > ENTRIES_LIMIT:
-            self.front.backend.entries.clear()
-        self.front.backend.commands.clear()
-        self.front.backend.asked.clear()
+        if len(self.backend.entries) > ENTRIES_LIMIT:
+            self.backend.entries.clear()
+        self.backend.commands.clear()
+        self.backend.asked.clear()
+
+    def _turn(self, session: Session) -> None:
+        """One turn of the loop: what was put off for it, then what the connection had left."""
+        waiting = self.backend.runtime.waiting
+        for _ in range(len(waiting)):
+            waiting.popleft()()
+        if session.unfinished:
+            session.go_on()
 
     def _judge(self, data: bytes, reader: hiredis.Reader, session: Session, turns: int) -> None:
         try:
@@ -114,7 +148,7 @@ class Fuzz:
             return self.problem(data, f"a reply that clients cannot read: {error}")
         if reader.has_data():
             self.problem(data, "a reply is not whole")
-        if turns >= 1000:
+        if turns >= TURNS_LIMIT:
             self.problem(data, "it does not come to an end")
         if not (session.hungry or session.over):
             self.problem(data, "neither open nor over")
@@ -136,6 +170,8 @@ def main() -> int:
         if number == min(10_000, args.inputs - 1):
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+    if grown > GROWTH_LIMIT_KIB:
+        problems.append((b"", f"memory grew by more than {GROWTH_LIMIT_KIB} KiB"))
     for data, what in problems[:10]:
         print(f"{what}: {data!r}")
     print(

@@ -29,6 +29,15 @@ def test_mutated_inputs_break_nothing_and_leave_nothing() -> None:
     assert left < 2 << 20 and fuzz.front.clients == {} and fuzz.front.room.used_bytes == 0
 
 
+def test_commands_that_take_turns_are_taken_to_their_end() -> None:
+    """Found by a million inputs: RANDOMKEY of a keyspace that seems empty goes on in a later turn of the loop."""
+    problems: list[tuple[bytes, str]] = []
+    fuzz = Fuzz(7, lambda data, what: problems.append((data, what)))
+    fuzz.feed(b"RANDOMKEY \r\n0 a v7c1f.3.1\n$536870912\r\n")
+    fuzz.feed(b"RANDOMKEY\r\n")
+    assert (problems, fuzz.commands) == ([], 4)
+
+
 def test_mutated_inputs_are_parsed_alike_however_they_are_cut() -> None:
     chance = random.Random(8)
     for _ in range(INPUTS // 5):
