@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from jepsen_like.client import CONFLICT, Answer, Client
 from jepsen_like.ledger import Ledger, Outcome
 from raftcache.cli.api import key_path
-from raftcache.commands.policy import full_key
+from raftcache.commands.namespaces import full_key
 from raftcache.routing.slots import slot_of
 
 NAMESPACE = "safe"

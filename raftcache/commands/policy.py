@@ -14,7 +14,6 @@ from enum import Enum, IntEnum
 import msgspec
 
 from raftcache.commands.types import VALUE_LIMIT_BYTES, AckLevel, ReadLevel
-from raftcache.errors import NoLeader, RaftcacheError, UnknownNamespace
 
 DEFAULT = "default"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
@@ -140,6 +139,12 @@ class Namespace(msgspec.Struct, frozen=True):
         return self.ack == AckLevel.PRIMARY if self.allow_replica_reads is None else self.allow_replica_reads
 
 
+def is_limited(namespace: Namespace) -> bool:
+    """Whether a namespace has a rate at all."""
+    limits = namespace.limits
+    return limits.operations_per_second is not None or limits.bytes_per_second is not None
+
+
 TTL_JITTER_LIMIT_PERCENT = 90
 """Of a time to live, what jitter may take off at most."""
 
@@ -154,44 +159,3 @@ def granted_ttl_ms(asked_ms: int | None, namespace: Namespace, dice: Callable[[]
     if ttl_ms is None or not jitter_percent:
         return ttl_ms
     return max(1, ttl_ms - int(ttl_ms * jitter_percent / 100 * dice()))
-
-
-class Namespaces:
-    """All namespaces of one epoch, immutable; resolves a key to its namespace with one dict lookup."""
-
-    def __init__(self, epoch: int, namespaces: tuple[Namespace, ...]) -> None:
-        self.epoch = epoch
-        self.by_name = {ns.name: ns for ns in namespaces}
-        self._by_prefix = {ns.name.encode(): ns for ns in namespaces if ns.name != DEFAULT}
-        self.default = self.by_name.get(DEFAULT, Namespace(DEFAULT, 0))
-
-    def at(self, name: str) -> Namespace:
-        """The namespace that keys with the prefix `name` belong to."""
-        return self.by_name.get(name, self.default)
-
-    def overlaid(self, policies: dict[str, Namespace]) -> Namespaces:
-        """The same namespaces, but keys with one of these prefixes resolve to what is given (`default`: all others)."""
-        other = Namespaces(self.epoch, ())
-        other.by_name = self.by_name
-        prefixes = {name.encode(): ns for name, ns in policies.items() if name != DEFAULT}
-        other._by_prefix = self._by_prefix | prefixes
-        other.default = policies.get(DEFAULT, self.default)
-        return other
-
-    def resolve(self, key: bytes) -> Namespace:
-        """The namespace that `key` belongs to."""
-        prefix, colon, _ = key.partition(b":")
-        return self._by_prefix.get(prefix, self.default) if colon else self.default
-
-
-def missing_namespace(namespaces: Namespaces, name: str) -> RaftcacheError:
-    """The error for a name that is not among them. A process that has just started knows no state of the cluster, and
-    must not say of any namespace that it does not exist."""
-    if namespaces.epoch == 0:
-        return NoLeader("this process has not heard yet which namespaces there are: it has just started")
-    return UnknownNamespace(f"namespace {name!r} does not exist", namespace=name)
-
-
-def full_key(namespace: str, key: bytes) -> bytes:
-    """The key in the keyspace for `key` of `namespace`."""
-    return key if namespace == DEFAULT else namespace.encode() + b":" + key

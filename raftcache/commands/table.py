@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from raftcache.commands import types as t
-from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import Namespace
 from raftcache.commands.types import AckLevel, ReadLevel
 from raftcache.errors import BadRequest, InvalidKey, LevelTooLow, TooManyKeys, ValueTooLarge
 

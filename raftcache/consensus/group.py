@@ -187,9 +187,13 @@ class Group:
 
         To be asked at every command: a process that was paused finds out here, before it reads its sockets.
         """
+        return self.leads_at(self.runtime.now())
+
+    def leads_at(self, now_s: float) -> bool:
+        """The same at `now_s`, which is now: for one who has just looked at the clock, behind the sockets it read."""
         if self._leading_term is None or self.transfer.active:
             return False
-        return not self.voters or self.runtime.now() - self.replication.quorum_at < self.settings.fallback
+        return not self.membership.voters or now_s - self.replication.quorum_at < self.settings.fallback
 
     def staleness_ms(self) -> int | None:
         """How long ago it can have been, at most, that something was committed which is not applied here; None while

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, Protocol
 from prometheus_client.core import Metric
 
 from raftcache.clock import Runtime
-from raftcache.commands.policy import Namespaces
+from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.types import Command, Failure, Receipt, Reply, Version
 from raftcache.errors import RaftcacheError
+from raftcache.store.entry import Looked
 
 
 class PolicyWritten(NamedTuple):
@@ -116,6 +117,10 @@ class Backend(Protocol):
     def execute_now(self, command: Command, deadline: float, later: Later) -> Reply | None:
         """`execute` for one who can use a reply that is there at once: it is the result. Where it is not, the result is
         None, and what `later` returned, when it was called once, is the `reply`."""
+
+    def look(self, key: bytes, now_s: float) -> Looked:
+        """What a read of `key` that names no level finds, if it can be said at once: an entry, or False for none. None
+        where it has to be executed. `now_s` is `runtime.now()`, read since the read was asked for."""
 
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from raftcache.clock import Runtime
-from raftcache.commands.policy import Namespaces
+from raftcache.commands.namespaces import Namespaces
 from raftcache.errors import InternalError, NotLeader, OutcomeUnknown, Overloaded, RaftcacheError
 from raftcache.metadata.applying import Result, apply
 from raftcache.metadata.commands import (

@@ -12,7 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import Namespace
 from raftcache.consensus.api import MemberId
 
 METADATA_GROUP = "meta"

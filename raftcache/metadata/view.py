@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from raftcache.clock import Runtime
-from raftcache.commands.policy import Namespaces
+from raftcache.commands.namespaces import Namespaces
 from raftcache.metadata.state import EMPTY, SHARD_LIMIT, MetadataState, namespaces_of
 
 

@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from raftcache.clock import Runtime
-from raftcache.commands.policy import Namespaces, missing_namespace
+from raftcache.commands.namespaces import Namespaces, missing_namespace
 from raftcache.commands.types import Command, Reply, Version
 from raftcache.errors import RaftcacheError
 from raftcache.frontends.backend import (
     DeleteDone,
     HotDone,
     InvalidateDone,
-    Later,
     LostDone,
     PolicyDone,
     PolicyWritten,
@@ -51,6 +50,8 @@ class ViewBackend:
         self._runtime, self._metadata, self._call = runtime, metadata, call
         self._confirmations = Confirmations(runtime, view, call)
         self._refresh = NamespaceRefresh(runtime, view, metadata)
+        # Nothing stands between the hot commands and the dispatcher.
+        self.execute_now, self.look = dispatcher.execute_now, dispatcher.look
 
     @property
     def runtime(self) -> Runtime:
@@ -60,10 +61,6 @@ class ViewBackend:
     def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
         """See `Dispatcher.execute`."""
         self.dispatcher.execute(command, deadline, reply)
-
-    def execute_now(self, command: Command, deadline: float, later: Later) -> Reply | None:
-        """See `Dispatcher.execute_now`."""
-        return self.dispatcher.execute_now(command, deadline, later)
 
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from raftcache.commands.policy import DEFAULT
+from raftcache.commands.policy import DEFAULT, is_limited
 from raftcache.node.core import NodeCore
-from raftcache.shard.rates import is_limited
 from raftcache.shard.upkeep import all_of, quota_of
 
 BOTH = ("shard", "namespace")

@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from raftcache.commands.policy import Namespaces
+from raftcache.commands.namespaces import Namespaces
 from raftcache.consensus import Group, GroupStatus
 from raftcache.metadata.view import MetadataView
 from raftcache.net.links import AsyncioLinks

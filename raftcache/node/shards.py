@@ -23,7 +23,7 @@ from raftcache.consensus import Group, MemberId, read_remains
 from raftcache.metadata.state import MetadataState, Shard, Source
 from raftcache.metadata.view import MetadataView
 from raftcache.node.replicas import Plan, Progress, Replicas
-from raftcache.routing.slots import slot_of
+from raftcache.routing.slots import Owned
 from raftcache.shard.executor import Interpret
 from raftcache.shard.losses import Losses
 from raftcache.shard.pipeline import PACE_S
@@ -105,14 +105,15 @@ class Shards:
         )
 
     def _make(self, shard: Shard, progress: Progress) -> ShardReplica:
-        slots = frozenset(slot for first, last in shard.slots for slot in range(first, last + 1))
+        owned = Owned(shard.slots)
         replica = ShardReplica(
             shard_id=shard.id,
             node_id=self._member[0],
             runtime=self._runtime,
             budget=self._budget,
             namespaces=lambda: self._view.namespaces,
-            owns=lambda key: slot_of(key) in slots,
+            owns=owned.key,
+            owns_slot=owned.slot,
             on_serving=lambda term: self._announce(shard.id, term),
             place=lambda: self._view.place_of(shard.id),
             losses=self._losses,

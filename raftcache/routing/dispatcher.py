@@ -46,6 +46,8 @@ from raftcache.routing.receipts import ReceiptGather, ReceiptsDone
 from raftcache.routing.request import Request, SlotRequest
 from raftcache.routing.retry import ROUTING_CODES, RetrySettings, pause_seconds
 from raftcache.routing.session import KeySession
+from raftcache.routing.slots import slot_of
+from raftcache.store.entry import Looked
 
 SWEEP_SECONDS = 0.05
 WAKES_PER_TURN = 500
@@ -90,6 +92,10 @@ class LocalShard(Protocol):
     def submit_now(self, command: Command, later: Waits, deadline_s: float) -> Reply | None:
         """The same, with an answer that is there at once as the result; only for one that is not, `later` is called,
         for its `reply` and `mint`."""
+
+
+    def look(self, key: bytes, slot: int, now_s: float) -> Looked:
+        """What a plain read finds at once. See `Dispatcher.look`."""
 
 Local = Callable[[str], "LocalShard | None"]
 """The replica of a shard on this node, if there is one."""
@@ -182,6 +188,14 @@ class Dispatcher:
             self.execute(command, deadline, later())
             return None
         return answer
+
+    def look(self, key: bytes, now_s: float) -> Looked:
+        """What a read of `key` that names no level finds, where this node leads its shard and a look is enough; None
+        where it has to be executed. `now_s` was read from the runtime's clock since it was asked for."""
+        slot = slot_of(key)
+        shard_id = self.map.shard_of_slot(slot)
+        replica = None if shard_id is None else self.local(shard_id)
+        return None if replica is None else replica.look(key, slot, now_s)
 
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone

@@ -29,6 +29,26 @@ def slot_of(key: bytes) -> int:
     return crc_hqx(key, 0) % SLOTS
 
 
+class Owned:
+    """The slots of some ranges, by one look each."""
+
+    __slots__ = ("_flags",)
+
+    def __init__(self, ranges: Iterable[SlotRange]) -> None:
+        flags = bytearray(SLOTS)
+        for slot in expand(ranges):
+            flags[slot] = 1
+        self._flags = bytes(flags)
+
+    def slot(self, slot: int) -> bool:
+        """Whether `slot`, 0 to 16,383, is among them."""
+        return self._flags[slot] == 1
+
+    def key(self, key: bytes) -> bool:
+        """Whether the slot of `key` is."""
+        return self._flags[slot_of(key)] == 1
+
+
 def even_ranges(count: int) -> list[SlotRange]:
     """All slots in `count` ranges whose sizes differ by at most one. Raises ValueError outside 1..SLOTS."""
     if not 1 <= count <= SLOTS:

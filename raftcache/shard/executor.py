@@ -36,8 +36,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any, TypeAlias
 
-from raftcache.commands.policy import DEFAULT, Namespace, Namespaces, OnExceeded, granted_ttl_ms
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import DEFAULT, Namespace, OnExceeded, granted_ttl_ms
 from raftcache.commands.types import (
+    KEY_LIMIT_BYTES,
     AckLevel,
     Command,
     Counted,
@@ -81,7 +83,7 @@ from raftcache.store.effects import (
     Effect,
     effect_bytes,
 )
-from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, TTL_OVERHEAD_BYTES, Entry, TaggedEntry
+from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, TTL_OVERHEAD_BYTES, Entry, Looked, TaggedEntry
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
@@ -129,6 +131,7 @@ class Executor:
         stats: ShardStats,
         policies: Policies,
         owns: Callable[[bytes], bool],
+        owns_slot: Callable[[int], bool],
         now_ms: Callable[[], int],
         on_disk: Callable[[], bool],
         dice: Callable[[], float],
@@ -142,7 +145,7 @@ class Executor:
         self.pipeline = pipeline
         self.stats = stats
         self.policies = policies
-        self.owns = owns
+        self.owns, self.owns_slot = owns, owns_slot
         self.now_ms = now_ms
         self.on_disk = on_disk
         self.dice = dice
@@ -207,6 +210,20 @@ class Executor:
             self.pipeline.admit()
             self.expire(key)
             return None
+        return entry
+
+    def look(self, key: bytes, slot: int) -> Looked:
+        """What a read of `key` shows that names no level, where that is `latest` and needs no more than a look. Such a
+        read has nothing to wait for. Raises Overloaded."""
+        namespaces = self.policies.in_force
+        namespace = namespaces.resolve(key)
+        if namespace.id not in namespaces.looks or not self.owns_slot(slot) or not 0 < len(key) <= KEY_LIMIT_BYTES:
+            return None
+        entry = self.lookup(key, namespace)
+        if entry is None:
+            self.stats.misses[namespace.name] += 1
+            return False
+        self.stats.hits[namespace.name] += 1
         return entry
 
     def _track(self, tenant: Tenant, key: bytes, stands: bool) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from raftcache.clock import Handle, Runtime
-from raftcache.commands.policy import Namespaces
+from raftcache.commands.namespaces import Namespaces
 from raftcache.errors import NotLeader, Overloaded, RaftcacheError
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.policies import Point, Policies, difference

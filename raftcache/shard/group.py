@@ -27,6 +27,9 @@ class ShardGroup(Protocol):
     def leads_now(self) -> bool:
         """Whether this replica leads and a quorum has confirmed it within the fallback time."""
 
+    def leads_at(self, now_s: float) -> bool:
+        """The same, for one who has just read the clock: `now_s` is `Runtime.now`."""
+
     def holds_lease(self) -> bool:
         """Whether it is certain, at this moment, that nobody has been elected after this replica: a linearizable read
         needs no other proof then."""

@@ -27,7 +27,8 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from raftcache.clock import Clock
-from raftcache.commands.policy import DEFAULT, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import DEFAULT
 from raftcache.commands.types import AckLevel, Version
 from raftcache.shard.acked import AckedWrite
 from raftcache.shard.history import History

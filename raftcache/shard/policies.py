@@ -35,7 +35,8 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from raftcache.commands.policy import SHARES_WHOLE, Limits, LossWindow, Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import SHARES_WHOLE, Limits, LossWindow, Namespace
 from raftcache.store.effects import POLICY_POINT, Batch, Effect
 
 NO_NAMESPACES = Namespaces(0, ())

@@ -149,9 +149,3 @@ class NodeRates:
         wait_ms = max(1, ceil(missing / per_second * 1000)) if per_second > 0 else 1000
         text = f"{bound} of namespace {namespace.name!r}: the limit of {limit} over the cluster is reached"
         return RateLimited(text, namespace=namespace.name, bound=bound, limit=limit, retry_after_ms=wait_ms)
-
-
-def is_limited(namespace: Namespace) -> bool:
-    """Whether a namespace has a rate at all."""
-    limits = namespace.limits
-    return limits.operations_per_second is not None or limits.bytes_per_second is not None

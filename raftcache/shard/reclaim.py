@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from raftcache.commands.policy import Namespaces
+from raftcache.commands.namespaces import Namespaces
 from raftcache.shard.executor import Executor
 from raftcache.store.entry import Entry, TaggedEntry, entry_bytes
 from raftcache.store.keyspace import PAGES

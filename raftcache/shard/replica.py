@@ -25,11 +25,13 @@ from random import Random
 from typing import Any
 
 from raftcache.clock import Runtime
-from raftcache.commands.policy import Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import is_limited
 from raftcache.commands.quotas import QuotaUse
 from raftcache.commands.table import check_many, check_minted
 from raftcache.commands.types import (
     MULTI_KEY_LIMIT,
+    RAW,
     Asked,
     Failure,
     Get,
@@ -38,6 +40,7 @@ from raftcache.commands.types import (
     MultiDelete,
     MultiGet,
     MultiSet,
+    ReadLevel,
     Receipts,
     Reply,
     Scan,
@@ -46,7 +49,7 @@ from raftcache.commands.types import (
     Value,
     failure_of,
 )
-from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
+from raftcache.errors import InternalError, NotLeader, Overloaded, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
 from raftcache.shard.eviction import Rooms
 from raftcache.shard.executor import DURABLE, PRIMARY, Executed, Executor, Interpret, WaitsFor, no_interpreter
@@ -62,7 +65,7 @@ from raftcache.shard.minted import Mint, Waits, enveloped, keep_if_wrote, room_f
 from raftcache.shard.multi import Gather
 from raftcache.shard.pipeline import Keyed, PendingBatch, Pipeline, ReplyTo, deliver, release_waiters
 from raftcache.shard.policies import Policies, has_point
-from raftcache.shard.rates import NodeRates, is_limited
+from raftcache.shard.rates import NodeRates
 from raftcache.shard.receipts import ReceiptDesk
 from raftcache.shard.replica_reads import ReplicaReads
 from raftcache.shard.retries import is_repeat
@@ -73,6 +76,7 @@ from raftcache.shard.timebase import ShardTime
 from raftcache.shard.upkeep import Upkeep, all_of
 from raftcache.shard.window import NOWHERE, Place
 from raftcache.store.effects import LEADER_STARTED, Batch, apply_batch, decode_batch, encode_batch
+from raftcache.store.entry import Looked
 from raftcache.store.keyspace import Cut, Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
@@ -88,6 +92,7 @@ class ShardReplica:
 
     `namespaces` gives the policies as this node knows them, which a leader brings into the log, `owns` tells whether a
     key's slot is the shard's, and `on_serving(term)` is called whenever this replica begins to serve as the leader.
+    `owns_slot` the same of a slot: one that never does keeps reads from being answered by `look`.
     `place` tells which shard of how many this one is, for its share of the loss windows; as long as nobody knows, its
     share of any bound is nothing. `losses` is the node's report of what its leaders acknowledged and lost, `rates` the
     node's buckets. `interpret` runs scripts.
@@ -107,6 +112,7 @@ class ShardReplica:
         rates: NodeRates | None = None,
         interpret: Interpret = no_interpreter,
         pace_s: float = 0.0,
+        owns_slot: Callable[[int], bool] = lambda _slot: False,
     ) -> None:
         self.shard_id, self.node_id = shard_id, node_id
         self.serving = False
@@ -128,6 +134,7 @@ class ShardReplica:
         self._starting_term = self._started_index = 0
         self._group: ShardGroup | None = None
         self._leads_now: Callable[[], bool] = lambda: False
+        self._leads_at: Callable[[float], bool] = lambda _now_s: False
         self._time = ShardTime(runtime)
         now_ms = self._time.now_ms
         self.pipeline = Pipeline(
@@ -154,6 +161,7 @@ class ShardReplica:
             self.stats,
             self.policies,
             owns,
+            owns_slot,
             now_ms,
             self._on_disk,
             runtime.random.random,
@@ -189,7 +197,7 @@ class ShardReplica:
     def attach(self, group: ShardGroup) -> None:
         """Give the replica its group. Once, before anything else."""
         self._group = group
-        self._leads_now, self._executor.holds_lease = group.leads_now, group.holds_lease
+        self._leads_now, self._leads_at, self._executor.holds_lease = group.leads_now, group.leads_at, group.holds_lease
         self._upkeep.start()
         group.propose_rest = self.pipeline.propose_rest
         group.time_ms, group.on_time = lambda: self._time.now_ms() if self.serving else 0, self.replica_reads.heard
@@ -232,6 +240,20 @@ class ShardReplica:
             return answer
         self._answer_later(command, answer, waits_for, *later())
         return None
+
+    def look(self, key: bytes, slot: int, now_s: float) -> Looked:
+        """What a plain read of a key, in this slot, finds; None where it has to be submitted. `now_s` was read from the
+        clock since the read was asked for: that it led then is enough, however late the answer leaves."""
+        if not self.serving or not self._leads_at(now_s):
+            return None
+        try:
+            found = self._executor.look(key, slot)
+        except Overloaded:
+            return None
+        if found is not None and next(self.hotkeys.skips, True):
+            value = found.value if found else None
+            self.hotkeys.take(Get(key), Value(value, RAW, self._executor.newest(), None, ReadLevel.LATEST))
+        return found
 
     def submit_from(self, source: str, command: Asked, reply: ReplyTo, deadline_s: float = inf) -> None:
         """`submit` for a command that came in by another front end than this node's own: by that of this name."""

@@ -29,7 +29,8 @@ from typing import Any, NamedTuple, TypeAlias
 import msgspec
 from msgspec import structs
 
-from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import Namespace
 from raftcache.shard.history import History
 from raftcache.shard.policies import NO_NAMESPACES
 from raftcache.store.entry import Entry, TaggedEntry

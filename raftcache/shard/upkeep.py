@@ -14,7 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from raftcache.clock import Handle, Runtime
-from raftcache.commands.policy import SHARES_WHOLE, Eviction, Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import SHARES_WHOLE, Eviction, Namespace
 from raftcache.shard.window import Place
 from raftcache.store.keyspace import PAGES, Keyspace
 from raftcache.store.memory import MemoryBudget

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import msgspec
 
 ENTRY_OVERHEAD_BYTES = 170
@@ -33,6 +35,10 @@ class TaggedEntry(Entry, array_like=True, frozen=True, gc=False):
     """An entry that was written with tags. A type of its own, so that the others pay nothing for there being tags."""
 
     tags: tuple[str, ...]
+
+
+Looked: TypeAlias = "Entry | Literal[False] | None"
+"""What a look at a key finds at once: what stands there, False for nothing, None where it takes a command to say."""
 
 
 def tags_of(entry: Entry) -> tuple[str, ...]:

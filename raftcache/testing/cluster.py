@@ -12,7 +12,19 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from raftcache.commands.policy import Namespace
-from raftcache.commands.types import AckLevel, Asked, Command, Minted, ReadLevel, Receipts, Reply, failure_of
+from raftcache.commands.types import (
+    AckLevel,
+    Asked,
+    Command,
+    Get,
+    Minted,
+    ReadLevel,
+    Receipts,
+    Reply,
+    Value,
+    Version,
+    failure_of,
+)
 from raftcache.consensus import ConsensusSettings, Group, MemberId
 from raftcache.consensus.host import Observer
 from raftcache.errors import NotLeader, OutcomeUnknown, RaftcacheError, Unavailable
@@ -33,6 +45,7 @@ from raftcache.routing.bootstrap import metadata_members, plan_cluster
 from raftcache.routing.dispatcher import Dispatcher, Waits
 from raftcache.shard.minted import Mint
 from raftcache.shard.replica import ShardReplica
+from raftcache.store.entry import Entry, Looked
 from raftcache.testing.files import FakeFiles
 from raftcache.testing.loop import SimLoop, SimRuntime
 from raftcache.testing.network import NetworkSettings, SimNetwork
@@ -101,6 +114,18 @@ class WatchedShard:
             self._saw(command, answer)
         return answer
 
+    def look(self, key: bytes, slot: int, now_s: float) -> Looked:
+        """See `ShardReplica.look`."""
+        found = self._replica.look(key, slot, now_s)
+        if found:
+            self._saw(Get(key), self.shown(found))
+        return found
+
+    def shown(self, entry: Entry) -> Value:
+        """What a read says that found `entry` by a look, as far as it is judged."""
+        version = Version(self._replica.shard_id, entry.term, entry.seq)
+        return Value(entry.value, entry.flag, version, None, ReadLevel.LATEST)
+
     def submit_from(
         self, source: str, command: Asked, reply: Callable[[Reply], None], deadline_s: float
     ) -> None:
@@ -151,7 +176,13 @@ class SimProcess:
         self.backend = ViewBackend(self.runtime, self.core.view, self.dispatcher, metadata, call)
 
     def ask(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
-        """Execute a command as the Redis ports do: an answer that is there at once makes nothing wait for it."""
+        """Execute a command as the Redis ports do: a plain read looks first, and an answer that is there at once makes
+        nothing wait for it."""
+        if type(command) is Get and command == Get(command.key):
+            found = self.dispatcher.look(command.key, self.runtime.now())
+            shard_id = self.dispatcher.map.shard_of(command.key)
+            if found and shard_id and (shard := self.shard(shard_id)):
+                return reply(shard.shown(found))
         answer = self.dispatcher.execute_now(command, deadline, lambda: reply)
         if answer is not None:
             reply(answer)

@@ -28,12 +28,14 @@ from raftcache.metadata.state import EMPTY, Addresses, Node
 from raftcache.metadata.view import MetadataView
 from raftcache.routing.bootstrap import plan_cluster
 from raftcache.routing.dispatcher import Dispatcher
+from raftcache.routing.slots import SLOTS, Owned
 from raftcache.shard.replica import ShardReplica
 from raftcache.store.memory import MemoryBudget
 
 CONNECTIONS = 50
 KEYS = 10_000
 SPACES = [Namespace(DEFAULT, 0), Namespace("safe", 0, ack=AckLevel.QUORUM)]
+OWNED = Owned([(0, SLOTS - 1)])
 OK = b"+OK\r\n"
 
 
@@ -63,7 +65,7 @@ class Backend:
     def __init__(self, runtime: Loop, dispatcher: Dispatcher, view: MetadataView) -> None:
         self.runtime, self._dispatcher, self._view = runtime, dispatcher, view
         self.execute = dispatcher.execute
-        self.execute_now = dispatcher.execute_now
+        self.execute_now, self.look = dispatcher.execute_now, dispatcher.look
 
     def namespaces(self) -> Any:
         """The namespaces."""
@@ -89,8 +91,8 @@ class Node0:
 
     def _replica(self) -> ShardReplica:
         return ShardReplica(
-            "bench", "n0", self.loop, MemoryBudget(), lambda: self.view.namespaces, lambda _key: True,
-            lambda _term: None, lambda: (0, 1),
+            "bench", "n0", self.loop, MemoryBudget(), lambda: self.view.namespaces, OWNED.key,
+            lambda _term: None, lambda: (0, 1), owns_slot=OWNED.slot,
         )  # fmt: skip
 
     @staticmethod

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from typing import Any
 
 from raftcache.clock import boottime, system_wall_ms
-from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import Namespace
 from raftcache.commands.types import AckLevel, Failure, Reply, Set
 from raftcache.consensus import ConsensusSettings, Group, Host, MemberId
 from raftcache.net.api import LinkReceiver, Peer

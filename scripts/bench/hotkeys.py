@@ -26,7 +26,8 @@ from typing import Any
 from consensus import Loop
 from window import AtOnce
 
-from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import Namespace
 from raftcache.commands.types import Get, Reply, Set, Value, Written
 from raftcache.errors import RaftcacheError
 from raftcache.shard import hotkeys

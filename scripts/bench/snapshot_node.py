@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import Namespace
 from raftcache.config import NodeConfig, load_config
 from raftcache.net.runtime import AsyncioRuntime
 from raftcache.node import main as node_main

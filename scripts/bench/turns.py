@@ -29,7 +29,8 @@ from rich.progress import Progress
 from rich.table import Table
 from window import AtOnce
 
-from raftcache.commands.policy import Limits, Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import Limits, Namespace
 from raftcache.commands.types import Set
 from raftcache.shard.replica import ShardReplica
 from raftcache.store.memory import MemoryBudget

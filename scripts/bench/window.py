@@ -19,7 +19,8 @@ from collections.abc import Callable
 
 from consensus import Loop
 
-from raftcache.commands.policy import LossWindow, Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import LossWindow, Namespace
 from raftcache.commands.types import AckLevel, Reply, Set
 from raftcache.shard.replica import ShardReplica
 from raftcache.store.memory import MemoryBudget
@@ -45,6 +46,10 @@ class AtOnce:
         self._machine, self._index = machine, 0
 
     def leads_now(self) -> bool:
+        """Always."""
+        return True
+
+    def leads_at(self, now_s: float) -> bool:
         """Always."""
         return True
 

@@ -12,7 +12,8 @@ import msgspec
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from raftcache.clock import Handle
-from raftcache.commands.policy import Admission, Eviction, Limits, LossWindow, Namespace, Namespaces, OnExceeded
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import Admission, Eviction, Limits, LossWindow, Namespace, OnExceeded
 from raftcache.commands.types import (
     INT64_MAX,
     INT64_MIN,
@@ -72,6 +73,7 @@ from raftcache.frontends.backend import (
     ShardReplaced,
 )
 from raftcache.metadata.policy import LIMIT_FIELDS
+from raftcache.store.entry import Looked
 
 WALL_MS = 1_700_000_000_000
 SHARD, TERM = "7c1f", 3
@@ -135,6 +137,10 @@ class FakeBackend:
 
     def execute_now(self, command: Command, deadline: float, later: Callable[[], Callable[[Reply], None]]) -> None:
         self.execute(command, deadline, later())
+
+    def look(self, key: bytes, now_s: float) -> Looked:
+        """All is to be executed here, and recorded."""
+        return None
 
     def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
         self.commands.append((command, deadline))

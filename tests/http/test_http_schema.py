@@ -23,7 +23,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from raftcache.commands.policy import NAME_PATTERN, Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import NAME_PATTERN, Namespace
 
 UNSAYABLE = (
     "it must have 1 to 1024",

@@ -12,6 +12,8 @@ from http_backend import WALL_MS, FakeBackend, StoppedRuntime
 from raftcache.commands.types import Command, Counted, Failure, Reply, Scan, Script, Transaction, Value, Written
 from raftcache.frontends.resp.scripts.calling import Scripts
 from raftcache.frontends.resp.scripts.sandbox import Sandbox
+from raftcache.routing.slots import slot_of
+from raftcache.store.entry import Looked
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "shard"))
 from shard_harness import Bench
@@ -34,6 +36,9 @@ class ShardBackend(FakeBackend):
         self.scripts = Scripts(Sandbox(lambda: self.cpu_s), lambda: WALL_MS)
         self.bench = Bench(interpret=self.scripts).lead()
         self.bench.runtime.wall_base_ms = WALL_MS - int(self.bench.runtime.now_s * 1000)
+
+    def look(self, key: bytes, now_s: float) -> Looked:
+        return self.bench.replica.look(key, slot_of(key), now_s)
 
     def _reply(self, command: Command) -> Reply:
         if isinstance(command, Transaction | Scan | Script):

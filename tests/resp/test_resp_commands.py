@@ -8,8 +8,9 @@ from http_backend import SHARD, TERM, WALL_MS
 from shard_backend import ShardBackend
 from talk import NOTHING, Talk
 
-from raftcache.commands.types import AckLevel, Delete, Expire, Get, Incr, MultiSet, Set, Version
+from raftcache.commands.types import AckLevel, Delete, Expire, Get, Incr, MultiGet, MultiSet, Set, Version
 from raftcache.frontends.resp.table import TABLE
+from raftcache.store.entry import Entry
 
 OK = b"+OK\r\n"
 WRONG = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
@@ -284,3 +285,25 @@ def test_the_examples_use_every_command() -> None:
     others |= {"eval", "evalsha", "eval_ro", "evalsha_ro", "script"}  # test_resp_scripts
     others |= {"hello", "info", "command", "rc.set", "rc.version", "rc.receipt", "quit"}
     assert {spec.name for spec in TABLE.values()} == used - {"lpush"} | others
+
+
+def test_mget_asks_only_for_what_a_look_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = Talk()
+    talk.say("MSET", "b", 2, "c", 3)
+    looked = {b"a": Entry(b"1", 0, 0, 1, TERM, 1), b"n": False, b"e": Entry(b"5", 0, 0, 1, TERM, 2)}
+    monkeypatch.setattr(talk.backend, "look", lambda key, now_s: looked.get(key))
+    talk.backend.commands.clear()
+    one, two, three, five = map(bulk, "1235")
+    assert talk.say("MGET", "a", "b", "n", "c", "e", "a") == b"*6\r\n" + one + two + NOTHING + three + five + one
+    assert [command for command, _ in talk.backend.commands] == [MultiGet((Get(b"b"), Get(b"c")))]
+    assert talk.say("GET", "e") + talk.say("GET", "n") + talk.say("MGET", "e") == five + NOTHING + b"*1\r\n" + five
+    assert len(talk.backend.commands) == 1
+
+
+def test_a_look_is_answered_behind_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = Talk()
+    monkeypatch.setattr(talk.backend, "look", lambda key, now_s: Entry(b"7", 0, 0, 1, TERM, 1))
+    talk.backend.held = []
+    assert talk.say("SET", "a", 1) + talk.say("GET", "b") + talk.say("MGET", "b", "c") == b""
+    talk.backend.release()
+    assert talk.rest() == OK + bulk("7") + b"*2\r\n" + bulk("7") * 2

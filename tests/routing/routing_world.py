@@ -30,6 +30,7 @@ from raftcache.metadata.view import MetadataView
 from raftcache.routing.bootstrap import plan_cluster
 from raftcache.routing.dispatcher import Dispatcher, Waits
 from raftcache.routing.retry import RetrySettings
+from raftcache.store.entry import Looked
 from raftcache.testing.virtual import VirtualRuntime
 
 
@@ -85,6 +86,9 @@ class LocalReplica:
         answers: list[Reply] = []
         self.submit(command, answers.append, deadline_s)
         return answers[0]
+
+    def look(self, key: bytes, slot: int, now_s: float) -> Looked:
+        return None
 
     def submit(
         self, command: Command | Receipts, reply: Callable[[Reply], None], deadline_s: float, mint=None

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import Any, TypeVar
 
-from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import Namespace
 from raftcache.commands.types import AckLevel, Command, ReadLevel, Reply
 from raftcache.consensus.api import StateMachine
 from raftcache.errors import NotLeader
+from raftcache.routing.slots import slot_of
 from raftcache.shard.executor import Interpret, no_interpreter
 from raftcache.shard.replica import ShardReplica
 from raftcache.store.memory import MemoryBudget
@@ -119,6 +121,9 @@ class FakeGroup:
     def leads_now(self) -> bool:
         return self.leading and self.confirmed
 
+    def leads_at(self, now_s: float) -> bool:
+        return self.leads_now()
+
     def longest_ms(self, measured_s: float) -> int:
         return ceil(measured_s * 1000)
 
@@ -224,6 +229,7 @@ class Bench:
             self.served.append,
             lambda: self.place,
             interpret=interpret,
+            owns_slot=lambda slot: slot not in map(slot_of, self.foreign_keys),
         )
         if founded:
             self.replica.policies.install(policies)

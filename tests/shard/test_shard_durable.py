@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from shard_harness import Bench
 
-from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import Namespace
 from raftcache.commands.types import (
     AckLevel,
     Command,

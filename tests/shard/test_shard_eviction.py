@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shard_harness import Bench, follower_of
 
-from raftcache.commands.policy import SHARES_WHOLE, Admission, Eviction, Limits, Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import SHARES_WHOLE, Admission, Eviction, Limits, Namespace
 from raftcache.commands.types import Delete, Expire, Get, Incr, Set
 from raftcache.shard.eviction import VICTIMS_PER_WRITE
 from raftcache.shard.sweep import SWEEP_INTERVAL_S

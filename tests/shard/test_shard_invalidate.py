@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from shard_harness import POLICIES, Bench, follower_of
 
-from raftcache.commands.policy import Namespaces
+from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.types import (
     AckLevel,
     Counted,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from shard_harness import POLICIES, Bench, follower_of
 
-from raftcache.commands.policy import DEFAULT, Namespace, Namespaces, ReadLevel
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import DEFAULT, Namespace, ReadLevel
 from raftcache.commands.types import Expire, Get, Incr, Persist, Set
 from raftcache.shard import reclaim
 from raftcache.shard.sweep import BUSY_INTERVAL_S, SWEEP_INTERVAL_S

@@ -8,7 +8,8 @@ import pytest
 from shard_harness import POLICIES, Bench, VirtualRuntime
 from test_shard_receipts import depose, write
 
-from raftcache.commands.policy import LossWindow, Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import LossWindow, Namespace
 from raftcache.commands.types import AckLevel, Delete, Incr, MultiSet, Set, Version
 from raftcache.shard import losses as losses_module
 from raftcache.shard.acked import AckedWrite

@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 from shard_harness import Bench, follower_of
 
-from raftcache.commands.policy import LossWindow, Namespace, Namespaces, OnExceeded
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import LossWindow, Namespace, OnExceeded
 from raftcache.commands.types import (
     AckLevel,
     Append,

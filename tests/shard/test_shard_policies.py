@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from shard_harness import POLICIES, Bench, follower_of
 
-from raftcache.commands.policy import DEFAULT, Eviction, Limits, LossWindow, Namespace, Namespaces, OnExceeded
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import DEFAULT, Eviction, Limits, LossWindow, Namespace, OnExceeded
 from raftcache.commands.types import (
     AckLevel,
     Command,

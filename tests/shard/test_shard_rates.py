@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shard_harness import Bench
 
-from raftcache.commands.policy import Limits, Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import Limits, Namespace
 from raftcache.commands.types import Get, MultiGet, Set
 from raftcache.errors import RateLimited
 from raftcache.shard.rates import DEMAND_AGE_S, LEAST_PART, NodeRates

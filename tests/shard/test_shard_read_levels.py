@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from shard_harness import Bench
 
-from raftcache.commands.policy import Namespaces
+from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.types import (
     AckLevel,
     Append,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from shard_harness import POLICIES, Bench, follower_of
 
-from raftcache.commands.policy import Namespaces
+from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.types import (
     Delete,
     Failure,

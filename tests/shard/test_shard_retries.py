@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from shard_harness import Bench, follower_of
 
-from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import Namespace
 from raftcache.commands.types import (
     AckLevel,
     Command,

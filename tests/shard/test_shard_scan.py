@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 from shard_harness import Bench
 
-from raftcache.commands.policy import Namespaces
+from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.types import SCAN_PAGES, Delete, Failure, Get, ReadLevel, Scan, Scanned, Set
 
 

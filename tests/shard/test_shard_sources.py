@@ -6,7 +6,8 @@ import random
 
 from shard_harness import Bench, VirtualRuntime, follower_of
 
-from raftcache.commands.policy import LossWindow, Namespace, Namespaces, OnExceeded
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import LossWindow, Namespace, OnExceeded
 from raftcache.commands.types import RAW, Get, MultiGet, ReadLevel, Set, Value, Version
 from raftcache.shard.hotkeys import TALLIES, HotKeys
 from raftcache.shard.sources import SOURCES_LIMIT, Sources

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from shard_harness import POLICIES, Bench, follower_of
 
-from raftcache.commands.policy import Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import Namespace
 from raftcache.commands.types import AckLevel, Delete, Get, Set, Value, Version, Written
 from raftcache.shard import reclaim, sweep
 from raftcache.shard.sweep import EXPIRED_PER_TICK

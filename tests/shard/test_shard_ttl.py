@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shard_harness import Bench
 
-from raftcache.commands.policy import DEFAULT, TTL_JITTER_LIMIT_PERCENT, Namespace, Namespaces, granted_ttl_ms
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import DEFAULT, TTL_JITTER_LIMIT_PERCENT, Namespace, granted_ttl_ms
 from raftcache.commands.types import TTL_LIMIT_MS, Command, Counted, Expire, Incr, Persist, Set, Written
 
 TTLS = st.integers(1, TTL_LIMIT_MS)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from shard_harness import Bench
 
-from raftcache.commands.policy import LossWindow, Namespace, Namespaces, OnExceeded
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import LossWindow, Namespace, OnExceeded
 from raftcache.commands.types import (
     AckLevel,
     Command,

@@ -7,7 +7,8 @@ from typing import cast
 
 import pytest
 
-from raftcache.commands.policy import DEFAULT, LossWindow, Namespace, Namespaces
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import DEFAULT, LossWindow, Namespace
 from raftcache.commands.types import AckLevel, Counted, Failure, Incr, Many, MultiSet, Set, Version, Written
 from raftcache.store.effects import EFFECT_OVERHEAD_BYTES
 from raftcache.testing.checks import Violation

@@ -12,7 +12,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from aiohttp import StreamReader, web
 
-from raftcache.commands.policy import DEFAULT, NAME_PATTERN, full_key, missing_namespace
+from raftcache.commands.namespaces import full_key, missing_namespace
+from raftcache.commands.policy import DEFAULT, NAME_PATTERN
 from raftcache.commands.types import KEY_LIMIT_BYTES, Command, Failure, Reply
 from raftcache.errors import (
     BadRequest,

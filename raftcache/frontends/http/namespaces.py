@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from aiohttp import web
 
-from raftcache.commands.policy import missing_namespace
+from raftcache.commands.namespaces import missing_namespace
 from raftcache.errors import BadRequest, InvalidPolicy, NoLeader, OutcomeUnknown, RaftcacheError, UnknownNamespace
 from raftcache.frontends.backend import PolicyWritten
 from raftcache.frontends.http.context import Answer, FrontEnd, check_name

@@ -17,6 +17,8 @@ PONG = b"+PONG\r\n"
 ZERO, ONE = b":0\r\n", b":1\r\n"
 NULL_2, NULL_3 = b"$-1\r\n", b"_\r\n"
 EMPTY_BULK = b"$0\r\n\r\n"
+LINE_END = b"\r\n"
+_HEADS = [b"$%d\r\n" % size for size in range(4097)]
 ERROR_LIMIT_CHARS = 1024
 """Of an error's text; it may repeat what was sent."""
 
@@ -47,7 +49,12 @@ class Group(NamedTuple):
 
 def bulk(value: bytes) -> bytes:
     """A bulk string."""
-    return b"$%d\r\n%b\r\n" % (len(value), value)
+    return b"".join((bulk_head(len(value)), value, LINE_END))
+
+
+def bulk_head(size: int) -> bytes:
+    """What stands before a bulk string of so many bytes; LINE_END stands behind it."""
+    return _HEADS[size] if size < len(_HEADS) else b"$%d\r\n" % size
 
 
 def integer(value: int) -> bytes:

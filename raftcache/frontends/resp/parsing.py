@@ -1,4 +1,4 @@
-"""From bytes to commands: hiredis behind a guard.
+"""From bytes to commands: hiredis behind a guard, and the guard alone where it has all before it.
 
 hiredis believes what headers say: it makes a list for as many elements as an array announces, accepts every type of
 RESP3, nested to any mix, and never looks at the line end behind a bulk string. So nothing reaches it that the guard has
@@ -8,9 +8,11 @@ not approved. The guard works in one of two ways, and which one can be seen only
 announces is kept, and hands the approved bytes on. It looks at a byte once, and into a bulk string never.
 
 *The quick way* is for a read that begins with a command, and for what is behind one. It walks from header to header of
-a command that has arrived whole, holds each against the limits, and hands hiredis exactly the bytes of that command:
-one step for each argument, whatever its length. Anything else (the unfinished command at the end of a read, an inline
-command, a defect) is left to the careful way, from that command's first byte.
+a command that has arrived whole and holds each against the limits. Then it knows where each argument stands, and cuts
+them out itself: there is nothing left for hiredis to find. A connection asks as a rule what it asked before, with other
+keys: how the last command began, its count and its name, is remembered and compared in one step. Anything else (the
+unfinished command at the end of a read, an inline command, a defect) is left to the careful way, from that command's
+first byte.
 
 Source: the RESP specification (redis.io/docs/latest/develop/reference/protocol-spec), and for inline commands, empty
 commands and the words of errors `processMultibulkBuffer` and `processInlineBuffer` in Redis's networking.c.
@@ -42,9 +44,11 @@ QUICK_LIMIT_BYTES = 256 << 10
 """A longer read goes the careful way at once: below it no argument and no command can be over its limit."""
 _HEADER_LIMIT_BYTES = 32
 """A header's line with its line end; no number within the limits is half as long."""
-_COUNTS = {b"*%d" % count: count for count in range(1, ARGUMENTS_LIMIT + 1)}
-_SIZES = {b"$%d" % size: size for size in range(4097)}
-"""What usual headers announce: looking one up is faster than reading its number, and tells that it is plain."""
+_STAR, _DOLLAR, _ZERO, _NINE, _CR, _LF = 42, 36, 48, 57, 13, 10
+_DIGITS = 7
+"""Of a number in a header; none within the limits has more."""
+_OPENING_LIMIT_BYTES = 64
+"""How a command may begin that is remembered."""
 _NUMBER = re.compile(rb"-?[1-9][0-9]{0,18}\Z|0\Z")
 
 
@@ -85,6 +89,7 @@ class Parser:
         self._buffer = bytearray()  # What the careful way works on, from `_at` on.
         self._at = 0
         self._searched = 0
+        self._opening, self._word, self._words = b"", b"", 0
         self._may_hurry = True
         self._arguments_left = self._body_left = self._size = self._reserved = 0
         self._in_body = False
@@ -131,17 +136,38 @@ class Parser:
 
     def _quick(self) -> list[bytes] | None:
         """The next command of the chunk; None where what comes next is none that is whole and plain."""
-        chunk, at = self._chunk, self._at
-        end = end_of_command(chunk, at)
-        if not end:
+        words = self._split(self._chunk, self._at)
+        if words is None:
             self._leave_quick_way()
-            return None
-        self._reader.feed(chunk if end - at == len(chunk) else chunk[at:end])
-        if end == len(chunk):
+        elif self._at == len(self._chunk):
             self._chunk, self._at = b"", 0
+        return words
+
+    def _split(self, chunk: bytes, at: int) -> list[bytes] | None:
+        """The arguments of the command that begins at `at`, if all of it is there, plainly encoded and within the
+        limits; `_at` is behind it then. No argument of a chunk can be over its limit, nor all of them together."""
+        opening = self._opening
+        if opening and chunk[at : at + len(opening)] == opening:
+            at, left, words = at + len(opening), self._words - 1, [self._word]
         else:
-            self._at = end
-        return self._reader.gets()  # type: ignore[no-any-return]
+            start = at
+            left, at = _header(chunk, at, _STAR)
+            if not 0 < left <= ARGUMENTS_LIMIT:
+                return None
+            words = list[bytes]()
+            at = _argument(chunk, at, words)
+            if not at:
+                return None
+            if at - start <= _OPENING_LIMIT_BYTES:
+                self._opening, self._word, self._words = chunk[start:at], words[0], left
+            left -= 1
+        while left:
+            at = _argument(chunk, at, words)
+            if not at:
+                return None
+            left -= 1
+        self._at = at
+        return words
 
     def _leave_quick_way(self) -> None:
         """What is left of the chunk goes the careful way."""
@@ -287,27 +313,31 @@ class Parser:
         self._reserved = 0
 
 
-def end_of_command(data: bytes, at: int) -> int:
-    """Where the command ends that begins at `at`, if all of it is there, plainly encoded and within the limits; else 0.
-    The caller sees to it that `data` is so short that no command in it can be over `COMMAND_LIMIT_BYTES`."""
-    end, line = len(data), data.find(b"\r\n", at, at + _HEADER_LIMIT_BYTES)
-    count = _COUNTS.get(data[at:line], 0) if line >= 0 else 0
-    for _ in range(count):
-        at = line + 2
-        line = data.find(b"\r\n", at, at + _HEADER_LIMIT_BYTES)
-        size = -1 if line < 0 else _SIZES.get(data[at:line], -1)
-        if size < 0 <= line:
-            size = _long_size(data[at:line])
-        line += 2 + size
-        if size < 0 or line + 2 > end or data[line : line + 2] != b"\r\n":
-            return 0
-    return line + 2 if count else 0
+def _argument(data: bytes, at: int, words: list[bytes]) -> int:
+    """Add the argument that begins at `at`, if it is there, and return where it has ended; else 0."""
+    size, at = _header(data, at, _DOLLAR)
+    end = at + size
+    if size < 0 or end + 2 > len(data) or data[end] != _CR or data[end + 1] != _LF:
+        return 0
+    words.append(data[at:end])
+    return end + 2
 
 
-def _long_size(header: bytes) -> int:
-    """What a bulk string's header announces that is no usual one; -1 where it is none."""
-    number = _number(header[1:]) if header.startswith(b"$") else None
-    return -1 if number is None else number
+def _header(data: bytes, at: int, kind: int) -> tuple[int, int]:
+    """The number of the header that begins at `at`, and where its line has ended; -1 where no whole and plain one is.
+    Byte by byte, which is the fastest way once this is compiled."""
+    end, first = len(data), at + 1
+    if first >= end or data[at] != kind:
+        return -1, 0
+    number, at = 0, first
+    while at < end and _ZERO <= data[at] <= _NINE and at - first < _DIGITS:
+        number = number * 10 + data[at] - _ZERO
+        at += 1
+    if at == first or at + 1 >= end or data[at] != _CR or data[at + 1] != _LF:
+        return -1, 0
+    if data[first] == _ZERO and at - first > 1:
+        return -1, 0
+    return number, at + 2
 
 
 def _number(digits: bytes) -> int | None:

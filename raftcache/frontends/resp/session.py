@@ -22,7 +22,7 @@ from raftcache.frontends.resp.describing import find
 from raftcache.frontends.resp.parsing import Parser, ProtocolError
 from raftcache.frontends.resp.redirecting import as_replica_read, redirection
 from raftcache.frontends.resp.replying import defect_bytes, error_bytes, reply_bytes, shed_bytes
-from raftcache.frontends.resp.spec import Args, Refused, Shape, Spec
+from raftcache.frontends.resp.spec import Args, Planned, Refused, Shape, Spec
 from raftcache.frontends.resp.state import REQUEST_TIMEOUT_S, Client, Front
 from raftcache.frontends.resp.table import TABLE
 from raftcache.frontends.resp.transactions import queue
@@ -37,6 +37,7 @@ HELD_HARD_LIMIT_BYTES = 64 << 20
 """The same, of commands that were under way already: over it the connection is given up."""
 COMMANDS_PER_TURN = 256
 OUTPUT_PER_TURN_BYTES = 1 << 20
+NOTHING = Spec("", 0, (), "", "", "")
 CROSS_PROTOCOL = frozenset({b"POST", b"HOST:"})
 """What a browser's request begins with, or has in its second line. A page from anywhere can make it send one to a port
 on its own machine, with commands in the body (`securityWarningCommand` in Redis's networking.c)."""
@@ -85,16 +86,17 @@ class Session:
         self._alone: tuple[Spec, Args] | None = None  # A command that waits until nothing is pending.
         self._barrier: _Slot | None = None  # Its slot, while it is under way.
         self._full = self._running = self._ending = self._closed = False
+        self._word, self._words, self._spec = b"", 0, NOTHING
 
     # -- the socket's side -----------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
         """Bytes arrived."""
         self.front.metrics.received_bytes += len(data)
-        self.client.seen_s = self.front.runtime.now()
+        now_s = self.client.seen_s = self.front.runtime.now()
         if not self.client.leaving:
             self._parser.feed(data)
-            self.go_on()
+            self._go_on(now_s)
 
     def end_of_input(self) -> None:
         """No more bytes come; what was asked is answered all the same."""
@@ -137,9 +139,12 @@ class Session:
 
     def go_on(self) -> None:
         """Execute what has been received, as far as one turn goes."""
+        self._go_on(self.front.runtime.now())
+
+    def _go_on(self, now_s: float) -> None:
         self._running = True
         try:
-            self._execute(self.front.runtime.now() + REQUEST_TIMEOUT_S)
+            self._execute(now_s)
         except ProtocolError as problem:
             self.front.metrics.protocol_errors += 1
             self._say(error_bytes(self.front, f"ERR Protocol error: {problem}"))
@@ -147,29 +152,30 @@ class Session:
         finally:
             self._running = False
 
-    def _execute(self, deadline: float) -> None:
+    def _execute(self, now_s: float) -> None:
+        """`now_s` is one look at the clock for all commands of a turn, for each was received before it."""
         self.unfinished = False
-        shedding = self.front.shedding()
+        shedding, client = self.front.shedding(), self.client
         for _ in range(COMMANDS_PER_TURN):
-            if self.client.leaving or self._stalled():
+            if client.leaving or self._stalled():
                 return
             if self._out_bytes >= OUTPUT_PER_TURN_BYTES:
                 break
             args = self._parser.next()
             if args is None:
-                self.client.leaving = self._ending
+                client.leaving = self._ending
                 return
-            self._start(args, deadline, shedding)
+            self._start(args, now_s, shedding)
         self.unfinished = True
 
     def _stalled(self) -> bool:
         return self._full or self.output_blocked or self._alone is not None or self._barrier is not None
 
-    def _start(self, args: Args, deadline: float, shedding: bool) -> None:
+    def _start(self, args: Args, now_s: float, shedding: bool) -> None:
         """Execute one command, and put its reply, or the place for it, into the queue."""
         front, client = self.front, self.client
         try:
-            spec = find(TABLE, args)
+            spec = self._spec_of(args)
         except Refused as refusal:
             if args[0].upper() in CROSS_PROTOCOL:
                 return self._turn_away(args[0])
@@ -178,8 +184,9 @@ class Session:
             known = TABLE.get(args[0].upper())
             front.metrics.rejected[known.name if known is not None else "unknown"] += 1
             return self._say(error_bytes(front, str(refusal)))
-        name = client.last_command = spec.name
-        front.metrics.calls[name] += 1
+        if client.last_command is not spec.name:
+            client.last_command = spec.name
+        front.metrics.calls[spec.name] += 1
         topology = front.topology
         if topology is not None and (elsewhere := redirection(topology, client, spec, args)):
             if client.block is not None:
@@ -192,7 +199,16 @@ class Session:
         if spec.alone and self._pending:
             self._alone = spec, args
             return
-        self._perform(spec, args, deadline)
+        self._perform(spec, args, now_s)
+
+    def _spec_of(self, args: Args) -> Spec:
+        """The row of a command: as a rule that of the command before it. Raises Refused."""
+        if args[0] is self._word and len(args) == self._words:
+            return self._spec
+        spec = find(TABLE, args)
+        if "|" not in spec.name:
+            self._word, self._words, self._spec = args[0], len(args), spec
+        return spec
 
     def _turn_away(self, word: bytes) -> None:
         """Say nothing and execute nothing more: whoever sent this does not know what it sends."""
@@ -200,11 +216,17 @@ class Session:
         self.client.leaving = True
         log.warning("%s sent %r, as HTTP does: the connection is closed", self.client.address, word.decode())
 
-    def _perform(self, spec: Spec, args: Args, deadline: float) -> None:
+    def _perform(self, spec: Spec, args: Args, now_s: float) -> None:
         front, client = self.front, self.client
         try:
             if spec.plan is not None:
-                command, shape = spec.plan(args, front.runtime.wall_ms)
+                planned: Planned | None = None
+                if spec.look is not None:
+                    looked = spec.look(front, client.resp3, args, now_s)
+                    if type(looked) is list:
+                        return self._say_pieces(looked)
+                    planned = looked  # type: ignore[assignment]
+                command, shape = planned or spec.plan(args, front.runtime.wall_ms)
                 if client.readonly and front.topology is not None:
                     command = as_replica_read(front, front.topology, command)
                 late: _Slot | None = None
@@ -214,7 +236,7 @@ class Session:
                     late = _Slot(self, command, shape, client.resp3)
                     return late
 
-                reply = front.backend.execute_now(command, deadline, later)
+                reply = front.backend.execute_now(command, now_s + REQUEST_TIMEOUT_S, later)
                 if reply is not None:
                     return self._say(reply_bytes(front, client, reply, command, shape, client.resp3))
                 assert late is not None, "nobody waits for a reply that is to come"
@@ -256,6 +278,14 @@ class Session:
         slot.data = data
         self._queue(slot, False)
 
+    def _say_pieces(self, pieces: list[bytes]) -> None:
+        """The same, not put together yet."""
+        if self._pending:
+            return self._say(b"".join(pieces))
+        self._out += pieces
+        for piece in pieces:
+            self._out_bytes += len(piece)
+
     # -- replies ---------------------------------------------------------------------------------
 
     def answered(self, slot: _Slot) -> None:
@@ -286,7 +316,7 @@ class Session:
             self._full = False
         if self._alone is not None and not pending:
             (spec, args), self._alone = self._alone, None
-            self._perform(spec, args, self.front.runtime.now() + REQUEST_TIMEOUT_S)
+            self._perform(spec, args, self.front.runtime.now())
 
     def _heed_limits(self) -> None:
         if self._full:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 from raftcache.commands.types import INT64_MAX, INT64_MIN, Command, Reply
 from raftcache.frontends.resp.state import Client, Front
@@ -20,8 +20,12 @@ Args = list[bytes]
 """A command's arguments, its name first."""
 Shape = Callable[..., bytes]
 """`shape(reply, resp3)`: the bytes of a reply that is no `Failure` and has none inside."""
-Plan = Callable[[Args, Callable[[], int]], tuple[Command, Shape]]
+Planned = tuple[Command, Shape]
+Plan = Callable[[Args, Callable[[], int]], Planned]
 """`plan(args, wall_ms)`. Raises Refused."""
+Look = Callable[[Front, bool, Args, float], "list[bytes] | Planned | None"]
+"""`look(front, resp3, args, now_s)`: the reply in pieces, of a command that a look at its keys answers. Else what is
+left to be executed, or None where that is all of it. Raises Refused."""
 Local = Callable[[Front, Client, Args], bytes]
 """Raises Refused."""
 Later = Callable[[Front, Client, Args, Callable[[bytes], None]], None]
@@ -36,11 +40,12 @@ class Refused(Exception):
     """A command that is not executed: the text is the whole error, with its prefix."""
 
 
-class Spec(NamedTuple):
+@dataclass(frozen=True)
+class Spec:
     """A row of the table. `arity` counts the name, and is negative for "at least". `keys` are the first key's place,
     the last one's (negative: from the end) and the step between; 0, 0, 0 for none. `alone`: executed when all that the
     connection asked before is answered, and before anything after it. `at_once`: MULTI does not put it off. `count_at`:
-    where the number of keys stands, which follow it; 0 for nowhere. Source:
+    where the number of keys stands, which follow it; 0 for nowhere. `look`: tried before `plan`. Source:
     redis.io/docs/latest/commands/command."""
 
     name: str
@@ -51,12 +56,13 @@ class Spec(NamedTuple):
     since: str
     keys: tuple[int, int, int] = (0, 0, 0)
     plan: Plan | None = None
+    look: Look | None = None
     local: Local | None = None
     later: Later | None = None
     alone: bool = False
     at_once: bool = False
     count_at: int = 0
-    subcommands: Mapping[bytes, Spec] = {}
+    subcommands: Mapping[bytes, Spec] = field(default_factory=dict)
 
     def fits(self, count: int) -> bool:
         """Whether it takes that many arguments."""

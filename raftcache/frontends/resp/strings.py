@@ -7,6 +7,7 @@ from typing import NamedTuple, cast
 
 from raftcache.commands.types import (
     INT64_MIN,
+    MULTI_KEY_LIMIT,
     AckLevel,
     Append,
     Command,
@@ -24,10 +25,23 @@ from raftcache.commands.types import (
     Version,
     Written,
 )
-from raftcache.frontends.resp.encoding import EMPTY_BULK, NULL_2, NULL_3, OK, ONE, ZERO, array_head, bulk, integer
+from raftcache.frontends.resp.encoding import (
+    EMPTY_BULK,
+    LINE_END,
+    NULL_2,
+    NULL_3,
+    OK,
+    ONE,
+    ZERO,
+    array_head,
+    bulk,
+    bulk_head,
+    integer,
+)
 from raftcache.frontends.resp.expiry import MILLISECOND, SECOND_MS, invalid_time, span_ms
-from raftcache.frontends.resp.spec import SYNTAX, Args, Plan, Refused, Shape, wrong_arity
+from raftcache.frontends.resp.spec import SYNTAX, Args, Plan, Planned, Refused, Shape, wrong_arity
 from raftcache.frontends.resp.spec import integer as number
+from raftcache.frontends.resp.state import Front
 
 WallMs = Callable[[], int]
 _TIMES = {
@@ -55,12 +69,23 @@ def get(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
     return Get(args[1]), value
 
 
+def look(front: Front, resp3: bool, args: Args, now_s: float) -> list[bytes] | None:
+    """GET key, by a look. In pieces, for a turn's replies are put together in one copy anyway."""
+    found = front.backend.look(args[1], now_s)
+    if found is None:
+        return None
+    if found is False:
+        return [NULL_3 if resp3 else NULL_2]
+    content = found.value
+    return [bulk_head(len(content)), content, LINE_END]
+
+
 def value(reply: Value, resp3: bool) -> bytes:
     """What a key holds."""
     found = reply.value
     if found is None:
         return NULL_3 if resp3 else NULL_2
-    return b"$%d\r\n%b\r\n" % (len(found), found)
+    return bulk(found)
 
 
 def set_(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
@@ -191,14 +216,42 @@ def mget(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
     return MultiGet(tuple([Get(key) for key in args[1:]])), values
 
 
-def values(reply: Many, resp3: bool) -> bytes:
-    """One value or nothing for each key. Raises Refused."""
-    found = [item.value for item in cast(tuple[Value, ...], reply.items)]
-    size = sum([len(item) for item in found if item is not None])
+def look_at_all(front: Front, resp3: bool, args: Args, now_s: float) -> list[bytes] | Planned | None:
+    """MGET key [key ...], by looks. Those that need more are asked for, and put between the others."""
+    keys, backend = args[1:], front.backend
+    if len(keys) > MULTI_KEY_LIMIT:
+        return None
+    found = [backend.look(key, now_s) for key in keys]
+    rest = [place for place, looked in enumerate(found) if looked is None]
+    contents = [looked.value if looked else None for looked in found]
+    if not rest:
+        return _array_of(contents, resp3)
+
+    def filled(reply: Many, resp3: bool) -> bytes:
+        for place, item in zip(rest, cast(tuple[Value, ...], reply.items), strict=True):
+            contents[place] = item.value
+        return b"".join(_array_of(contents, resp3))
+
+    return MultiGet(tuple([Get(keys[place]) for place in rest])), filled
+
+
+def _array_of(contents: list[bytes | None], resp3: bool) -> list[bytes]:
+    """An array of values, in pieces. Raises Refused."""
+    size = sum([len(each) for each in contents if each is not None])
     if size > REPLY_LIMIT_BYTES:
         raise Refused(f"ERR the values have {size} bytes together, the limit of one reply is {REPLY_LIMIT_BYTES}")
-    missing = NULL_3 if resp3 else NULL_2
-    return b"".join([array_head(len(found)), *[missing if item is None else bulk(item) for item in found]])
+    missing, pieces = NULL_3 if resp3 else NULL_2, [array_head(len(contents))]
+    for each in contents:
+        if each is None:
+            pieces.append(missing)
+        else:
+            pieces += (bulk_head(len(each)), each, LINE_END)
+    return pieces
+
+
+def values(reply: Many, resp3: bool) -> bytes:
+    """One value or nothing for each key. Raises Refused."""
+    return b"".join(_array_of([item.value for item in cast(tuple[Value, ...], reply.items)], resp3))
 
 
 def mset(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:

@@ -20,7 +20,7 @@ from raftcache.frontends.resp import (
     transactions,
 )
 from raftcache.frontends.resp.expiry import MILLISECOND, SECOND_MS
-from raftcache.frontends.resp.spec import Later, Local, Plan, Spec
+from raftcache.frontends.resp.spec import Later, Local, Look, Plan, Spec
 
 _READ, _FAST_READ = ("readonly",), ("readonly", "fast")
 _WRITE, _FAST_WRITE = ("write", "denyoom"), ("write", "denyoom", "fast")
@@ -32,9 +32,16 @@ _ONE, _ALL, _PAIRS = (1, 1, 1), (1, -1, 1), (1, -1, 2)
 
 
 def _string(
-    name: str, arity: int, flags: tuple[str, ...], since: str, plan: Plan, summary: str, keys: Places = _ONE
+    name: str,
+    arity: int,
+    flags: tuple[str, ...],
+    since: str,
+    plan: Plan,
+    summary: str,
+    keys: Places = _ONE,
+    look: Look | None = None,
 ) -> Spec:
-    return Spec(name, arity, flags, summary, "string", since, keys, plan=plan)
+    return Spec(name, arity, flags, summary, "string", since, keys, plan=plan, look=look)
 
 
 def _key(
@@ -62,7 +69,7 @@ def _container(name: str, since: str, summary: str, rows: tuple[Spec, ...], grou
 
 
 _STRINGS = (
-    _string("get", 2, _FAST_READ, "1.0.0", strings.get, "The value of a key."),
+    _string("get", 2, _FAST_READ, "1.0.0", strings.get, "The value of a key.", look=strings.look),
     _string("set", -3, _WRITE, "1.0.0", strings.set_, "Write a key."),
     _string("setex", 4, _WRITE, "2.0.0", strings.setex("setex", SECOND_MS), "Write a key that lives some seconds."),
     _string("psetex", 4, _WRITE, "2.6.0", strings.setex("psetex", MILLISECOND), "The same in milliseconds."),
@@ -71,7 +78,7 @@ _STRINGS = (
     _string("getdel", 2, _CHANGE, "6.2.0", strings.getdel, "Remove a key, and say what it held."),
     _string("getex", -2, _CHANGE, "6.2.0", strings.getex, "The value of a key, and another time to live for it."),
     _string("append", 3, _FAST_WRITE, "2.0.0", strings.append, "Add to the end of a value."),
-    _string("mget", -2, _FAST_READ, "1.0.0", strings.mget, "The values of keys.", _ALL),
+    _string("mget", -2, _FAST_READ, "1.0.0", strings.mget, "The values of keys.", _ALL, strings.look_at_all),
     _string("mset", -3, _WRITE, "1.0.1", strings.mset, "Write keys, each by itself.", _PAIRS),
     _string("msetnx", -3, _WRITE, "1.0.1", transactions.msetnx, "Write keys of one slot, if none is there.", _PAIRS),
     _string("strlen", 2, _FAST_READ, "2.2.0", strings.strlen, "The length of a value."),

@@ -1,0 +1,56 @@
+"""All namespaces of one epoch, and which one a key belongs to."""
+
+from __future__ import annotations
+
+from raftcache.commands.policy import DEFAULT, Namespace, is_limited
+from raftcache.commands.types import ReadLevel
+from raftcache.errors import NoLeader, RaftcacheError, UnknownNamespace
+
+
+class Namespaces:
+    """All namespaces of one epoch, immutable; resolves a key to its namespace with one dict lookup. `looks` has the
+    ids of those where a read that names no level needs no more than a look: it is at `latest`, and charged to no
+    rate."""
+
+    def __init__(self, epoch: int, namespaces: tuple[Namespace, ...]) -> None:
+        self.epoch = epoch
+        self.by_name = {ns.name: ns for ns in namespaces}
+        self._by_prefix = {ns.name.encode(): ns for ns in namespaces if ns.name != DEFAULT}
+        self.default = self.by_name.get(DEFAULT, Namespace(DEFAULT, 0))
+        self.looks = self._with_looks()
+
+    def at(self, name: str) -> Namespace:
+        """The namespace that keys with the prefix `name` belong to."""
+        return self.by_name.get(name, self.default)
+
+    def overlaid(self, policies: dict[str, Namespace]) -> Namespaces:
+        """The same namespaces, but keys with one of these prefixes resolve to what is given (`default`: all others)."""
+        other = Namespaces(self.epoch, ())
+        other.by_name = self.by_name
+        prefixes = {name.encode(): ns for name, ns in policies.items() if name != DEFAULT}
+        other._by_prefix = self._by_prefix | prefixes
+        other.default = policies.get(DEFAULT, self.default)
+        other.looks = other._with_looks()
+        return other
+
+    def _with_looks(self) -> frozenset[int]:
+        every = (*self._by_prefix.values(), self.default)
+        return frozenset([ns.id for ns in every if ns.reads_at == ReadLevel.LATEST and not is_limited(ns)])
+
+    def resolve(self, key: bytes) -> Namespace:
+        """The namespace that `key` belongs to."""
+        colon = key.find(b":")
+        return self.default if colon < 0 else self._by_prefix.get(key[:colon], self.default)
+
+
+def missing_namespace(namespaces: Namespaces, name: str) -> RaftcacheError:
+    """The error for a name that is not among them. A process that has just started knows no state of the cluster, and
+    must not say of any namespace that it does not exist."""
+    if namespaces.epoch == 0:
+        return NoLeader("this process has not heard yet which namespaces there are: it has just started")
+    return UnknownNamespace(f"namespace {name!r} does not exist", namespace=name)
+
+
+def full_key(namespace: str, key: bytes) -> bytes:
+    """The key in the keyspace for `key` of `namespace`."""
+    return key if namespace == DEFAULT else namespace.encode() + b":" + key
