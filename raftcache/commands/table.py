@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from raftcache.commands import types as t
 from raftcache.commands.namespaces import Namespaces
@@ -20,11 +20,11 @@ from raftcache.commands.policy import Namespace
 from raftcache.commands.types import AckLevel, ReadLevel
 from raftcache.errors import BadRequest, InvalidKey, LevelTooLow, TooManyKeys, ValueTooLarge
 
-_IDEMPOTENCY_KEY = re.compile(rb"[\x20-\x7e]{1,%d}\Z" % t.IDEMPOTENCY_KEY_LIMIT_BYTES)
+_IDEMPOTENCY_KEY: Final = re.compile(rb"[\x20-\x7e]{1,%d}\Z" % t.IDEMPOTENCY_KEY_LIMIT_BYTES)
 
-_TAG = re.compile(t.TAG_PATTERN.removesuffix("$") + r"\Z")
+_TAG: Final = re.compile(t.TAG_PATTERN.removesuffix("$") + r"\Z")
 
-SHOWN_BYTES = 64
+SHOWN_BYTES: Final = 64
 """How much of a key an error message repeats."""
 
 
@@ -304,7 +304,7 @@ def _script_keys(command: t.Script) -> tuple[bytes, ...]:
     return command.keys
 
 
-_ROWS = (
+_ROWS: Final = (
     CommandSpec("get", t.Get, False, _one_key, check_get),
     CommandSpec("set", t.Set, True, _one_key, check_set),
     CommandSpec("delete", t.Delete, True, _one_key, check_delete),

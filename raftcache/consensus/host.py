@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from raftcache.clock import Handle, Runtime
 from raftcache.consensus import messages as m
@@ -26,7 +26,7 @@ log = logging.getLogger("raftcache.consensus")
 
 Handler = Callable[..., None]
 
-VOTES_RETRY_S = 1.0
+VOTES_RETRY_S: Final = 1.0
 
 _HANDLERS: dict[int, Callable[[Group], Handler]] = {
     m.APPEND: lambda g: g.replication.on_append,

@@ -31,18 +31,29 @@ its sender holds the entry in memory no more, and says `on disk` false where tha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import msgpack
 
 from raftcache.wal.api import Entry
 
-APPEND, ACK, FILLER, REQUEST_VOTE, VOTE, PRE_VOTE, PRE_VOTE_REPLY = range(1, 8)
-TIMEOUT_NOW, STALE_TERM, SNAPSHOT, SNAPSHOT_ACK, SYNCED, SNAPSHOT_REFUSED = range(8, 14)
+APPEND: Final = 1
+ACK: Final = 2
+FILLER: Final = 3
+REQUEST_VOTE: Final = 4
+VOTE: Final = 5
+PRE_VOTE: Final = 6
+PRE_VOTE_REPLY: Final = 7
+TIMEOUT_NOW: Final = 8
+STALE_TERM: Final = 9
+SNAPSHOT: Final = 10
+SNAPSHOT_ACK: Final = 11
+SYNCED: Final = 12
+SNAPSHOT_REFUSED: Final = 13
 
 Message = list[Any]
 
-FIELDS = {APPEND: 10, ACK: 9, FILLER: 2, REQUEST_VOTE: 4, VOTE: 3, PRE_VOTE: 4, PRE_VOTE_REPLY: 5,
+FIELDS: Final = {APPEND: 10, ACK: 9, FILLER: 2, REQUEST_VOTE: 4, VOTE: 3, PRE_VOTE: 4, PRE_VOTE_REPLY: 5,
           TIMEOUT_NOW: 1, STALE_TERM: 1, SNAPSHOT: 6, SNAPSHOT_ACK: 4, SYNCED: 4,
           SNAPSHOT_REFUSED: 4}  # fmt: skip
 """How many fields follow the first four; an APPEND has these or more."""
@@ -56,17 +67,17 @@ def well_formed(message: Message) -> bool:
     count = len(message) - 4
     return count >= FIELDS[kind] if kind == APPEND else count == FIELDS[kind]
 
-NOTE_GROUP = ""
+NOTE_GROUP: Final = ""
 """The group id of node-level notes: `["", payload]`."""
 
-UNKNOWN_TERM = -1
+UNKNOWN_TERM: Final = -1
 """The entry's term in a SYNCED, where its sender does not hold the entry in memory any more."""
 
 FRAME_TARGET_BYTES = 16 << 20
 """Messages of a turn beyond this much go into another frame: links refuse frames of 64 MiB, and the largest
 message is an append of `settings.append_limit_bytes` and one entry."""
 
-_packer = msgpack.Packer(use_bin_type=True, autoreset=True)
+_packer: Final = msgpack.Packer(use_bin_type=True, autoreset=True)
 
 
 def pack_frames(messages: list[Message]) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import secrets
 import socket
-from typing import NamedTuple, Protocol, cast
+from typing import Final, NamedTuple, Protocol, cast
 
 from raftcache.clock import Handle
 from raftcache.errors import RaftcacheError, Unauthenticated, Unavailable
@@ -21,7 +21,7 @@ from raftcache.wire.handshake import NONCE_BYTES, Admit, ClientHandshake, Identi
 log = logging.getLogger(__name__)
 
 HANDSHAKE_TIMEOUT_MS = 2000
-DIAL_TIMEOUT_MS = 1000
+DIAL_TIMEOUT_MS: Final = 1000
 
 
 class Credentials(NamedTuple):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from typing import Final
 
 from raftcache.errors import Overloaded
 from raftcache.net.api import LinkReceiver, Peer
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 
 PING_EVERY_MS = 500
 """An idle link is pinged this often and, with `heartbeat.SILENT_TICKS_LIMIT`, dropped after 2 s of silence."""
-FRAME_LIMIT_BYTES = 64 << 20
+FRAME_LIMIT_BYTES: Final = 64 << 20
 BUFFER_LIMIT_BYTES = 64 << 20
 """What may wait for a peer that does not read, before the frame at hand; over it the link is dropped."""
 

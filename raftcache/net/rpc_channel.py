@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from math import ceil, inf
+from typing import Final
 
 from raftcache.clock import Handle
 from raftcache.errors import BadRequest, OutcomeUnknown, Overloaded, RaftcacheError, Unavailable
@@ -39,7 +40,7 @@ CALLS_LIMIT = 8192
 """Calls of one channel that are waiting or in flight."""
 UNSENT_LIMIT_BYTES = 64 << 20
 """Bodies of one channel that wait to be sent."""
-DEADLINE_GRAIN = 0.01
+DEADLINE_GRAIN: Final = 0.01
 """Seconds: how often calls in flight are looked through at most."""
 
 Done = Callable[[bytes | RaftcacheError], None]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 from raftcache.errors import (
     BadRequest,
@@ -39,7 +40,7 @@ from raftcache.wire.rpc import (
 
 log = logging.getLogger(__name__)
 
-INFLIGHT_LIMIT = 8192
+INFLIGHT_LIMIT: Final = 8192
 """Calls under way per connection."""
 REPLY_BUFFER_LIMIT_BYTES = 64 << 20
 """Replies that may wait for a client that does not read; over it the connection is dropped."""

@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from raftcache.clock import Handle, boottime, system_wall_ms
 from raftcache.errors import Overloaded
@@ -15,7 +15,7 @@ from raftcache.errors import Overloaded
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-OFFLOAD_THREADS = 4
+OFFLOAD_THREADS: Final = 4
 OFFLOAD_LIMIT = 1024
 """How many pieces of work may be under way or waiting off the loop."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from raftcache.clock import Runtime
 from raftcache.commands.types import (
@@ -49,8 +49,8 @@ from raftcache.routing.session import KeySession
 from raftcache.routing.slots import slot_of
 from raftcache.store.entry import Looked
 
-SWEEP_SECONDS = 0.05
-WAKES_PER_TURN = 500
+SWEEP_SECONDS: Final = 0.05
+WAKES_PER_TURN: Final = 500
 """Parked requests woken in one loop turn when a leader appears; the others follow in the next turns."""
 
 

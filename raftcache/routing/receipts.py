@@ -9,7 +9,7 @@ A shard that this map does not know may be newer than the map; that is given UNK
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from raftcache.commands.types import Failure, Receipt, ReceiptList, Receipts, Reply, Version, failure_of
 from raftcache.errors import BadRequest, InternalError, UnknownVersion
@@ -18,7 +18,7 @@ from raftcache.routing.request import Request
 if TYPE_CHECKING:
     from raftcache.routing.dispatcher import Dispatcher
 
-UNKNOWN_SHARD_SECONDS = 1.0
+UNKNOWN_SHARD_SECONDS: Final = 1.0
 
 Item = Receipt | Failure
 ReceiptsDone = Callable[[list[Item]], None]

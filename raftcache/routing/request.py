@@ -18,7 +18,7 @@ Exactly one of these holds: the request is parked, or one attempt is out, or it 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from raftcache.clock import Handle
 from raftcache.commands.types import Failure, Minted, MintedKey, Reply, failure_of
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from raftcache.routing.dispatcher import Dispatcher
     from raftcache.routing.map import ShardMap
 
-_TELLING = frozenset({TooStale.code, NotFollowing.code})
+_TELLING: Final = frozenset({TooStale.code, NotFollowing.code})
 """Failures that say more than that nobody answered, where the deadline finds them to be the last."""
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Final
 
 from raftcache.commands.types import (
     Command,
@@ -39,10 +40,10 @@ from raftcache.errors import (
 )
 
 READS: frozenset[type] = frozenset({Get, MultiGet, Receipts, Scan})
-ROUTING_CODES = frozenset({NotLeader.code, WrongShard.code, Unavailable.code, TooStale.code, NotFollowing.code})
+ROUTING_CODES: Final = frozenset({NotLeader.code, WrongShard.code, Unavailable.code, TooStale.code, NotFollowing.code})
 """Definite failures that say: not here, or not yet. Other definite failures are answers, for the client to act on."""
 
-DECIDED_CODES = frozenset({NotAnInteger.code, IdempotencyMismatch.code})
+DECIDED_CODES: Final = frozenset({NotAnInteger.code, IdempotencyMismatch.code})
 """Failures that are said by a record, and so by every attempt under its key."""
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import random
 from heapq import heappop, heappush
+from typing import Final
 
 from raftcache.commands.types import MintedKey
 
-SESSION_BYTES = 8
+SESSION_BYTES: Final = 8
 
 
 class _Unanswered:

@@ -10,8 +10,9 @@ from __future__ import annotations
 from binascii import crc_hqx
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import Final
 
-SLOTS = 16_384
+SLOTS: Final = 16_384
 
 SlotRange = tuple[int, int]
 

@@ -34,7 +34,7 @@ a reply that must not show what can be lost waits for that, too.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.policy import DEFAULT, Namespace, OnExceeded, granted_ttl_ms
@@ -91,10 +91,14 @@ from raftcache.store.sessions import Sessions
 from raftcache.store.tags import MAX_DROPPED_TAGS, DroppedTags, Family, canonical, tags_bytes
 from raftcache.store.tenants import Tenant
 
-PRIMARY, QUORUM, LATEST = AckLevel.PRIMARY, AckLevel.QUORUM, ReadLevel.LATEST
-COMMITTED, LINEARIZABLE, REPLICA = ReadLevel.COMMITTED, ReadLevel.LINEARIZABLE, ReadLevel.REPLICA
+PRIMARY: Final = AckLevel.PRIMARY
+QUORUM: Final = AckLevel.QUORUM
+LATEST: Final = ReadLevel.LATEST
+COMMITTED: Final = ReadLevel.COMMITTED
+LINEARIZABLE: Final = ReadLevel.LINEARIZABLE
+REPLICA: Final = ReadLevel.REPLICA
 
-DURABLE = AckLevel.DURABLE
+DURABLE: Final = AckLevel.DURABLE
 
 WaitsFor: TypeAlias = AckLevel | PendingBatch
 """What must be before a reply leaves: this commits, or the open batch reaches this level, PRIMARY for nothing."""

@@ -39,22 +39,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import repeat
 from operator import length_hint
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from raftcache.clock import Runtime
 from raftcache.commands.types import Get, Set
 from raftcache.shard.sources import Sources
 from raftcache.store.space_saving import SpaceSaving, Tally
 
-TALLIES = 128
-KEPT_KEYS = 64
-KEPT_SECONDS = 120
-FULL_PER_SECOND = 250
+TALLIES: Final = 128
+KEPT_KEYS: Final = 64
+KEPT_SECONDS: Final = 120
+FULL_PER_SECOND: Final = 250
 PER_GAP = 125
-SPANS_LIMIT = 12
+SPANS_LIMIT: Final = 12
 """The newest spans of time that one report has."""
-GAUGED_SECONDS = 10
-GAUGED_KEYS = 10
+GAUGED_SECONDS: Final = 10
+GAUGED_KEYS: Final = 10
 
 
 class KeyRow(NamedTuple):

@@ -19,7 +19,7 @@ the next command. So the fast path knows nothing of all this.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from raftcache.commands.table import check_minted
 from raftcache.commands.types import (
@@ -41,7 +41,7 @@ from raftcache.shard.pipeline import PendingBatch, ReplyTo, written_version
 from raftcache.shard.transactions import Handlers
 from raftcache.store.sessions import RETRY_SPAN_MS, SESSIONS_LIMIT
 
-REPLY_LIMIT_BYTES = 64 << 10
+REPLY_LIMIT_BYTES: Final = 64 << 10
 """The longest reply that is kept: records stand in the log beside the writes, in batches that leave no more room."""
 
 Room: TypeAlias = Callable[[bytes], bool]

@@ -42,6 +42,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import chain
 from math import inf
+from typing import Final
 
 from raftcache.clock import Handle, Runtime
 from raftcache.commands.types import Counted, Failure, Many, Reply, Scripted, Version, Written, failure_of
@@ -58,23 +59,23 @@ from raftcache.store.replies import Replies
 from raftcache.store.sessions import Change, Sessions
 from raftcache.store.tags import DroppedTags, UndoTag
 
-MAX_IN_FLIGHT = 2
+MAX_IN_FLIGHT: Final = 2
 MAX_BATCH_EFFECTS = 2048
-MAX_BATCH_BYTES = 2 << 20
-MAX_UNDIVIDED_BYTES = 5 << 20
+MAX_BATCH_BYTES: Final = 2 << 20
+MAX_UNDIVIDED_BYTES: Final = 5 << 20
 """A batch with a transaction is not sealed before its end; over this size nothing is added to it. One command more may
 add a value and the keys that are evicted for it, which the largest entry of the log has room for."""
 MAX_SPECULATIVE_BYTES = 64 << 20
 """Effects and undo images together, over all batches of the shard."""
-BACKGROUND_SPECULATIVE_BYTES = MAX_SPECULATIVE_BYTES // 2
+BACKGROUND_SPECULATIVE_BYTES: Final = MAX_SPECULATIVE_BYTES // 2
 """Where the leader's own writes (expiry, reclaiming) leave the rest to clients."""
-PACE_S = 0.001
+PACE_S: Final = 0.001
 """How long writes that nobody waits for may stay with their leader, for the sake of fewer batches. The loss window
 counts from their acknowledgement, as ever."""
 MAX_WAITERS = 1 << 17
-NUMBER_BYTES = 16
+NUMBER_BYTES: Final = 16
 """What a record takes in a session's effect beside its reply, at most."""
-REMEMBERED_BATCHES = 512
+REMEMBERED_BATCHES: Final = 512
 """Of so many of the newest batches the number of writes is kept, to tell how many a replica is behind."""
 
 logger = logging.getLogger(__name__)

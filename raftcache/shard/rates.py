@@ -22,17 +22,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from math import ceil
+from typing import Final
 
 from raftcache.commands.policy import Namespace
 from raftcache.errors import RateLimited
 
-LEAST_PART = 0.03
-DEMAND_AGE_S = 3.0
-SMOOTHING = 0.5
+LEAST_PART: Final = 0.03
+DEMAND_AGE_S: Final = 3.0
+SMOOTHING: Final = 0.5
 """The weight of the newest half second in what is told of demand."""
-DEMANDS_LIMIT = 256
+DEMANDS_LIMIT: Final = 256
 """Namespaces in a report; of more those with the most demand."""
-IDLE_DEMAND = 0.001
+IDLE_DEMAND: Final = 0.001
 """Less than that of a rate is not told."""
 
 Demands = tuple[tuple[str, float], ...]

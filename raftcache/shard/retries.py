@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -40,12 +40,12 @@ from raftcache.store.replies import (
     record_id,
 )
 
-REPLY_ROOM_BYTES = 256
+REPLY_ROOM_BYTES: Final = 256
 """What a record needs beside its keys and its entry, at most: fingerprint and reply."""
 
-_NOT_THE_BODY = frozenset({"ack", "idempotency", "named_at"})
+_NOT_THE_BODY: Final = frozenset({"ack", "idempotency", "named_at"})
 
-_encode = msgspec.msgpack.Encoder().encode
+_encode: Final = msgspec.msgpack.Encoder().encode
 
 Execute: TypeAlias = Callable[[Executor, Any], Answer]
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator
 from hashlib import blake2b
 from itertools import chain
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import structs
@@ -40,26 +40,33 @@ from raftcache.store.replies import Replies
 from raftcache.store.sessions import RECORD_OVERHEAD_BYTES, SessionRow, Sessions
 from raftcache.store.tags import DroppedTags, TagRow, canonical, tags_bytes
 
-HEADER, ENTRIES, END, REPLIES, POLICIES, TAGGED, TAGS, SESSIONS = 0, 1, 2, 3, 4, 5, 6, 7
-FORMAT = 5
-READABLE = (3, 4, FORMAT)
-BLOCK_BYTES = 224 << 10
+HEADER: Final = 0
+ENTRIES: Final = 1
+END: Final = 2
+REPLIES: Final = 3
+POLICIES: Final = 4
+TAGGED: Final = 5
+TAGS: Final = 6
+SESSIONS: Final = 7
+FORMAT: Final = 5
+READABLE: Final = (3, 4, FORMAT)
+BLOCK_BYTES: Final = 224 << 10
 KEYS_PER_STEP = 2048
 """A step that has looked at so many keys closes its block, be it empty."""
-NAMESPACES_PER_BLOCK = 512
-TAGS_PER_BLOCK = 2048
-ROW_OVERHEAD_BYTES = 40
-DIGEST_BYTES = 16
+NAMESPACES_PER_BLOCK: Final = 512
+TAGS_PER_BLOCK: Final = 2048
+ROW_OVERHEAD_BYTES: Final = 40
+DIGEST_BYTES: Final = 16
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode_any = msgspec.msgpack.Decoder(list[Any]).decode
-_decode_header = msgspec.msgpack.Decoder(tuple[int, int, str, int, int, int, list[tuple[int, int]], int]).decode
-_decode_rows = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, Entry]]]).decode
-_decode_tagged = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, TaggedEntry]]]).decode
-_decode_tags = msgspec.msgpack.Decoder(tuple[int, list[TagRow]]).decode
-_decode_sessions = msgspec.msgpack.Decoder(tuple[int, int, list[SessionRow]]).decode
-_decode_policies = msgspec.msgpack.Decoder(tuple[int, int, tuple[Namespace, ...]]).decode
-_decode_end = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_any: Final = msgspec.msgpack.Decoder(list[Any]).decode
+_decode_header: Final = msgspec.msgpack.Decoder(tuple[int, int, str, int, int, int, list[tuple[int, int]], int]).decode
+_decode_rows: Final = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, Entry]]]).decode
+_decode_tagged: Final = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, TaggedEntry]]]).decode
+_decode_tags: Final = msgspec.msgpack.Decoder(tuple[int, list[TagRow]]).decode
+_decode_sessions: Final = msgspec.msgpack.Decoder(tuple[int, int, list[SessionRow]]).decode
+_decode_policies: Final = msgspec.msgpack.Decoder(tuple[int, int, tuple[Namespace, ...]]).decode
+_decode_end: Final = msgspec.msgpack.Decoder(tuple[int, int, int]).decode
 
 
 Progress: TypeAlias = Callable[[int, int], None]

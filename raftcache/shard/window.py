@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from math import inf
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from raftcache.commands.policy import Namespace, OnExceeded
 from raftcache.errors import LossWindowFull
@@ -32,13 +32,13 @@ Place = tuple[int, int]
 
 NOWHERE: Place = (0, 0)
 
-TRACKED_LIMIT = 1024
+TRACKED_LIMIT: Final = 1024
 """Namespaces kept account of without having anything acknowledged and uncommitted; above it those are forgotten."""
 
-EXCEEDED_LIMIT = 4096
+EXCEEDED_LIMIT: Final = 4096
 """Rows of `LossWindows.exceeded`; what would be one more is counted under the namespace ""."""
 
-GAVE_UP = "gave_up"
+GAVE_UP: Final = "gave_up"
 """What became of a held command whose time was over, beside the words of `OnExceeded`."""
 
 

@@ -27,7 +27,7 @@ the log it would stop every replica that applies it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
 
@@ -37,13 +37,22 @@ from raftcache.store.replies import Replies
 from raftcache.store.sessions import Sessions
 from raftcache.store.tags import DroppedTags, canonical
 
-PUT, REMOVE, REPLY, TAG, POLICY_POINT, LEADER_STARTED, PUT_TAGGED, EVICT, READS = 1, 2, 3, 5, 7, 8, 9, 10, 11
-SESSION, FORGET_SESSION = 12, 13
+PUT: Final = 1
+REMOVE: Final = 2
+REPLY: Final = 3
+TAG: Final = 5
+POLICY_POINT: Final = 7
+LEADER_STARTED: Final = 8
+PUT_TAGGED: Final = 9
+EVICT: Final = 10
+READS: Final = 11
+SESSION: Final = 12
+FORGET_SESSION: Final = 13
 
 Effect: TypeAlias = Sequence[Any]
 """An array `[code, ...]` as above: a tuple where it is made, a list where it was decoded."""
 
-EFFECT_OVERHEAD_BYTES = 40
+EFFECT_OVERHEAD_BYTES: Final = 40
 """An upper bound of what an effect takes on the wire beside its key and value."""
 
 
@@ -80,8 +89,8 @@ class Batch(NamedTuple):
     effects: Sequence[Effect]
 
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[int, int, int, list[list[Any]]]).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(tuple[int, int, int, list[list[Any]]]).decode
 
 
 def encode_batch(batch: Batch) -> bytes:

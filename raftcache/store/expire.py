@@ -19,19 +19,20 @@ from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
 from itertools import islice
+from typing import Final
 
 from raftcache.store.trash import Parts
 
-BUCKET_MS = 8192
-BUCKET_KEYS = 16_384
+BUCKET_MS: Final = 8192
+BUCKET_KEYS: Final = 16_384
 """Keys in one table of a bucket: one that grows moves all of them, in well under a millisecond."""
-STALE_BUCKETS_LIMIT = 64
+STALE_BUCKETS_LIMIT: Final = 64
 
-WHEELS = 64
+WHEELS: Final = 64
 """A power of two: bucket numbers are dealt out in turn."""
 
-_WHEEL_MASK = WHEELS - 1
-_ABSENT = object()
+_WHEEL_MASK: Final = WHEELS - 1
+_ABSENT: Final = object()
 
 
 class _Wheel:

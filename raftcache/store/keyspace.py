@@ -19,7 +19,7 @@ first, are the preimages that a cut of the *committed* state starts with.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from zlib import crc32
 
 from raftcache.commands.types import SCAN_PAGES
@@ -31,10 +31,10 @@ from raftcache.store.tags import Families
 from raftcache.store.tenants import Tenants
 from raftcache.store.trash import Parts, drop_at_once
 
-PAGES = SCAN_PAGES
+PAGES: Final = SCAN_PAGES
 """A power of two. A million keys make a thousand a page, which a step handles in well under a millisecond."""
 
-_PAGE_MASK = PAGES - 1
+_PAGE_MASK: Final = PAGES - 1
 
 UndoRecord: TypeAlias = tuple[bytes, Entry | None]
 """`(key, the entry that stood there or None)`."""

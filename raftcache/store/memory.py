@@ -13,14 +13,14 @@ limit is for that. Who has to give up something is decided between all namespace
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
-DEFAULT_LIMIT_BYTES = 4 << 30
+DEFAULT_LIMIT_BYTES: Final = 4 << 30
 
-RESERVE_PART = 8
+RESERVE_PART: Final = 8
 """The lower mark is an eighth below the limit."""
 
-CHOICES_PER_LOOK = 64
+CHOICES_PER_LOOK: Final = 64
 """So often the same namespace gives up something before usage is looked at again."""
 
 

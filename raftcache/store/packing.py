@@ -9,17 +9,18 @@ them would cost more than it saves; so are tagged ones, which carry more.
 from __future__ import annotations
 
 from struct import Struct
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from raftcache.store.entry import Entry
 
-PACKED_LIMIT_BYTES = 512
+PACKED_LIMIT_BYTES: Final = 512
 """The longest value that is packed. Beyond it what packing saves is less than a fifth, and a write would be copied
 twice for it, into memory that the allocator finds less quickly than that of small objects."""
 
-_METADATA = Struct("<BIIQQ")
-_METADATA_BYTES = _METADATA.size
-_pack, _unpack = _METADATA.pack, _METADATA.unpack_from
+_METADATA: Final = Struct("<BIIQQ")
+_METADATA_BYTES: Final = _METADATA.size
+_pack: Final = _METADATA.pack
+_unpack: Final = _METADATA.unpack_from
 
 Held: TypeAlias = "bytes | Entry"
 """What a page holds for a key."""

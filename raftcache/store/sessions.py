@@ -31,7 +31,7 @@ is not executed: it might be that one's.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from raftcache.store.memory import MemoryBudget
 
@@ -39,14 +39,14 @@ SESSIONS_LIMIT = 1024
 """Sessions that a shard knows at a time; the writes of one more are refused until one is forgotten."""
 RECORDS_PER_SESSION = 16_384
 """More than a front end has requests under way. Where there are more, the oldest quarter is dropped."""
-RECORD_BYTES_PER_SESSION = 16 << 20
+RECORD_BYTES_PER_SESSION: Final = 16 << 20
 """The same of their bytes, for a reply may hold a value."""
-SESSION_TTL_MS = 15 * 60 * 1000
-RETRY_SPAN_MS = 2 * 60 * 1000
+SESSION_TTL_MS: Final = 15 * 60 * 1000
+RETRY_SPAN_MS: Final = 2 * 60 * 1000
 """Twice the longest deadline that a request may have, for the drift of clocks and what is under way."""
 
-SESSION_OVERHEAD_BYTES = 512
-RECORD_OVERHEAD_BYTES = 160
+SESSION_OVERHEAD_BYTES: Final = 512
+RECORD_OVERHEAD_BYTES: Final = 160
 """What a number and its place in a table take up, beside the reply."""
 
 SessionRow: TypeAlias = tuple[bytes, int, int, list[Any]]

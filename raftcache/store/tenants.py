@@ -17,7 +17,7 @@ the others, and until the end there is no order to ask.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from raftcache.commands.policy import Admission, Eviction
 from raftcache.store.entry import Entry, entry_bytes
@@ -25,19 +25,19 @@ from raftcache.store.eviction.digest import ReadDigest
 from raftcache.store.eviction.evictor import Evictor
 from raftcache.store.trash import Parts
 
-GROUP_WRITES = 4096
+GROUP_WRITES: Final = 4096
 """Versions that a rebuilt order does not tell apart. A power of two."""
 
-DIGEST_KEYS = 1024
+DIGEST_KEYS: Final = 1024
 """Keys in a digest: at most about 50 KB in the log, once a second, of each namespace that is near its quota."""
 
-SCANS_PER_WRITE = 8
+SCANS_PER_WRITE: Final = 8
 """Keys that are looked at in the time that one takes to be written to an order."""
 
 KEYS_PER_STEP = 256
 """Keys that a rebuild writes to an order in one piece."""
 
-_GROUP_SHIFT = GROUP_WRITES.bit_length() - 1
+_GROUP_SHIFT: Final = GROUP_WRITES.bit_length() - 1
 
 Groups = dict[tuple[int, int], list[bytes]]
 

@@ -6,11 +6,12 @@ Peer links and RPC both cut their streams this way. An empty frame is a sign of 
 from __future__ import annotations
 
 from struct import Struct
+from typing import Final
 
-HEADER_BYTES = 4
-_HEADER = Struct("!I")
+HEADER_BYTES: Final = 4
+_HEADER: Final = Struct("!I")
 
-PING = _HEADER.pack(0)
+PING: Final = _HEADER.pack(0)
 """An empty frame, ready to be written."""
 
 

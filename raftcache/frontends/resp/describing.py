@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from raftcache.frontends.resp.encoding import Group, Status, encode, integer
 from raftcache.frontends.resp.spec import Args, Local, Refused, Spec
 from raftcache.frontends.resp.state import Client, Front
 
 Table = Mapping[bytes, Spec]
-_GROUP_CATEGORIES = {
+_GROUP_CATEGORIES: Final = {
     "string": "@string",
     "generic": "@keyspace",
     "connection": "@connection",
@@ -20,9 +21,11 @@ _GROUP_CATEGORIES = {
 }
 
 
-_ALL_SHARDS, _MULTI_SHARD = "request_policy:all_shards", "request_policy:multi_shard"
-_SUM, _ALL_SUCCEEDED = "response_policy:agg_sum", "response_policy:all_succeeded"
-TIPS = {
+_ALL_SHARDS: Final = "request_policy:all_shards"
+_MULTI_SHARD: Final = "request_policy:multi_shard"
+_SUM: Final = "response_policy:agg_sum"
+_ALL_SUCCEEDED: Final = "response_policy:all_succeeded"
+TIPS: Final = {
     "dbsize": (_ALL_SHARDS, _SUM),
     "del": (_MULTI_SHARD, _SUM),
     "exists": (_MULTI_SHARD, _SUM),

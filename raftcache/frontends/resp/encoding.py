@@ -10,16 +10,18 @@ Source: the RESP specification, redis.io/docs/latest/develop/reference/protocol-
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 OK = b"+OK\r\n"
-PONG = b"+PONG\r\n"
-ZERO, ONE = b":0\r\n", b":1\r\n"
-NULL_2, NULL_3 = b"$-1\r\n", b"_\r\n"
-EMPTY_BULK = b"$0\r\n\r\n"
-LINE_END = b"\r\n"
-_HEADS = [b"$%d\r\n" % size for size in range(4097)]
-ERROR_LIMIT_CHARS = 1024
+PONG: Final = b"+PONG\r\n"
+ZERO: Final = b":0\r\n"
+ONE: Final = b":1\r\n"
+NULL_2: Final = b"$-1\r\n"
+NULL_3: Final = b"_\r\n"
+EMPTY_BULK: Final = b"$0\r\n\r\n"
+LINE_END: Final = b"\r\n"
+_HEADS: Final = [b"$%d\r\n" % size for size in range(4097)]
+ERROR_LIMIT_CHARS: Final = 1024
 """Of an error's text; it may repeat what was sent."""
 
 

@@ -21,35 +21,40 @@ commands and the words of errors `processMultibulkBuffer` and `processInlineBuff
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 import hiredis
 
 from raftcache.frontends.resp.inline import split_line
 
-ARGUMENTS_LIMIT = 1024
+ARGUMENTS_LIMIT: Final = 1024
 """Arguments of one command, its name included."""
-BULK_LIMIT_BYTES = 2 << 20
+BULK_LIMIT_BYTES: Final = 2 << 20
 """One argument. Twice the largest value, so that one somewhat too large gets an error and not a closed connection."""
-COMMAND_LIMIT_BYTES = 16 << 20
+COMMAND_LIMIT_BYTES: Final = 16 << 20
 """All arguments of one command: what the HTTP interface takes in one body, and well below what an RPC carries."""
-INLINE_LIMIT_BYTES = 64 << 10
+INLINE_LIMIT_BYTES: Final = 64 << 10
 """An inline command's line, as in Redis."""
-RECEIVING_LIMIT_BYTES = 256 << 20
+RECEIVING_LIMIT_BYTES: Final = 256 << 20
 """Room for large commands that have not arrived whole, over all connections of a port."""
-ROOM_FREE_BYTES = 64 << 10
+ROOM_FREE_BYTES: Final = 64 << 10
 """What a command may have without asking for room."""
 
 QUICK_LIMIT_BYTES = 256 << 10
 """A longer read goes the careful way at once: below it no argument and no command can be over its limit."""
-_HEADER_LIMIT_BYTES = 32
+_HEADER_LIMIT_BYTES: Final = 32
 """A header's line with its line end; no number within the limits is half as long."""
-_STAR, _DOLLAR, _ZERO, _NINE, _CR, _LF = 42, 36, 48, 57, 13, 10
-_DIGITS = 7
+_STAR: Final = 42
+_DOLLAR: Final = 36
+_ZERO: Final = 48
+_NINE: Final = 57
+_CR: Final = 13
+_LF: Final = 10
+_DIGITS: Final = 7
 """Of a number in a header; none within the limits has more."""
-_OPENING_LIMIT_BYTES = 64
+_OPENING_LIMIT_BYTES: Final = 64
 """How a command may begin that is remembered."""
-_NUMBER = re.compile(rb"-?[1-9][0-9]{0,18}\Z|0\Z")
+_NUMBER: Final = re.compile(rb"-?[1-9][0-9]{0,18}\Z|0\Z")
 
 
 class ProtocolError(Exception):

@@ -14,6 +14,8 @@ Source: redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec, "MOVE
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from raftcache.commands.types import Command, Get, MultiGet
@@ -23,7 +25,7 @@ from raftcache.frontends.resp.state import Client, Front
 from raftcache.frontends.resp.topology import Topology, host_and_port
 from raftcache.routing.slots import slot_of
 
-CROSS_SLOT = "CROSSSLOT Keys in request don't hash to the same slot"
+CROSS_SLOT: Final = "CROSSSLOT Keys in request don't hash to the same slot"
 
 
 def redirection(topology: Topology, client: Client, spec: Spec, args: Args) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
 
 from raftcache.commands.types import AckLevel, Counted, Failure, Many, Reply, Written
 from raftcache.errors import InternalError, Overloaded
@@ -14,7 +14,7 @@ from raftcache.frontends.resp.state import Client, Front
 
 log = logging.getLogger("raftcache.resp")
 
-PRIMARY = AckLevel.PRIMARY
+PRIMARY: Final = AckLevel.PRIMARY
 
 
 def reply_bytes(front: Front, client: Client, reply: Reply, command: Any, shape: Shape | None, resp3: bool) -> bytes:

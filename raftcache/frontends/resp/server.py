@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from typing import cast
+from typing import Final, cast
 
 from raftcache.clock import Handle
 from raftcache.frontends.resp.encoding import error
@@ -17,9 +17,9 @@ log = logging.getLogger("raftcache.resp")
 
 CONNECTIONS_LIMIT = 8192
 """Connections that are served at a time; one more is told so and closed, as Redis does."""
-OUTPUT_PAUSE_BYTES = 1 << 20
+OUTPUT_PAUSE_BYTES: Final = 1 << 20
 """Replies that the client has not taken: from here on nothing more of its is executed, until it has."""
-OUTPUT_LIMIT_BYTES = 64 << 20
+OUTPUT_LIMIT_BYTES: Final = 64 << 20
 """The same, of commands that were under way already: over it the connection is given up."""
 SLOW_READER_SECONDS = 60.0
 """How long a client may leave its replies lying."""

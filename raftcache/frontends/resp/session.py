@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from raftcache.commands.types import Reply
 from raftcache.frontends.resp.describing import find
@@ -35,10 +35,10 @@ HELD_LIMIT_BYTES = 8 << 20
 """Replies that are there and wait behind one that is not: no further command is executed over it."""
 HELD_HARD_LIMIT_BYTES = 64 << 20
 """The same, of commands that were under way already: over it the connection is given up."""
-COMMANDS_PER_TURN = 256
+COMMANDS_PER_TURN: Final = 256
 OUTPUT_PER_TURN_BYTES = 1 << 20
-NOTHING = Spec("", 0, (), "", "", "")
-CROSS_PROTOCOL = frozenset({b"POST", b"HOST:"})
+NOTHING: Final = Spec("", 0, (), "", "", "")
+CROSS_PROTOCOL: Final = frozenset({b"POST", b"HOST:"})
 """What a browser's request begins with, or has in its second line. A page from anywhere can make it send one to a port
 on its own machine, with commands in the body (`securityWarningCommand` in Redis's networking.c)."""
 

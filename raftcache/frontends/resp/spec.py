@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from raftcache.commands.types import INT64_MAX, INT64_MIN, Command, Reply
 from raftcache.frontends.resp.state import Client, Front
@@ -31,9 +32,9 @@ Local = Callable[[Front, Client, Args], bytes]
 Later = Callable[[Front, Client, Args, Callable[[bytes], None]], None]
 """The callback is called once, now or later. Raises Refused, and then it is not."""
 
-SYNTAX = "ERR syntax error"
-NOT_AN_INTEGER = "ERR value is not an integer or out of range"
-_INTEGER = re.compile(rb"-?[1-9][0-9]{0,18}\Z|0\Z")
+SYNTAX: Final = "ERR syntax error"
+NOT_AN_INTEGER: Final = "ERR value is not an integer or out of range"
+_INTEGER: Final = re.compile(rb"-?[1-9][0-9]{0,18}\Z|0\Z")
 
 
 class Refused(Exception):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from raftcache.commands.types import MULTI_KEY_LIMIT, Version
 from raftcache.frontends.backend import Backend
@@ -14,13 +14,13 @@ from raftcache.frontends.resp.scripts.cache import ScriptCache
 from raftcache.frontends.resp.scripts.sandbox import Sandbox
 from raftcache.frontends.resp.topology import Topology
 
-REDIS_VERSION = "7.4.0"
+REDIS_VERSION: Final = "7.4.0"
 """The version whose behaviour clients are told to expect."""
-USER = b"default"
+USER: Final = b"default"
 """The only user, until there are access tokens. It has no password."""
-UNPROVED_LIMIT = MULTI_KEY_LIMIT
+UNPROVED_LIMIT: Final = MULTI_KEY_LIMIT
 """Versions that WAIT can ask about at once. There is one for each shard, and more only after changes of leaders."""
-REQUEST_TIMEOUT_S = 2.0
+REQUEST_TIMEOUT_S: Final = 2.0
 """How long a command is held while its shard has no leader, and the longest that one waits for a commit."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import Final, NamedTuple, cast
 
 from raftcache.commands.types import (
     INT64_MIN,
@@ -44,14 +44,14 @@ from raftcache.frontends.resp.spec import integer as number
 from raftcache.frontends.resp.state import Front
 
 WallMs = Callable[[], int]
-_TIMES = {
+_TIMES: Final = {
     b"EX": (SECOND_MS, False),
     b"PX": (MILLISECOND, False),
     b"EXAT": (SECOND_MS, True),
     b"PXAT": (MILLISECOND, True),
 }
-_WORDS = {b"NX": "if_absent", b"XX": "if_present", b"KEEPTTL": "keep_ttl", b"GET": "reveal"}
-REPLY_LIMIT_BYTES = 32 << 20
+_WORDS: Final = {b"NX": "if_absent", b"XX": "if_present", b"KEEPTTL": "keep_ttl", b"GET": "reveal"}
+REPLY_LIMIT_BYTES: Final = 32 << 20
 """Of the values in one MGET's reply: as much as one RPC between nodes carries."""
 
 
