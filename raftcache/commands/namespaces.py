@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from raftcache.commands.policy import DEFAULT, Namespace, is_limited
-from raftcache.commands.types import ReadLevel
+from raftcache.commands.types import AckLevel, ReadLevel
 from raftcache.errors import NoLeader, RaftcacheError, UnknownNamespace
 
 
 class Namespaces:
     """All namespaces of one epoch, immutable; resolves a key to its namespace with one dict lookup. `looks` has the
     ids of those where a read that names no level needs no more than a look: it is at `latest`, and charged to no
-    rate."""
+    rate. `writes` has those where a set that names nothing else is acknowledged at `primary`, lives for ever, and is
+    charged to neither rate nor quota, each with the longest value that it takes."""
 
     def __init__(self, epoch: int, namespaces: tuple[Namespace, ...]) -> None:
         self.epoch = epoch
         self.by_name = {ns.name: ns for ns in namespaces}
         self._by_prefix = {ns.name.encode(): ns for ns in namespaces if ns.name != DEFAULT}
         self.default = self.by_name.get(DEFAULT, Namespace(DEFAULT, 0))
-        self.looks = self._with_looks()
+        self._note_plain()
 
     def at(self, name: str) -> Namespace:
         """The namespace that keys with the prefix `name` belong to."""
@@ -30,17 +31,24 @@ class Namespaces:
         prefixes = {name.encode(): ns for name, ns in policies.items() if name != DEFAULT}
         other._by_prefix = self._by_prefix | prefixes
         other.default = policies.get(DEFAULT, self.default)
-        other.looks = other._with_looks()
+        other._note_plain()
         return other
 
-    def _with_looks(self) -> frozenset[int]:
-        every = (*self._by_prefix.values(), self.default)
-        return frozenset([ns.id for ns in every if ns.reads_at == ReadLevel.LATEST and not is_limited(ns)])
+    def _note_plain(self) -> None:
+        free = [ns for ns in (*self._by_prefix.values(), self.default) if not is_limited(ns)]
+        self.looks = frozenset([ns.id for ns in free if ns.reads_at == ReadLevel.LATEST])
+        self.writes = {ns.id: ns.max_item_bytes for ns in free if _writes_plainly(ns)}
 
     def resolve(self, key: bytes) -> Namespace:
         """The namespace that `key` belongs to."""
         colon = key.find(b":")
         return self.default if colon < 0 else self._by_prefix.get(key[:colon], self.default)
+
+
+def _writes_plainly(namespace: Namespace) -> bool:
+    lives_on = namespace.default_ttl_ms is None and namespace.max_ttl_ms is None
+    quota = namespace.limits.quota_bytes is not None or namespace.limits.quota_items is not None
+    return namespace.ack == AckLevel.PRIMARY and lives_on and not quota
 
 
 def missing_namespace(namespaces: Namespaces, name: str) -> RaftcacheError:

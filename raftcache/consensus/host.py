@@ -304,7 +304,7 @@ class Host:
         outbox, self._outbox = self._outbox, {}
         for node_id, queued in outbox.items():
             for frame in pack_frames(queued):
-                self._links.send(node_id, frame)
+                self._links.send(node_id, *frame)
 
     def _timed(self) -> None:
         self._timer = self.runtime.call_later(self.settings.tick_ms / 1000, self._timed)

@@ -77,21 +77,51 @@ FRAME_TARGET_BYTES = 16 << 20
 """Messages of a turn beyond this much go into another frame: links refuse frames of 64 MiB, and the largest
 message is an append of `settings.append_limit_bytes` and one entry."""
 
+PIECE_BYTES: Final = 4096
+"""An entry this long is not copied into its frame. Below, that costs less than a piece more."""
+
 _packer: Final = msgpack.Packer(use_bin_type=True, autoreset=True)
 
 
-def pack_frames(messages: list[Message]) -> Iterator[bytes]:
-    """One frame for all the messages of a turn to one peer, or a few where they are large."""
-    packed: list[bytes] = []
+def pack_frames(messages: list[Message]) -> Iterator[list[bytes]]:
+    """One frame for all the messages of a turn to one peer, or a few where they are large; each in pieces that stand
+    one behind the other. Large entries are pieces by themselves: nothing copies them on their way to the socket, nor
+    packs them for each follower anew."""
+    packed: list[list[bytes]] = []
     size = 0
     for message in messages:
-        packed.append(_packer.pack(message))
-        size += len(packed[-1])
+        packed.append(_pieces(message))
+        size += sum([len(piece) for piece in packed[-1]])
         if size > FRAME_TARGET_BYTES:
-            yield _packer.pack_array_header(len(packed)) + b"".join(packed)
+            yield _frame(packed)
             packed, size = [], 0
     if packed:
-        yield _packer.pack_array_header(len(packed)) + b"".join(packed)
+        yield _frame(packed)
+
+
+def _frame(packed: list[list[bytes]]) -> list[bytes]:
+    """The pieces of an array of messages; small ones that follow each other are one."""
+    frame, small = list[bytes](), [_packer.pack_array_header(len(packed))]
+    for pieces in packed:
+        for piece in pieces:
+            if len(piece) < PIECE_BYTES:
+                small.append(piece)
+            else:
+                frame += (b"".join(small), piece)
+                small = []
+    return [*frame, b"".join(small)] if small else frame
+
+
+def _pieces(message: Message) -> list[bytes]:
+    if not any(type(field) is bytes and len(field) >= PIECE_BYTES for field in message):
+        return [_packer.pack(message)]
+    pieces = [_packer.pack_array_header(len(message))]
+    for field in message:
+        if type(field) is bytes and len(field) >= PIECE_BYTES:
+            pieces += (b"\xc6" + len(field).to_bytes(4, "big"), field)
+        else:
+            pieces.append(_packer.pack(field))
+    return pieces
 
 
 def unpack_frame(frame: bytes) -> list[Message]:

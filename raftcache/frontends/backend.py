@@ -122,6 +122,10 @@ class Backend(Protocol):
         """What a read of `key` that names no level finds, if it can be said at once: an entry, or False for none. None
         where it has to be executed. `now_s` is `runtime.now()`, read since the read was asked for."""
 
+    def write(self, key: bytes, value: bytes, now_s: float) -> Version | None:
+        """Write a key as a set does that names nothing but key and value, if that is acknowledged at `primary` and at
+        once: its version. None where nothing was done and it has to be executed. `now_s` as for `look`."""
+
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone
     ) -> None:

@@ -37,5 +37,5 @@ class PeerLinks(Protocol):
     def attach(self, receiver: LinkReceiver) -> None:
         """Name the receiver; called once, before the first link comes up."""
 
-    def send(self, node_id: str, frame: bytes) -> None:
-        """Send one frame; dropped where no link is up."""
+    def send(self, node_id: str, *frame: bytes) -> None:
+        """Send one frame, whose pieces these are; dropped where no link is up."""

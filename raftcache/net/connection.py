@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol, cast
 from raftcache.clock import Handle
 from raftcache.errors import RaftcacheError, Unauthenticated, Unavailable
 from raftcache.net.runtime import AsyncioRuntime
-from raftcache.wire.frames import PING, FrameReader, FrameTooLarge, pack_frame
+from raftcache.wire.frames import PING, FrameReader, FrameTooLarge, frame_header, pack_frame
 from raftcache.wire.handshake import NONCE_BYTES, Admit, ClientHandshake, Identity, ServerHandshake
 
 log = logging.getLogger(__name__)
@@ -100,9 +100,13 @@ class Connection(asyncio.Protocol):
             self.sent = True
             self._transport.write(data)
 
-    def send_frame(self, payload: bytes) -> None:
-        """Send one frame in one write."""
-        self.write(pack_frame(payload))
+    def send_frame(self, pieces: tuple[bytes, ...]) -> None:
+        """Send one frame, whose pieces these are, in one write. Large ones are not put together first."""
+        if len(pieces) == 1:
+            self.write(pack_frame(pieces[0]))
+        elif self._transport is not None and not self.closing and not self.blackholed:
+            self.sent = True
+            self._transport.writelines([frame_header(sum([len(piece) for piece in pieces])), *pieces])
 
     def ping(self) -> None:
         """Show life."""

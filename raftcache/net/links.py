@@ -126,13 +126,14 @@ class AsyncioLinks:
         self._retire(node_id)
         self._drop(node_id)
 
-    def send(self, node_id: str, frame: bytes) -> None:
-        """Send one frame; dropped and counted where no link is up."""
+    def send(self, node_id: str, *frame: bytes) -> None:
+        """Send one frame, whose pieces these are; dropped and counted where no link is up."""
         connection = self._live.get(node_id)
+        size_bytes = sum([len(piece) for piece in frame])
         if connection is None or connection.closing:
             self.counters["frames_dropped"] += 1
-        elif connection.buffered_bytes > BUFFER_LIMIT_BYTES or len(frame) > FRAME_LIMIT_BYTES:
-            self._overflow(node_id, connection, len(frame))
+        elif connection.buffered_bytes > BUFFER_LIMIT_BYTES or size_bytes > FRAME_LIMIT_BYTES:
+            self._overflow(node_id, connection, size_bytes)
         else:
             connection.send_frame(frame)
 

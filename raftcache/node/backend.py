@@ -51,7 +51,7 @@ class ViewBackend:
         self._confirmations = Confirmations(runtime, view, call)
         self._refresh = NamespaceRefresh(runtime, view, metadata)
         # Nothing stands between the hot commands and the dispatcher.
-        self.execute_now, self.look = dispatcher.execute_now, dispatcher.look
+        self.execute_now, self.look, self.write = dispatcher.execute_now, dispatcher.look, dispatcher.write
 
     @property
     def runtime(self) -> Runtime:

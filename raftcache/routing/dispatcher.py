@@ -97,6 +97,9 @@ class LocalShard(Protocol):
     def look(self, key: bytes, slot: int, now_s: float) -> Looked:
         """What a plain read finds at once. See `Dispatcher.look`."""
 
+    def write(self, key: bytes, value: bytes, slot: int, now_s: float) -> Version | None:
+        """Execute a plain set at once. See `Dispatcher.write`."""
+
 Local = Callable[[str], "LocalShard | None"]
 """The replica of a shard on this node, if there is one."""
 
@@ -196,6 +199,14 @@ class Dispatcher:
         shard_id = self.map.shard_of_slot(slot)
         replica = None if shard_id is None else self.local(shard_id)
         return None if replica is None else replica.look(key, slot, now_s)
+
+    def write(self, key: bytes, value: bytes, now_s: float) -> Version | None:
+        """Write a key as a plain set does, where this node leads its shard and acknowledges it at once: its version.
+        None where nothing was done and it has to be executed. `now_s` as for `look`."""
+        slot = slot_of(key)
+        shard_id = self.map.shard_of_slot(slot)
+        replica = None if shard_id is None else self.local(shard_id)
+        return None if replica is None else replica.write(key, value, slot, now_s)
 
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone

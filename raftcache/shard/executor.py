@@ -40,6 +40,7 @@ from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.policy import DEFAULT, Namespace, OnExceeded, granted_ttl_ms
 from raftcache.commands.types import (
     KEY_LIMIT_BYTES,
+    RAW,
     AckLevel,
     Command,
     Counted,
@@ -230,6 +231,26 @@ class Executor:
         self.stats.hits[namespace.name] += 1
         return entry
 
+    def write(self, key: bytes, value: bytes, slot: int, now_s: float) -> Version | None:
+        """Write a key as a set does that names nothing else, where it is acknowledged at once; else nothing is done,
+        and it takes a command. Where anything may be in its way, that is found out there. Raises Overloaded."""
+        namespaces = self.policies.in_force
+        namespace = namespaces.resolve(key)
+        limit_bytes = namespaces.writes.get(namespace.id)
+        if limit_bytes is None or len(value) > limit_bytes or not 0 < len(key) <= KEY_LIMIT_BYTES:
+            return None
+        if self.blocked or not self.owns_slot(slot):
+            return None
+        size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
+        if self.budget.used_bytes + 2 * size_bytes + ENTRY_OVERHEAD_BYTES > self.budget.mark_bytes:
+            return None
+        if self.pipeline.windows.check_at(namespace, size_bytes, now_s) is not None:
+            return None
+        self.pipeline.admit()
+        version = self.put(key, value, RAW, 0, namespace, PRIMARY, None, now_s)
+        self.stats.sets += 1
+        return version
+
     def _track(self, tenant: Tenant, key: bytes, stands: bool) -> None:
         if stands:
             tenant.read(key, self.now_ms())
@@ -245,8 +266,10 @@ class Executor:
         namespace: Namespace,
         ack: AckLevel,
         tags: Collection[str] | None = None,
+        at_s: float | None = None,
     ) -> Version:
-        """Write a key: one effect, one undo record. Returns the write's version. `ack` is what its answer waits for."""
+        """Write a key: one effect, one undo record. Returns the write's version. `ack` is what its answer waits for.
+        `at_s` is when it was executed, where somebody has just looked at the clock."""
         self.seq = seq = self.seq + 1
         if tags:
             entry = TaggedEntry(value, flag, expires_ms, namespace.id, self.term, seq, canonical(tags))
@@ -256,7 +279,7 @@ class Executor:
         size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
         self.pipeline.record((PUT, key, value, flag, expires_ms, namespace.id), (key, old), size_bytes, old_bytes)
         if ack == PRIMARY:
-            self.pipeline.acknowledged(namespace.origin or namespace.id, key, seq, size_bytes)
+            self.pipeline.acknowledged(namespace.origin or namespace.id, key, seq, size_bytes, at_s)
         return Version(self.shard_id, self.term, seq)
 
     def _put_tagged(self, key: bytes, entry: TaggedEntry, namespace: Namespace, ack: AckLevel) -> Version:

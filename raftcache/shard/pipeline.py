@@ -317,12 +317,16 @@ class Pipeline:
             self._seal()
         self._add(self._open, effect, effect_bytes, effect_bytes)
 
-    def acknowledged(self, namespace_id: int, key: bytes, seq: int, size_bytes: int) -> None:
-        """The effect `seq`, of the open batch, is a write that is answered before that commits."""
+    def acknowledged(
+        self, namespace_id: int, key: bytes, seq: int, size_bytes: int, at_s: float | None = None
+    ) -> None:
+        """The effect `seq`, of the open batch, is a write that is answered before that commits. `at_s` is now, where
+        somebody has just looked."""
         if self.undivided is not None:
             self.undivided.append((namespace_id, key, seq, size_bytes))
             return
-        at_s = self._runtime.now()
+        if at_s is None:
+            at_s = self._runtime.now()
         self._open.acked.append(AckedWrite(namespace_id, key, seq, size_bytes, at_s))
         self.windows.count(self._open.portions, namespace_id, size_bytes, at_s)
 

@@ -45,8 +45,10 @@ from raftcache.commands.types import (
     Reply,
     Scan,
     Script,
+    Set,
     Transaction,
     Value,
+    Version,
     failure_of,
 )
 from raftcache.errors import InternalError, NotLeader, Overloaded, RaftcacheError, UnknownCommand
@@ -254,6 +256,19 @@ class ShardReplica:
             value = found.value if found else None
             self.hotkeys.take(Get(key), Value(value, RAW, self._executor.newest(), None, ReadLevel.LATEST))
         return found
+
+    def write(self, key: bytes, value: bytes, slot: int, now_s: float) -> Version | None:
+        """Write a key, in this slot, as a plain set does that is acknowledged at once; None where it has to be
+        submitted. `now_s` as for `look`."""
+        if not self.serving or not self._leads_at(now_s):
+            return None
+        try:
+            version = self._executor.write(key, value, slot, now_s)
+        except Overloaded:
+            return None
+        if version is not None and next(self.hotkeys.skips, True):
+            self.hotkeys.take(Set(key, value), None)
+        return version
 
     def submit_from(self, source: str, command: Asked, reply: ReplyTo, deadline_s: float = inf) -> None:
         """`submit` for a command that came in by another front end than this node's own: by that of this name."""

@@ -123,6 +123,10 @@ class LossWindows:
 
     def check(self, namespace: Namespace, size_bytes: int) -> Exceeded | None:
         """Whether one more write fits: None, or what it does not fit into. To be asked before it is executed."""
+        return self.check_at(namespace, size_bytes, None)
+
+    def check_at(self, namespace: Namespace, size_bytes: int, now_s: float | None) -> Exceeded | None:
+        """The same at `now_s`, where somebody has just looked at the clock."""
         id_ = namespace.identity
         usage = self._usages.get(id_) or self._track(id_)
         place = self._place()
@@ -131,7 +135,7 @@ class LossWindows:
         if (
             usage.writes < usage.writes_limit
             and usage.size_bytes + size_bytes <= usage.bytes_limit
-            and (usage.held_after_s == inf or self._now() <= usage.held_after_s)
+            and (usage.held_after_s == inf or (self._now() if now_s is None else now_s) <= usage.held_after_s)
         ):
             return None
         return self._why(usage, namespace.on_exceeded, size_bytes)

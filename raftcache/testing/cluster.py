@@ -21,8 +21,10 @@ from raftcache.commands.types import (
     ReadLevel,
     Receipts,
     Reply,
+    Set,
     Value,
     Version,
+    Written,
     failure_of,
 )
 from raftcache.consensus import ConsensusSettings, Group, MemberId
@@ -121,6 +123,13 @@ class WatchedShard:
             self._saw(Get(key), self.shown(found))
         return found
 
+    def write(self, key: bytes, value: bytes, slot: int, now_s: float) -> Version | None:
+        """See `ShardReplica.write`."""
+        version = self._replica.write(key, value, slot, now_s)
+        if version is not None:
+            self._saw(Set(key, value), Written(True, version, None, AckLevel.PRIMARY))
+        return version
+
     def shown(self, entry: Entry) -> Value:
         """What a read says that found `entry` by a look, as far as it is judged."""
         version = Version(self._replica.shard_id, entry.term, entry.seq)
@@ -176,13 +185,17 @@ class SimProcess:
         self.backend = ViewBackend(self.runtime, self.core.view, self.dispatcher, metadata, call)
 
     def ask(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
-        """Execute a command as the Redis ports do: a plain read looks first, and an answer that is there at once makes
-        nothing wait for it."""
+        """Execute a command as the Redis ports do: plain reads and writes go their short ways, and an answer that is
+        there at once makes nothing wait for it."""
         if type(command) is Get and command == Get(command.key):
             found = self.dispatcher.look(command.key, self.runtime.now())
             shard_id = self.dispatcher.map.shard_of(command.key)
             if found and shard_id and (shard := self.shard(shard_id)):
                 return reply(shard.shown(found))
+        elif type(command) is Set and command == Set(command.key, command.value):
+            version = self.dispatcher.write(command.key, command.value, self.runtime.now())
+            if version is not None:
+                return reply(Written(True, version, None, AckLevel.PRIMARY))
         answer = self.dispatcher.execute_now(command, deadline, lambda: reply)
         if answer is not None:
             reply(answer)

@@ -34,9 +34,9 @@ class SimLinks:
         """Name the receiver."""
         self.receiver = receiver
 
-    def send(self, node_id: str, frame: bytes) -> None:
-        """Send one frame."""
-        self.network.carry(self.peer.node_id, node_id, frame)
+    def send(self, node_id: str, *frame: bytes) -> None:
+        """Send one frame, whose pieces these are."""
+        self.network.carry(self.peer.node_id, node_id, b"".join(frame))
 
 
 @dataclass

@@ -11,6 +11,9 @@ from typing import Final
 HEADER_BYTES: Final = 4
 _HEADER: Final = Struct("!I")
 
+CHUNK_BYTES: Final = 4096
+"""A chunk this long waits as it is."""
+
 PING: Final = _HEADER.pack(0)
 """An empty frame, ready to be written."""
 
@@ -28,6 +31,11 @@ class FrameTooLarge(ValueError):
         self.frames = frames
 
 
+def frame_header(size_bytes: int) -> bytes:
+    """What stands before a payload of so many bytes."""
+    return _HEADER.pack(size_bytes)
+
+
 def pack_frame(payload: bytes) -> bytes:
     """The frame that carries `payload`."""
     return _HEADER.pack(len(payload)) + payload
@@ -42,44 +50,63 @@ def pack_frames(payloads: list[bytes]) -> bytes:
 class FrameReader:
     """Cuts a stream into frames, however it arrives.
 
-    A chunk that holds whole frames only is cut where it lies. What remains of a chunk waits in a buffer, which
-    is looked at again only when the frame it begins with is complete: a large frame in many chunks costs no
-    more than its bytes. The buffer never grows over `limit_bytes`, a header and one chunk.
+    A chunk that holds whole frames only is cut where it lies. What remains of a chunk waits, and what comes behind it,
+    until the frame that it begins is complete; then the chunks are put together once. So a large frame in many chunks
+    is copied as often as a small one. What waits never grows over `limit_bytes`, a header and one chunk.
     """
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
-        self._pending = bytearray()
-        self._wanted = 0
-
-    @property
-    def buffered_bytes(self) -> int:
+        self._waiting: list[bytes | bytearray] = []
+        self._wanted = HEADER_BYTES
+        self._in_body = False
+        self.buffered_bytes = 0
         """How many bytes of an unfinished frame are held."""
-        return len(self._pending)
 
     def receive_data(self, data: bytes) -> list[bytes]:
         """The frames that `data` completes, in order. Raises `FrameTooLarge` before it buffers such a frame."""
-        if self._pending:
-            self._pending += data
-            if len(self._pending) < self._wanted:
-                return []
-            data = bytes(self._pending)
-            self._pending.clear()
-        return self._cut(data)
-
-    def _cut(self, data: bytes) -> list[bytes]:
         frames: list[bytes] = []
-        size, start, self._wanted = len(data), 0, HEADER_BYTES
+        if self._waiting:
+            self._wait_with(data)
+            if self.buffered_bytes < self._wanted:
+                return frames
+            data = b"".join(self._waiting)
+            self._waiting.clear()
+            self.buffered_bytes = 0
+            if self._in_body:
+                self._in_body = False
+                if len(data) == self._wanted:
+                    return [data]
+                frames.append(data[: self._wanted])
+                data = data[self._wanted :]
+        self._cut(data, frames)
+        return frames
+
+    def _wait_with(self, data: bytes) -> None:
+        """Small chunks are put together at once, so that what waits costs no more than its bytes."""
+        self.buffered_bytes += len(data)
+        last = self._waiting[-1]
+        if len(data) >= CHUNK_BYTES:
+            self._waiting.append(data)
+        elif type(last) is bytearray:
+            last += data
+        else:
+            self._waiting.append(bytearray(data))
+
+    def _cut(self, data: bytes, frames: list[bytes]) -> None:
+        size, start = len(data), 0
         while size - start >= HEADER_BYTES:
             length: int = _HEADER.unpack_from(data, start)[0]
             if length > self._limit_bytes:
                 raise FrameTooLarge(length, self._limit_bytes, frames)
-            end = start + HEADER_BYTES + length
-            if end > size:
-                self._wanted = HEADER_BYTES + length
-                break
-            frames.append(data[start + HEADER_BYTES : end])
-            start = end
+            start += HEADER_BYTES
+            if start + length > size:
+                return self._wait(data[start:], length, True)
+            frames.append(data[start : start + length])
+            start += length
         if start < size:
-            self._pending += data[start:]
-        return frames
+            self._wait(data[start:], HEADER_BYTES, False)
+
+    def _wait(self, rest: bytes, wanted: int, in_body: bool) -> None:
+        self._waiting.append(rest)
+        self._wanted, self._in_body, self.buffered_bytes = wanted, in_body, len(rest)

@@ -65,7 +65,7 @@ class Backend:
     def __init__(self, runtime: Loop, dispatcher: Dispatcher, view: MetadataView) -> None:
         self.runtime, self._dispatcher, self._view = runtime, dispatcher, view
         self.execute = dispatcher.execute
-        self.execute_now, self.look = dispatcher.execute_now, dispatcher.look
+        self.execute_now, self.look, self.write = dispatcher.execute_now, dispatcher.look, dispatcher.write
 
     def namespaces(self) -> Any:
         """The namespaces."""

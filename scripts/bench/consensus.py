@@ -96,8 +96,9 @@ class Links:
         """See `net.api`."""
         self.receiver = receiver
 
-    def send(self, node_id: str, frame: bytes) -> None:
+    def send(self, node_id: str, *pieces: bytes) -> None:
         """See `net.api`."""
+        frame = b"".join(pieces)
         receiver = self.ends[node_id].receiver
         assert receiver is not None
         self.loop.queue.append(lambda: receiver.frame_received(self.node_id, frame))

@@ -48,7 +48,7 @@ def test_regression_a_passed_pre_vote_is_of_its_term_only(guarded: Callable[...,
     refused = [GROUP, PRE_VOTE_REPLY, 0, 0, higher, False, granted[6], 0, False]
     lab.pause("n2")
     for frame in pack_frames([granted, refused]):
-        lab._receive("n2", "n1", frame)
+        lab._receive("n2", "n1", b"".join(frame))
     lab.run(3)
     assert lab.term("n1") == higher
 

@@ -20,7 +20,7 @@ def notes_of(lab: GuardedLab, name: str) -> list[bytes]:
 def receive(lab: GuardedLab, source: str, target: str, *messages: Message) -> None:
     """One frame with all the messages."""
     for frame in pack_frames(list(messages)):
-        lab._receive(source, target, frame)
+        lab._receive(source, target, b"".join(frame))
 
 
 def test_regression_a_handlers_exception_stops_that_replica_alone(guarded: Callable[..., GuardedLab]) -> None:

@@ -31,7 +31,7 @@ def test_entries_come_back_as_they_were_packed(entries: list[Entry]) -> None:
     prev_index = entries[0].index - 1 if entries else 17
     fields = [1, 2, prev_index, 4, 5, 6.5, 0, 7.5, 8]
     (frame,) = m.pack_frames([["7c1f", m.APPEND, 0, 0, *fields, *m.pack_entries(entries)]])
-    (message,) = m.unpack_frame(frame)
+    (message,) = m.unpack_frame(b"".join(frame))
     assert m.well_formed(message)
     assert m.unpack_entries(prev_index, message[13:]) == entries
 
@@ -43,16 +43,20 @@ def test_one_term_is_written_once() -> None:
     assert m.unpack_entries(9, m.pack_entries([])) == []
 
 
+LONG = st.builds(lambda size: b"x" * size, st.integers(m.PIECE_BYTES - 1, m.PIECE_BYTES + 1))
+FIELDS = st.integers(-5, 1 << 50) | LONG | st.binary(max_size=20) | st.booleans() | st.text(max_size=5)
+
+
 @given(
     messages=st.lists(
-        st.lists(st.integers(-5, 1 << 50) | st.binary(max_size=20) | st.booleans() | st.text(max_size=5), min_size=1),
+        st.lists(FIELDS, min_size=1),
         min_size=1,
     )
 )
 @settings(deadline=None, derandomize=True)
 def test_a_frame_holds_its_messages_in_order(messages: list[m.Message]) -> None:
     (frame,) = m.pack_frames(messages)
-    assert m.unpack_frame(frame) == messages
+    assert m.unpack_frame(b"".join(frame)) == messages
 
 
 def test_no_messages_make_no_frame() -> None:
@@ -64,7 +68,7 @@ def test_large_messages_are_split_over_frames(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(m, "FRAME_TARGET_BYTES", 1000)
     sizes = [400, 400, 400, 2500, 10, 10, 999, 10]
     messages: list[m.Message] = [["g", bytes(size)] for size in sizes]
-    frames = list(m.pack_frames(messages))
+    frames = [b"".join(frame) for frame in m.pack_frames(messages)]
     assert [message for frame in frames for message in m.unpack_frame(frame)] == messages
     assert [len(m.unpack_frame(frame)) for frame in frames] == [3, 1, 3, 1]
     assert all(len(frame) <= 1000 + 2500 + 50 for frame in frames)
@@ -106,3 +110,10 @@ def test_a_message_has_as_many_fields_as_its_kind_has(kind: int) -> None:
 
 def test_every_kind_has_a_handler() -> None:
     assert set(host._HANDLERS) == set(m.FIELDS)
+
+
+def test_a_large_entry_is_a_piece_by_itself_and_the_same_for_every_follower() -> None:
+    entry = b"x" * 100_000
+    frames = [next(m.pack_frames([["7c1f", m.APPEND, number, b"small", entry, 7], ["7c1f", 1]])) for number in (1, 2)]
+    assert [len(frame) for frame in frames] == [3, 3]
+    assert frames[0][1] is entry and frames[1][1] is entry

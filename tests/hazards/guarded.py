@@ -46,7 +46,8 @@ class LabLinks:
     def attach(self, receiver: LinkReceiver) -> None:
         self.receiver = receiver
 
-    def send(self, node_id: str, frame: bytes) -> None:
+    def send(self, node_id: str, *in_pieces: bytes) -> None:
+        frame = b"".join(in_pieces)
         self._lab.watch(self._name, node_id, frame)
         pieces = [frame_of(message) for message in unpack_frame(frame)] if self._lab.one_by_one else [frame]
         for piece in pieces:

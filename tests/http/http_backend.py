@@ -142,6 +142,10 @@ class FakeBackend:
         """All is to be executed here, and recorded."""
         return None
 
+    def write(self, key: bytes, value: bytes, now_s: float) -> Version | None:
+        """Likewise."""
+        return None
+
     def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
         self.commands.append((command, deadline))
         answer = partial(reply, self._reply(command))

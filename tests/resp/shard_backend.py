@@ -9,7 +9,18 @@ from typing import Any
 
 from http_backend import WALL_MS, FakeBackend, StoppedRuntime
 
-from raftcache.commands.types import Command, Counted, Failure, Reply, Scan, Script, Transaction, Value, Written
+from raftcache.commands.types import (
+    Command,
+    Counted,
+    Failure,
+    Reply,
+    Scan,
+    Script,
+    Transaction,
+    Value,
+    Version,
+    Written,
+)
 from raftcache.frontends.resp.scripts.calling import Scripts
 from raftcache.frontends.resp.scripts.sandbox import Sandbox
 from raftcache.routing.slots import slot_of
@@ -39,6 +50,9 @@ class ShardBackend(FakeBackend):
 
     def look(self, key: bytes, now_s: float) -> Looked:
         return self.bench.replica.look(key, slot_of(key), now_s)
+
+    def write(self, key: bytes, value: bytes, now_s: float) -> Version | None:
+        return self.bench.replica.write(key, value, slot_of(key), now_s)
 
     def _reply(self, command: Command) -> Reply:
         if isinstance(command, Transaction | Scan | Script):

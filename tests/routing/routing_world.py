@@ -90,6 +90,9 @@ class LocalReplica:
     def look(self, key: bytes, slot: int, now_s: float) -> Looked:
         return None
 
+    def write(self, key: bytes, value: bytes, slot: int, now_s: float) -> Version | None:
+        return None
+
     def submit(
         self, command: Command | Receipts, reply: Callable[[Reply], None], deadline_s: float, mint=None
     ) -> None:

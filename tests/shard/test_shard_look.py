@@ -1,4 +1,5 @@
-"""A look says what a read would say, or nothing: it is refused wherever a read may have to wait, or to be refused."""
+"""A look says what a read would say, or nothing: it is refused wherever a read may have to wait, or to be refused.
+Likewise the short way of a write."""
 
 from __future__ import annotations
 
@@ -8,14 +9,31 @@ import pytest
 from shard_harness import POLICIES, Bench
 
 from raftcache.commands.namespaces import Namespaces
-from raftcache.commands.policy import Limits, Namespace
-from raftcache.commands.types import KEY_LIMIT_BYTES, Delete, Get, Incr, ReadLevel, Set, Value
+from raftcache.commands.policy import Limits, LossWindow, Namespace
+from raftcache.commands.types import (
+    KEY_LIMIT_BYTES,
+    VALUE_LIMIT_BYTES,
+    AckLevel,
+    Delete,
+    Get,
+    Incr,
+    ReadLevel,
+    Set,
+    Value,
+    Version,
+    Written,
+)
 from raftcache.routing.slots import slot_of
+from raftcache.shard import pipeline
 from raftcache.shard.executor import Executor
 from raftcache.store.entry import Looked
 
 KEYS = [b"a", b"b", b"c", b"safe:a", b"strict:a", b"brief:a", b"brief:b", b"shown:a", b"later:a"]
 LATER = Namespaces(2, (*POLICIES.by_name.values(), Namespace("later", 9)))
+
+
+def write(bench: Bench, key: bytes, value: bytes) -> Version | None:
+    return bench.replica.write(key, value, slot_of(key), bench.runtime.now())
 
 
 def look(bench: Bench, key: bytes) -> Looked:
@@ -119,3 +137,75 @@ def test_a_key_whose_time_has_come_is_removed_by_the_look_that_finds_it() -> Non
     assert bench.replica.keyspace.get(b"a") is None
     bench.settle()
     assert bench.replica.stats.expired == 1
+
+
+def test_a_write_of_the_short_way_is_one_like_any_other() -> None:
+    """The same seed with and without it: the same log, the same entries, the same account of the loss window."""
+    told = []
+    for short in (True, False):
+        chance, bench = random.Random(5), Bench().lead()
+        for number in range(400):
+            key, value = chance.choice(KEYS), b"%d" % number
+            version = write(bench, key, value) if short else None
+            if version is None:
+                bench.send(Set(key, value))
+            else:
+                assert bench.replica.keyspace.get(key).value == value
+            _happens(bench, chance)
+        bench.settle()
+        entries = {key: bench.replica.keyspace.get(key) for key in bench.replica.keyspace.all_keys()}
+        stats = bench.replica.stats
+        told.append((bench.group.log, entries, stats.sets, stats.undone_writes, bench.budget.used_bytes))
+    assert told[0] == told[1]
+
+
+def test_a_write_of_the_short_way_can_be_lost_and_is_reported() -> None:
+    bench = Bench().lead()
+    version = write(bench, b"a", b"1")
+    assert version == Version("7c1f", bench.group.term, bench.replica._executor.seq)
+    bench.group.lose("n1")
+    assert bench.replica.keyspace.get(b"a") is None
+    assert bench.replica._losses.waiting == 1, "until it is known whether it has survived"
+
+
+def test_where_a_write_needs_a_command() -> None:
+    bench = Bench()
+    assert write(bench, b"a", b"1") is None, "it does not lead"
+    bench.lead()
+    for key in (b"safe:a", b"brief:a", b"", b"x" * (KEY_LIMIT_BYTES + 1)):
+        assert write(bench, key, b"1") is None, key
+    assert write(bench, b"a", b"x" * (VALUE_LIMIT_BYTES + 1)) is None
+    assert write(bench, b"strict:a", b"1") and write(bench, b"shown:a", b"1"), "what reads may show is no matter"
+    bench.foreign_keys.add(b"b")
+    assert write(bench, b"b", b"1") is None, "the slot is another shard's"
+    bench.replica._executor.blocked = {1}
+    assert write(bench, b"a", b"1") is None, "a write is held, and comes first"
+    bench.replica._executor.blocked = ()
+    bench.budget.limit_bytes = bench.budget.used_bytes
+    assert write(bench, b"a", b"1") is None, "room has to be made"
+    bench.budget.limit_bytes = 1 << 30
+    bench.group.confirmed = False
+    assert write(bench, b"a", b"1") is None, "a quorum has been silent"
+
+
+def test_a_write_that_the_loss_window_has_no_room_for_needs_a_command() -> None:
+    narrow = Namespaces(2, (*POLICIES.by_name.values(), Namespace("few", 9, loss_window=LossWindow(writes=3))))
+    bench = Bench(policies=narrow).lead()
+    assert all(write(bench, b"few:%d" % number, b"1") for number in range(3))
+    assert write(bench, b"few:3", b"1") is None
+    answer = bench.ask(Set(b"few:3", b"1"))
+    assert isinstance(answer, Written) and answer.ack == AckLevel.QUORUM
+
+
+def test_full_pipelines_and_batches_are_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "MAX_SPECULATIVE_BYTES", 400)
+    bench = Bench().lead()
+    assert write(bench, b"a", b"x" * 400)
+    assert write(bench, b"b", b"1") is None
+    bench.settle()
+    monkeypatch.setattr(pipeline, "MAX_SPECULATIVE_BYTES", 64 << 20)
+    monkeypatch.setattr(pipeline, "MAX_BATCH_EFFECTS", 2)
+    before = len(bench.group.log)
+    assert all(write(bench, b"%d" % number, b"1") for number in range(6))
+    bench.settle()
+    assert len(bench.group.log) - before >= 3

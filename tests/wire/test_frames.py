@@ -58,6 +58,19 @@ def test_the_split_does_not_matter(payloads: list[bytes], cuts: list[int]) -> No
     assert reader.buffered_bytes == 0
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.sampled_from([0, 3, 4095, 4096, 20_000]), max_size=6), st.lists(st.integers(1, 9000), min_size=1))
+def test_large_frames_and_large_chunks_neither(sizes: list[int], steps: list[int]) -> None:
+    payloads = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
+    stream, reader, frames = pack_frames(payloads), FrameReader(1 << 20), []
+    at = 0
+    while at < len(stream):
+        step = steps[at % len(steps)]
+        frames += reader.receive_data(stream[at : at + step])
+        at += step
+    assert frames == payloads and reader.buffered_bytes == 0
+
+
 def test_a_frame_of_exactly_the_limit_passes() -> None:
     assert FrameReader(5).receive_data(pack_frame(b"12345")) == [b"12345"]
 

@@ -221,11 +221,11 @@ class Session:
         try:
             if spec.plan is not None:
                 planned: Planned | None = None
-                if spec.look is not None:
-                    looked = spec.look(front, client.resp3, args, now_s)
-                    if type(looked) is list:
-                        return self._say_pieces(looked)
-                    planned = looked  # type: ignore[assignment]
+                if spec.quick is not None:
+                    said = spec.quick(front, client, args, now_s)
+                    if type(said) is list:
+                        return self._say_pieces(said)
+                    planned = said  # type: ignore[assignment]
                 command, shape = planned or spec.plan(args, front.runtime.wall_ms)
                 if client.readonly and front.topology is not None:
                     command = as_replica_read(front, front.topology, command)

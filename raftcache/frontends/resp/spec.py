@@ -24,8 +24,8 @@ Shape = Callable[..., bytes]
 Planned = tuple[Command, Shape]
 Plan = Callable[[Args, Callable[[], int]], Planned]
 """`plan(args, wall_ms)`. Raises Refused."""
-Look = Callable[[Front, bool, Args, float], "list[bytes] | Planned | None"]
-"""`look(front, resp3, args, now_s)`: the reply in pieces, of a command that a look at its keys answers. Else what is
+Quick = Callable[[Front, Client, Args, float], "list[bytes] | Planned | None"]
+"""`quick(front, client, args, now_s)`: the reply in pieces, where no command has to be made for it. Else what is
 left to be executed, or None where that is all of it. Raises Refused."""
 Local = Callable[[Front, Client, Args], bytes]
 """Raises Refused."""
@@ -46,7 +46,7 @@ class Spec:
     """A row of the table. `arity` counts the name, and is negative for "at least". `keys` are the first key's place,
     the last one's (negative: from the end) and the step between; 0, 0, 0 for none. `alone`: executed when all that the
     connection asked before is answered, and before anything after it. `at_once`: MULTI does not put it off. `count_at`:
-    where the number of keys stands, which follow it; 0 for nowhere. `look`: tried before `plan`. Source:
+    where the number of keys stands, which follow it; 0 for nowhere. `quick`: tried before `plan`. Source:
     redis.io/docs/latest/commands/command."""
 
     name: str
@@ -57,7 +57,7 @@ class Spec:
     since: str
     keys: tuple[int, int, int] = (0, 0, 0)
     plan: Plan | None = None
-    look: Look | None = None
+    quick: Quick | None = None
     local: Local | None = None
     later: Later | None = None
     alone: bool = False

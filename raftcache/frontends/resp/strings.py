@@ -41,7 +41,7 @@ from raftcache.frontends.resp.encoding import (
 from raftcache.frontends.resp.expiry import MILLISECOND, SECOND_MS, invalid_time, span_ms
 from raftcache.frontends.resp.spec import SYNTAX, Args, Plan, Planned, Refused, Shape, wrong_arity
 from raftcache.frontends.resp.spec import integer as number
-from raftcache.frontends.resp.state import Front
+from raftcache.frontends.resp.state import Client, Front
 
 WallMs = Callable[[], int]
 _TIMES: Final = {
@@ -69,13 +69,13 @@ def get(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
     return Get(args[1]), value
 
 
-def look(front: Front, resp3: bool, args: Args, now_s: float) -> list[bytes] | None:
+def get_now(front: Front, client: Client, args: Args, now_s: float) -> list[bytes] | None:
     """GET key, by a look. In pieces, for a turn's replies are put together in one copy anyway."""
     found = front.backend.look(args[1], now_s)
     if found is None:
         return None
     if found is False:
-        return [NULL_3 if resp3 else NULL_2]
+        return [NULL_3 if client.resp3 else NULL_2]
     content = found.value
     return [bulk_head(len(content)), content, LINE_END]
 
@@ -86,6 +86,17 @@ def value(reply: Value, resp3: bool) -> bytes:
     if found is None:
         return NULL_3 if resp3 else NULL_2
     return bulk(found)
+
+
+def set_now(front: Front, client: Client, args: Args, now_s: float) -> list[bytes] | None:
+    """SET key value, where it is acknowledged from memory."""
+    if len(args) != 3:
+        return None
+    version = front.backend.write(args[1], args[2], now_s)
+    if version is None:
+        return None
+    client.note_write(args[1], version)
+    return [OK]
 
 
 def set_(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
@@ -216,7 +227,7 @@ def mget(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
     return MultiGet(tuple([Get(key) for key in args[1:]])), values
 
 
-def look_at_all(front: Front, resp3: bool, args: Args, now_s: float) -> list[bytes] | Planned | None:
+def mget_now(front: Front, client: Client, args: Args, now_s: float) -> list[bytes] | Planned | None:
     """MGET key [key ...], by looks. Those that need more are asked for, and put between the others."""
     keys, backend = args[1:], front.backend
     if len(keys) > MULTI_KEY_LIMIT:
@@ -225,7 +236,7 @@ def look_at_all(front: Front, resp3: bool, args: Args, now_s: float) -> list[byt
     rest = [place for place, looked in enumerate(found) if looked is None]
     contents = [looked.value if looked else None for looked in found]
     if not rest:
-        return _array_of(contents, resp3)
+        return _array_of(contents, client.resp3)
 
     def filled(reply: Many, resp3: bool) -> bytes:
         for place, item in zip(rest, cast(tuple[Value, ...], reply.items), strict=True):

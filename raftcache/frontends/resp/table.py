@@ -20,7 +20,7 @@ from raftcache.frontends.resp import (
     transactions,
 )
 from raftcache.frontends.resp.expiry import MILLISECOND, SECOND_MS
-from raftcache.frontends.resp.spec import Later, Local, Look, Plan, Spec
+from raftcache.frontends.resp.spec import Later, Local, Plan, Quick, Spec
 
 _READ, _FAST_READ = ("readonly",), ("readonly", "fast")
 _WRITE, _FAST_WRITE = ("write", "denyoom"), ("write", "denyoom", "fast")
@@ -39,9 +39,9 @@ def _string(
     plan: Plan,
     summary: str,
     keys: Places = _ONE,
-    look: Look | None = None,
+    quick: Quick | None = None,
 ) -> Spec:
-    return Spec(name, arity, flags, summary, "string", since, keys, plan=plan, look=look)
+    return Spec(name, arity, flags, summary, "string", since, keys, plan=plan, quick=quick)
 
 
 def _key(
@@ -69,8 +69,8 @@ def _container(name: str, since: str, summary: str, rows: tuple[Spec, ...], grou
 
 
 _STRINGS = (
-    _string("get", 2, _FAST_READ, "1.0.0", strings.get, "The value of a key.", look=strings.look),
-    _string("set", -3, _WRITE, "1.0.0", strings.set_, "Write a key."),
+    _string("get", 2, _FAST_READ, "1.0.0", strings.get, "The value of a key.", quick=strings.get_now),
+    _string("set", -3, _WRITE, "1.0.0", strings.set_, "Write a key.", quick=strings.set_now),
     _string("setex", 4, _WRITE, "2.0.0", strings.setex("setex", SECOND_MS), "Write a key that lives some seconds."),
     _string("psetex", 4, _WRITE, "2.6.0", strings.setex("psetex", MILLISECOND), "The same in milliseconds."),
     _string("setnx", 3, _FAST_WRITE, "1.0.0", strings.setnx, "Write a key that is not there."),
@@ -78,7 +78,7 @@ _STRINGS = (
     _string("getdel", 2, _CHANGE, "6.2.0", strings.getdel, "Remove a key, and say what it held."),
     _string("getex", -2, _CHANGE, "6.2.0", strings.getex, "The value of a key, and another time to live for it."),
     _string("append", 3, _FAST_WRITE, "2.0.0", strings.append, "Add to the end of a value."),
-    _string("mget", -2, _FAST_READ, "1.0.0", strings.mget, "The values of keys.", _ALL, strings.look_at_all),
+    _string("mget", -2, _FAST_READ, "1.0.0", strings.mget, "The values of keys.", _ALL, strings.mget_now),
     _string("mset", -3, _WRITE, "1.0.1", strings.mset, "Write keys, each by itself.", _PAIRS),
     _string("msetnx", -3, _WRITE, "1.0.1", transactions.msetnx, "Write keys of one slot, if none is there.", _PAIRS),
     _string("strlen", 2, _FAST_READ, "2.2.0", strings.strlen, "The length of a value."),
