@@ -110,6 +110,26 @@ A `Failure` of `unavailable` says that nothing was sent, one of `outcome_unknown
 """
 
 
+class _UnderWay:
+    """Makes the request of a command that is answered later than at once. No closure, for those cost more to make."""
+
+    __slots__ = ("_command", "_deadline", "_dispatcher", "_later", "_shard_id")
+
+    def __init__(
+        self, dispatcher: Dispatcher, command: Command, deadline: float, later: Later, shard_id: str | None
+    ) -> None:
+        self._dispatcher, self._command, self._deadline = dispatcher, command, deadline
+        self._later, self._shard_id = later, shard_id
+
+    def __call__(self) -> tuple[ReplyTo, Mint]:
+        dispatcher, command = self._dispatcher, self._command
+        key: bytes = command.key  # type: ignore[union-attr]
+        request = Request(dispatcher, command, key, self._deadline, self._later())
+        request.is_sent_here(self._shard_id)
+        dispatcher.track(request)
+        return request.on_reply, request.mint
+
+
 class Dispatcher:
     """Routes commands for one front end. `node_id` is the node that it runs in, empty for one that stands alone."""
 
@@ -180,13 +200,7 @@ class Dispatcher:
             self.execute(command, deadline, later())
             return None
 
-        def under_way() -> tuple[ReplyTo, Mint]:
-            request = Request(self, command, command.key, deadline, later())  # type: ignore[union-attr]
-            request.is_sent_here(shard_id)
-            self.track(request)
-            return request.on_reply, request.mint
-
-        answer = replica.submit_now(command, under_way, deadline)
+        answer = replica.submit_now(command, _UnderWay(self, command, deadline, later, shard_id), deadline)
         if type(answer) is Failure and answer.code in ROUTING_CODES:
             self.execute(command, deadline, later())
             return None

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from raftcache.commands.types import Reply
+from raftcache.commands.types import Command, Reply
 from raftcache.frontends.resp.describing import find
 from raftcache.frontends.resp.parsing import Parser, ProtocolError
 from raftcache.frontends.resp.redirecting import as_replica_read, redirection
@@ -87,6 +87,7 @@ class Session:
         self._barrier: _Slot | None = None  # Its slot, while it is under way.
         self._full = self._running = self._ending = self._closed = False
         self._word, self._words, self._spec = b"", 0, NOTHING
+        self._counted, self._calls = NOTHING, 0
 
     # -- the socket's side -----------------------------------------------------------------------
 
@@ -151,6 +152,7 @@ class Session:
             self.client.leaving = True
         finally:
             self._running = False
+            self._count_calls()
 
     def _execute(self, now_s: float) -> None:
         """`now_s` is one look at the clock for all commands of a turn, for each was received before it."""
@@ -186,7 +188,12 @@ class Session:
             return self._say(error_bytes(front, str(refusal)))
         if client.last_command is not spec.name:
             client.last_command = spec.name
-        front.metrics.calls[spec.name] += 1
+        if spec is not self._counted:
+            self._count_calls()
+            self._counted = spec
+        self._calls += 1
+        if spec.quick is None:
+            self._count_calls()
         topology = front.topology
         if topology is not None and (elsewhere := redirection(topology, client, spec, args)):
             if client.block is not None:
@@ -200,6 +207,12 @@ class Session:
             self._alone = spec, args
             return
         self._perform(spec, args, now_s)
+
+    def _count_calls(self) -> None:
+        """Count the calls of the newest command: a run of quick ones at once, at the end of the turn at the latest."""
+        if self._calls:
+            self.front.metrics.calls[self._counted.name] += self._calls
+            self._calls = 0
 
     def _spec_of(self, args: Args) -> Spec:
         """The row of a command: as a rule that of the command before it. Raises Refused."""
@@ -220,27 +233,9 @@ class Session:
         front, client = self.front, self.client
         try:
             if spec.plan is not None:
-                planned: Planned | None = None
-                if spec.quick is not None:
-                    said = spec.quick(front, client, args, now_s)
-                    if type(said) is list:
-                        return self._say_pieces(said)
-                    planned = said  # type: ignore[assignment]
-                command, shape = planned or spec.plan(args, front.runtime.wall_ms)
-                if client.readonly and front.topology is not None:
-                    command = as_replica_read(front, front.topology, command)
-                late: _Slot | None = None
-
-                def later() -> _Slot:
-                    nonlocal late
-                    late = _Slot(self, command, shape, client.resp3)
-                    return late
-
-                reply = front.backend.execute_now(command, now_s + REQUEST_TIMEOUT_S, later)
-                if reply is not None:
-                    return self._say(reply_bytes(front, client, reply, command, shape, client.resp3))
-                assert late is not None, "nobody waits for a reply that is to come"
-                slot = late
+                slot = self._ask(spec, args, now_s)
+                if slot is None:
+                    return
             elif spec.local is not None:
                 return self._say(spec.local(front, client, args))
             else:
@@ -253,6 +248,41 @@ class Session:
         except Exception:
             return self._say(defect_bytes(front, spec.name))
         self._queue(slot, spec.alone)
+
+    def _ask(self, spec: Spec, args: Args, now_s: float) -> _Slot | None:
+        """Ask the shards. Returns the place of a reply that is to come, None where it has come. Raises Refused."""
+        front, client = self.front, self.client
+        planned: Planned | None = None
+        if spec.quick is not None:
+            said = spec.quick(front, client, args, now_s)
+            if type(said) is list:
+                self._say_pieces(said)
+                return None
+            planned = said  # type: ignore[assignment]
+        if planned is None:
+            assert spec.plan is not None
+            planned = spec.plan(args, front.runtime.wall_ms)
+        command, shape = planned
+        if client.readonly and front.topology is not None:
+            command = as_replica_read(front, front.topology, command)
+        return self._submit(command, shape, now_s)
+
+    def _submit(self, command: Command, shape: Shape, now_s: float) -> _Slot | None:
+        """The same of one command."""
+        front, client = self.front, self.client
+        late: _Slot | None = None
+
+        def later() -> _Slot:
+            nonlocal late
+            late = _Slot(self, command, shape, client.resp3)
+            return late
+
+        reply = front.backend.execute_now(command, now_s + REQUEST_TIMEOUT_S, later)
+        if reply is not None:
+            self._say(reply_bytes(front, client, reply, command, shape, client.resp3))
+            return None
+        assert late is not None, "nobody waits for a reply that is to come"
+        return late
 
     def _queue(self, slot: _Slot, alone: bool) -> None:
         data = slot.data
