@@ -156,6 +156,8 @@ class Executor:
         self.dice = dice
         self.blocked: Collection[int] = ()
         """Namespaces of which commands are held, so that every further write must be."""
+        self.leads_at: Callable[[float], bool] = lambda _now_s: False
+        """Whether this replica leads at that time, which is now."""
         self.holds_lease: Callable[[], bool] = lambda: False
         """Whether it is certain, at the moment of the call, that nobody leads but this replica."""
         self.room_for: Callable[[Namespace, bytes, int], None] = lambda _namespace, _key, _size_bytes: None
@@ -217,12 +219,14 @@ class Executor:
             return None
         return entry
 
-    def look(self, key: bytes, slot: int) -> Looked:
-        """What a read of `key` shows that names no level, where that is `latest` and needs no more than a look. Such a
-        read has nothing to wait for. Raises Overloaded."""
+    def look(self, key: bytes, slot: int, now_s: float) -> Looked:
+        """What a read of `key` shows that names no level, where this replica leads, that level is `latest`, and it
+        needs no more than a look. Such a read has nothing to wait for. Raises Overloaded."""
         namespaces = self.policies.in_force
         namespace = namespaces.resolve(key)
-        if namespace.id not in namespaces.looks or not self.owns_slot(slot) or not 0 < len(key) <= KEY_LIMIT_BYTES:
+        if namespace.id not in namespaces.looks or not 0 < len(key) <= KEY_LIMIT_BYTES:
+            return None
+        if not self.owns_slot(slot) or not self.leads_at(now_s):
             return None
         entry = self.lookup(key, namespace)
         if entry is None:
@@ -232,14 +236,16 @@ class Executor:
         return entry
 
     def write(self, key: bytes, value: bytes, slot: int, now_s: float) -> Version | None:
-        """Write a key as a set does that names nothing else, where it is acknowledged at once; else nothing is done,
-        and it takes a command. Where anything may be in its way, that is found out there. Raises Overloaded."""
+        """Write a key as a set does that names nothing else, where this replica leads and it is acknowledged at once;
+        else nothing is done, and it takes a command. Where anything may be in its way, that is found out there.
+
+        Raises Overloaded."""
         namespaces = self.policies.in_force
         namespace = namespaces.resolve(key)
         limit_bytes = namespaces.writes.get(namespace.id)
         if limit_bytes is None or len(value) > limit_bytes or not 0 < len(key) <= KEY_LIMIT_BYTES:
             return None
-        if self.blocked or not self.owns_slot(slot):
+        if self.blocked or not self.owns_slot(slot) or not self.leads_at(now_s):
             return None
         size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
         if self.budget.used_bytes + 2 * size_bytes + ENTRY_OVERHEAD_BYTES > self.budget.mark_bytes:

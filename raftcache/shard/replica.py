@@ -136,7 +136,6 @@ class ShardReplica:
         self._starting_term = self._started_index = 0
         self._group: ShardGroup | None = None
         self._leads_now: Callable[[], bool] = lambda: False
-        self._leads_at: Callable[[float], bool] = lambda _now_s: False
         self._time = ShardTime(runtime)
         now_ms = self._time.now_ms
         self.pipeline = Pipeline(
@@ -199,7 +198,8 @@ class ShardReplica:
     def attach(self, group: ShardGroup) -> None:
         """Give the replica its group. Once, before anything else."""
         self._group = group
-        self._leads_now, self._leads_at, self._executor.holds_lease = group.leads_now, group.leads_at, group.holds_lease
+        self._leads_now, self._executor.leads_at = group.leads_now, group.leads_at
+        self._executor.holds_lease = group.holds_lease
         self._upkeep.start()
         group.propose_rest = self.pipeline.propose_rest
         group.time_ms, group.on_time = lambda: self._time.now_ms() if self.serving else 0, self.replica_reads.heard
@@ -246,10 +246,10 @@ class ShardReplica:
     def look(self, key: bytes, slot: int, now_s: float) -> Looked:
         """What a plain read of a key, in this slot, finds; None where it has to be submitted. `now_s` was read from the
         clock since the read was asked for: that it led then is enough, however late the answer leaves."""
-        if not self.serving or not self._leads_at(now_s):
+        if not self.serving:
             return None
         try:
-            found = self._executor.look(key, slot)
+            found = self._executor.look(key, slot, now_s)
         except Overloaded:
             return None
         if found is not None and next(self.hotkeys.skips, True):
@@ -260,7 +260,7 @@ class ShardReplica:
     def write(self, key: bytes, value: bytes, slot: int, now_s: float) -> Version | None:
         """Write a key, in this slot, as a plain set does that is acknowledged at once; None where it has to be
         submitted. `now_s` as for `look`."""
-        if not self.serving or not self._leads_at(now_s):
+        if not self.serving:
             return None
         try:
             version = self._executor.write(key, value, slot, now_s)

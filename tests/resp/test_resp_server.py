@@ -12,6 +12,7 @@ from resp_bytes import packed
 
 from raftcache.frontends.resp import server as servers
 from raftcache.frontends.resp.server import Connection, RespServer
+from raftcache.frontends.resp.session import COMMANDS_PER_TURN
 from raftcache.frontends.resp.state import Front
 from raftcache.net.protected import BindRefused
 
@@ -97,6 +98,37 @@ def test_a_deep_pipeline_takes_turns_and_comes_to_its_end() -> None:
         reader, writer = await port.connect()
         writer.write(packed("PING") * 5000)
         assert await reader.readexactly(5000 * len(PONG)) == PONG * 5000
+
+    with_port(test)
+
+
+def test_a_turn_that_ends_with_the_last_command_is_followed_by_more() -> None:
+    """Nothing is left unparsed then, and the connection has to be read from again all the same."""
+
+    async def test(port: Port) -> None:
+        reader, writer = await port.connect()
+        for _ in range(3):
+            writer.write(packed("PING") * COMMANDS_PER_TURN)
+            assert await reader.readexactly(COMMANDS_PER_TURN * len(PONG)) == PONG * COMMANDS_PER_TURN
+
+    with_port(test)
+
+
+@pytest.mark.replaces_methods
+def test_a_defect_in_one_connections_turn_costs_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(port: Port) -> None:
+        port.backend.held = []
+        (first, one), (second, two) = await port.connect(), await port.connect()
+        for writer in (one, two):
+            writer.write(packed("INCR", "c"))
+        await eventually(lambda: len(port.backend.commands) == 2)
+        broken = next(iter(port.server.connections))
+        monkeypatch.setattr(broken, "turn", lambda: 1 // 0)
+        port.backend.release()
+        answers = await asyncio.gather(first.read(4), second.read(4), return_exceptions=True)
+        told = sorted(each if isinstance(each, bytes) else b"" for each in answers)
+        assert told in ([b"", b":1\r\n"], [b"", b":2\r\n"])
+        assert port.front.metrics.dropped == {"defect": 1}
 
     with_port(test)
 

@@ -86,7 +86,7 @@ def _happens(bench: Bench, chance: random.Random) -> None:
 
 @pytest.mark.replaces_methods
 def test_a_look_that_only_asks_the_keyspace_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Executor, "look", lambda ex, key, slot: ex.keyspace.get(key) or False)
+    monkeypatch.setattr(Executor, "look", lambda ex, key, slot, now_s: ex.keyspace.get(key) or False)
     with pytest.raises(AssertionError):
         test_any_look_agrees_with_a_read()
 

@@ -126,6 +126,11 @@ class Parser:
         self._buffer.clear()
 
     @property
+    def is_empty(self) -> bool:
+        """Whether all that arrived has been given out as commands."""
+        return not (self._chunk or self._buffer)
+
+    @property
     def _inside(self) -> bool:
         """Whether part of a command has been handed to hiredis."""
         return self._arguments_left > 0

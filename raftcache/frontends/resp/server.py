@@ -37,6 +37,22 @@ class RespServer:
         self.connections_limit = connections_limit
         self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
+        self._due: list[Connection] = []
+
+    def put_off(self, connection: Connection) -> None:
+        """Give a connection its turn at the end of this one of the loop: one callback for all of them."""
+        if not self._due:
+            self.front.runtime.call_soon(self._turns)
+        self._due.append(connection)
+
+    def _turns(self) -> None:
+        due, self._due = self._due, []
+        for connection in due:
+            try:
+                connection.turn()
+            except Exception:  # A defect of ours costs this connection, and none of the others.
+                log.exception("a connection's turn failed")
+                connection.drop("defect")
 
     async def start(self) -> None:
         """Listen. Raises BindRefused."""
@@ -67,7 +83,7 @@ class Connection(asyncio.Protocol):
         self._server, self._front = server, server.front
         self._session: Session | None = None
         self._transport: asyncio.Transport | None = None
-        self._turn_due: Handle | None = None
+        self._turn_due = False
         self._patience: Handle | None = None
         self._reading = True
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -137,9 +153,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the socket is gone."""
-        for timer in (self._turn_due, self._patience):
-            if timer is not None:
-                timer.cancel()
+        if self._patience is not None:
+            self._patience.cancel()
         if self._session is not None:
             self._session.close()
             self._front.clients.pop(self._session.client.id, None)
@@ -151,13 +166,16 @@ class Connection(asyncio.Protocol):
 
     def _schedule(self) -> None:
         """Go on at the end of this turn of the loop: however many replies come until then leave in one write."""
-        if self._turn_due is None:
-            self._turn_due = self._front.runtime.call_soon(self._turn)
+        if not self._turn_due:
+            self._turn_due = True
+            self._server.put_off(self)
 
-    def _turn(self) -> None:
-        self._turn_due = None
+    def turn(self) -> None:
+        """The server: this turn of the loop ends."""
+        self._turn_due = False
         if self._session is not None and self._transport is not None and not self._transport.is_closing():
-            self._session.go_on()
+            if self._session.has_more:
+                self._session.go_on()
             self._after()
 
     def _after(self) -> None:

@@ -132,6 +132,11 @@ class Session:
         return not (self.unfinished or self.client.leaving or self._ending or self._stalled())
 
     @property
+    def has_more(self) -> bool:
+        """Whether `go_on` may have something to do: bytes that arrived, or the end behind them."""
+        return self.unfinished or self._ending or not self._parser.is_empty
+
+    @property
     def over(self) -> bool:
         """Whether there is nothing left to say."""
         return self.client.leaving and not self._pending and not self._out
