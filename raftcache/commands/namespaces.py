@@ -35,9 +35,16 @@ class Namespaces:
         return other
 
     def _note_plain(self) -> None:
-        free = [ns for ns in (*self._by_prefix.values(), self.default) if not is_limited(ns)]
-        self.looks = frozenset([ns.id for ns in free if ns.reads_at == ReadLevel.LATEST])
-        self.writes = {ns.id: ns.max_item_bytes for ns in free if _writes_plainly(ns)}
+        """While a change is under way, prefixes of namespaces that are created or deleted have a policy of their own
+        under the id of another one (`shard.policies`). So an id is plain only where all that have it are."""
+        every = (*self._by_prefix.values(), self.default)
+        looks_not = {ns.id for ns in every if ns.reads_at != ReadLevel.LATEST or is_limited(ns)}
+        writes_not = {ns.id for ns in every if not _writes_plainly(ns)}
+        self.looks = frozenset([ns.id for ns in every if ns.id not in looks_not])
+        self.writes: dict[int, int] = {}
+        for ns in every:
+            if ns.id not in writes_not:
+                self.writes[ns.id] = min(ns.max_item_bytes, self.writes.get(ns.id, ns.max_item_bytes))
 
     def resolve(self, key: bytes) -> Namespace:
         """The namespace that `key` belongs to."""
@@ -48,7 +55,7 @@ class Namespaces:
 def _writes_plainly(namespace: Namespace) -> bool:
     lives_on = namespace.default_ttl_ms is None and namespace.max_ttl_ms is None
     quota = namespace.limits.quota_bytes is not None or namespace.limits.quota_items is not None
-    return namespace.ack == AckLevel.PRIMARY and lives_on and not quota
+    return namespace.ack == AckLevel.PRIMARY and lives_on and not quota and not is_limited(namespace)
 
 
 def missing_namespace(namespaces: Namespaces, name: str) -> RaftcacheError:

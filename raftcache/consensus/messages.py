@@ -107,7 +107,7 @@ def _frame(packed: list[list[bytes]]) -> list[bytes]:
             if len(piece) < PIECE_BYTES:
                 small.append(piece)
             else:
-                frame += (b"".join(small), piece)
+                frame += (b"".join(small), piece) if small else (piece,)
                 small = []
     return [*frame, b"".join(small)] if small else frame
 

@@ -216,7 +216,8 @@ class Dispatcher:
 
     def write(self, key: bytes, value: bytes, now_s: float) -> Version | None:
         """Write a key as a plain set does, where this node leads its shard and acknowledges it at once: its version.
-        None where nothing was done and it has to be executed. `now_s` as for `look`."""
+        None where nothing was done and it has to be executed. `now_s` as for `look`. Neither puts anything in flight,
+        so neither is refused for what is."""
         slot = slot_of(key)
         shard_id = self.map.shard_of_slot(slot)
         replica = None if shard_id is None else self.local(shard_id)

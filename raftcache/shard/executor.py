@@ -221,12 +221,12 @@ class Executor:
 
     def look(self, key: bytes, slot: int, now_s: float) -> Looked:
         """What a read of `key` shows that names no level, where this replica leads, that level is `latest`, and it
-        needs no more than a look. Such a read has nothing to wait for. Raises Overloaded."""
+        needs no more than a look. Such a read has nothing to wait for."""
         namespaces = self.policies.in_force
         namespace = namespaces.resolve(key)
         if namespace.id not in namespaces.looks or not 0 < len(key) <= KEY_LIMIT_BYTES:
             return None
-        if not self.owns_slot(slot) or not self.leads_at(now_s):
+        if not self.owns_slot(slot) or not self.leads_at(now_s) or not self.pipeline.can_admit():
             return None
         entry = self.lookup(key, namespace)
         if entry is None:
@@ -237,15 +237,13 @@ class Executor:
 
     def write(self, key: bytes, value: bytes, slot: int, now_s: float) -> Version | None:
         """Write a key as a set does that names nothing else, where this replica leads and it is acknowledged at once;
-        else nothing is done, and it takes a command. Where anything may be in its way, that is found out there.
-
-        Raises Overloaded."""
+        else nothing is done, and it takes a command. Where anything may be in its way, that is found out there."""
         namespaces = self.policies.in_force
         namespace = namespaces.resolve(key)
         limit_bytes = namespaces.writes.get(namespace.id)
         if limit_bytes is None or len(value) > limit_bytes or not 0 < len(key) <= KEY_LIMIT_BYTES:
             return None
-        if self.blocked or not self.owns_slot(slot) or not self.leads_at(now_s):
+        if self.blocked or not self.owns_slot(slot) or not self.leads_at(now_s) or not self.pipeline.can_admit():
             return None
         size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
         if self.budget.used_bytes + 2 * size_bytes + ENTRY_OVERHEAD_BYTES > self.budget.mark_bytes:

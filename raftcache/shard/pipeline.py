@@ -235,6 +235,10 @@ class Pipeline:
         if self.undivided is None and self.waiting >= MAX_WAITERS:
             raise self._overloaded("waiting commands", MAX_WAITERS, self.waiting)
 
+    def can_admit(self) -> bool:
+        """Whether `admit` would let a command in that is no part of a transaction."""
+        return self.held_bytes < MAX_SPECULATIVE_BYTES and self.waiting < MAX_WAITERS
+
     def admit_background(self) -> bool:
         """Make ready for one write of the leader's own. False where clients need the room: come back later. What makes
         room for a write of a transaction goes into the batch of that."""

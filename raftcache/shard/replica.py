@@ -51,7 +51,7 @@ from raftcache.commands.types import (
     Version,
     failure_of,
 )
-from raftcache.errors import InternalError, NotLeader, Overloaded, RaftcacheError, UnknownCommand
+from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
 from raftcache.shard.eviction import Rooms
 from raftcache.shard.executor import DURABLE, PRIMARY, Executed, Executor, Interpret, WaitsFor, no_interpreter
@@ -248,10 +248,7 @@ class ShardReplica:
         clock since the read was asked for: that it led then is enough, however late the answer leaves."""
         if not self.serving:
             return None
-        try:
-            found = self._executor.look(key, slot, now_s)
-        except Overloaded:
-            return None
+        found = self._executor.look(key, slot, now_s)
         if found is not None and next(self.hotkeys.skips, True):
             value = found.value if found else None
             self.hotkeys.take(Get(key), Value(value, RAW, self._executor.newest(), None, ReadLevel.LATEST))
@@ -262,10 +259,7 @@ class ShardReplica:
         submitted. `now_s` as for `look`."""
         if not self.serving:
             return None
-        try:
-            version = self._executor.write(key, value, slot, now_s)
-        except Overloaded:
-            return None
+        version = self._executor.write(key, value, slot, now_s)
         if version is not None and next(self.hotkeys.skips, True):
             self.hotkeys.take(Set(key, value), None)
         return version

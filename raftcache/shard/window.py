@@ -10,7 +10,9 @@ Three bounds, of which the owner of the namespace may lift each:
 * `writes` and `bytes`, with the write at hand. They are the owner's total, split over the shards in whole shares that
   sum to it (`share_of`), so that no shard has to ask another. A share may be 0.
 * `ms`: the age, since it was executed, that the oldest of them may have when another is executed. So between the oldest
-  and the newest write that one leadership loses lies no more than that, though the process be stopped in between.
+  and the newest write that one leadership loses lies no more than that, though the process be stopped in between. (A
+  run of plain writes that one read of a connection brought is executed as of the moment of that read, and acknowledged
+  together: a stop within it is a stop before its acknowledgement.)
 
 **What is counted where.** Writes commit by the batch, so a batch keeps one `Portion` a namespace: how much of it, and
 when the first of that was executed. The portions of a namespace stand in the order of their batches, the first one has

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 from raftcache.commands.policy import Namespace
 from raftcache.commands.types import (
+    RAW,
     AckLevel,
     Asked,
     Command,
@@ -119,7 +121,7 @@ class WatchedShard:
     def look(self, key: bytes, slot: int, now_s: float) -> Looked:
         """See `ShardReplica.look`."""
         found = self._replica.look(key, slot, now_s)
-        if found:
+        if found is not None:
             self._saw(Get(key), self.shown(found))
         return found
 
@@ -130,9 +132,11 @@ class WatchedShard:
             self._saw(Set(key, value), Written(True, version, None, AckLevel.PRIMARY))
         return version
 
-    def shown(self, entry: Entry) -> Value:
-        """What a read says that found `entry` by a look, as far as it is judged."""
-        version = Version(self._replica.shard_id, entry.term, entry.seq)
+    def shown(self, found: Entry | Literal[False]) -> Value:
+        """What a read says that found this by a look, as far as it is judged."""
+        if found is False:
+            return Value(None, RAW, self._replica._executor.newest(), None, ReadLevel.LATEST)
+        entry, version = found, Version(self._replica.shard_id, found.term, found.seq)
         return Value(entry.value, entry.flag, version, None, ReadLevel.LATEST)
 
     def submit_from(
@@ -190,7 +194,7 @@ class SimProcess:
         if type(command) is Get and command == Get(command.key):
             found = self.dispatcher.look(command.key, self.runtime.now())
             shard_id = self.dispatcher.map.shard_of(command.key)
-            if found and shard_id and (shard := self.shard(shard_id)):
+            if found is not None and shard_id and (shard := self.shard(shard_id)):
                 return reply(shard.shown(found))
         elif type(command) is Set and command == Set(command.key, command.value):
             version = self.dispatcher.write(command.key, command.value, self.runtime.now())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from http_backend import SHARD, TERM
 from resp_bytes import packed
@@ -200,3 +202,22 @@ def test_what_is_counted() -> None:
     assert samples["raftcache_redis_connected_clients"] == 1
     assert samples["raftcache_redis_net_input_bytes_total"] == metrics.received_bytes > 0
     assert samples["raftcache_redis_net_output_bytes_total"] == metrics.sent_bytes > 0
+
+
+def test_the_clock_is_read_again_after_what_may_have_taken_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found in review: a write behind slow commands of one read was executed as of the moment of that read."""
+    talk, now_s, looked = Talk(), [1000.0], list[float]()
+    monkeypatch.setattr(talk.backend.runtime, "now", lambda: now_s[0])
+    execute = talk.backend.execute
+
+    def slow(*args: Any) -> None:
+        now_s[0] += 1
+        execute(*args)
+
+    def look(key: bytes, at_s: float) -> None:
+        looked.append(at_s)
+
+    monkeypatch.setattr(talk.backend, "execute", slow)
+    monkeypatch.setattr(talk.backend, "look", look)
+    talk.raw(packed("GET", "a") + packed("INCR", "c") + packed("GET", "a") + packed("PING") + packed("GET", "a"))
+    assert looked == [1000, 1002, 1003]

@@ -30,6 +30,9 @@ from raftcache.store.entry import Looked
 
 KEYS = [b"a", b"b", b"c", b"safe:a", b"strict:a", b"brief:a", b"brief:b", b"shown:a", b"later:a"]
 LATER = Namespaces(2, (*POLICIES.by_name.values(), Namespace("later", 9)))
+FEWER = Namespaces(3, (Namespace("default", 1),))
+"""All others are deleted: while that is under way the stricter of two policies holds for each, under default's id."""
+TURNED = Namespaces(4, (Namespace("default", 1, ack=AckLevel.QUORUM), *list(POLICIES.by_name.values())[1:]))
 
 
 def write(bench: Bench, key: bytes, value: bytes) -> Version | None:
@@ -74,7 +77,7 @@ def _happens(bench: Bench, chance: random.Random) -> None:
     elif what == 7:
         bench.replica.drop_tag("default", chance.choice("tu"), 1, lambda _said: None)
     elif what == 8:
-        bench.follow(LATER if bench.policies is POLICIES else POLICIES)
+        bench.follow(chance.choice((POLICIES, LATER, FEWER, TURNED)))
     elif what == 9:
         bench.foreign_keys = {chance.choice(KEYS)} if chance.random() < 0.3 else set()
     elif what == 10 and chance.random() < 0.3:
@@ -209,3 +212,47 @@ def test_full_pipelines_and_batches_are_heeded(monkeypatch: pytest.MonkeyPatch) 
     assert all(write(bench, b"%d" % number, b"1") for number in range(6))
     bench.settle()
     assert len(bench.group.log) - before >= 3
+
+
+def test_while_a_namespace_is_being_deleted_its_stricter_policy_holds() -> None:
+    """Found in review: its prefix has the id of `default` then, which is plain, under a policy that is not."""
+    bench = Bench().lead()
+    bench.follow(FEWER)
+    assert bench.replica.policies.in_force.resolve(b"safe:a").ack == AckLevel.QUORUM
+    assert write(bench, b"safe:a", b"1") is None and bench.send(Set(b"safe:a", b"1")) == []
+    assert look(bench, b"strict:a") is None and bench.send(Get(b"strict:a")) == []
+    assert write(bench, b"brief:a", b"x" * 101) is None
+    bench.settle()
+    assert write(bench, b"safe:a", b"1") and look(bench, b"strict:a") is False
+
+
+def test_any_writes_agree_with_commands() -> None:
+    """Whatever happens between them, it makes no difference which way a plain write goes."""
+    for seed in range(60):
+        told = []
+        for short in (True, False):
+            chance, bench = random.Random(seed), Bench().lead()
+            answers: list[object] = []
+            for number in range(100):
+                key, value = chance.choice(KEYS), b"%d" % number
+                version = write(bench, key, value) if short else None
+                if version is not None:
+                    answers.append([Written(True, version, None, AckLevel.PRIMARY)])
+                else:
+                    answers.append(bench.send(Set(key, value)))
+                _happens(bench, chance)
+            bench.settle()
+            stats = bench.replica.stats
+            told.append((answers, bench.group.log, bench.budget.used_bytes, stats.sets, stats.undone_writes))
+        assert told[0] == told[1], seed
+
+
+def test_a_refusal_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "MAX_SPECULATIVE_BYTES", 400)
+    bench = Bench().lead()
+    bench.ask(Set(b"old", b"1", ttl_ms=50))
+    assert write(bench, b"a", b"x" * 400)
+    bench.runtime.advance(0.1)
+    assert write(bench, b"b", b"1") is None and look(bench, b"old") is None
+    bench.send(Set(b"b", b"1"))
+    assert bench.replica.stats.overloaded == {"speculative bytes": 1}

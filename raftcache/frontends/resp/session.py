@@ -88,6 +88,7 @@ class Session:
         self._full = self._running = self._ending = self._closed = False
         self._word, self._words, self._spec = b"", 0, NOTHING
         self._counted, self._calls = NOTHING, 0
+        self._took_time = False
 
     # -- the socket's side -----------------------------------------------------------------------
 
@@ -160,7 +161,8 @@ class Session:
             self._count_calls()
 
     def _execute(self, now_s: float) -> None:
-        """`now_s` is one look at the clock for all commands of a turn, for each was received before it."""
+        """`now_s` is one look at the clock for a run of quick commands, for each was received before it. Any other one
+        may take its time, and the clock is read again."""
         self.unfinished = False
         shedding, client = self.front.shedding(), self.client
         for _ in range(COMMANDS_PER_TURN):
@@ -173,6 +175,8 @@ class Session:
                 client.leaving = self._ending
                 return
             self._start(args, now_s, shedding)
+            if self._took_time:
+                self._took_time, now_s = False, self.front.runtime.now()
         self.unfinished = True
 
     def _stalled(self) -> bool:
@@ -242,9 +246,11 @@ class Session:
                 if slot is None:
                     return
             elif spec.local is not None:
+                self._took_time = True
                 return self._say(spec.local(front, client, args))
             else:
                 assert spec.later is not None, "a command is one of three kinds"
+                self._took_time = True
                 slot = _Slot(self, None, None, client.resp3)
                 spec.later(front, client, args, slot.done)
         except Refused as refusal:
@@ -258,9 +264,11 @@ class Session:
         """Ask the shards. Returns the place of a reply that is to come, None where it has come. Raises Refused."""
         front, client = self.front, self.client
         planned: Planned | None = None
+        self._took_time = True
         if spec.quick is not None:
             said = spec.quick(front, client, args, now_s)
             if type(said) is list:
+                self._took_time = False
                 self._say_pieces(said)
                 return None
             planned = said  # type: ignore[assignment]

@@ -236,7 +236,7 @@ def mget_now(front: Front, client: Client, args: Args, now_s: float) -> list[byt
     rest = [place for place, looked in enumerate(found) if looked is None]
     contents = [looked.value if looked else None for looked in found]
     if not rest:
-        return _array_of(contents, client.resp3)
+        return _array_of(contents, client.resp3) if _bytes_of(contents) <= REPLY_LIMIT_BYTES else None
 
     def filled(reply: Many, resp3: bool) -> bytes:
         for place, item in zip(rest, cast(tuple[Value, ...], reply.items), strict=True):
@@ -246,9 +246,13 @@ def mget_now(front: Front, client: Client, args: Args, now_s: float) -> list[byt
     return MultiGet(tuple([Get(keys[place]) for place in rest])), filled
 
 
+def _bytes_of(contents: list[bytes | None]) -> int:
+    return sum([len(each) for each in contents if each is not None])
+
+
 def _array_of(contents: list[bytes | None], resp3: bool) -> list[bytes]:
     """An array of values, in pieces. Raises Refused."""
-    size = sum([len(each) for each in contents if each is not None])
+    size = _bytes_of(contents)
     if size > REPLY_LIMIT_BYTES:
         raise Refused(f"ERR the values have {size} bytes together, the limit of one reply is {REPLY_LIMIT_BYTES}")
     missing, pieces = NULL_3 if resp3 else NULL_2, [array_head(len(contents))]
