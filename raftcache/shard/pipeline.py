@@ -67,7 +67,7 @@ MAX_UNDIVIDED_BYTES: Final = 5 << 20
 add a value and the keys that are evicted for it, which the largest entry of the log has room for."""
 MAX_SPECULATIVE_BYTES = 64 << 20
 """Effects and undo images together, over all batches of the shard."""
-BACKGROUND_SPECULATIVE_BYTES: Final = MAX_SPECULATIVE_BYTES // 2
+BACKGROUND_SPECULATIVE_BYTES = MAX_SPECULATIVE_BYTES // 2
 """Where the leader's own writes (expiry, reclaiming) leave the rest to clients."""
 PACE_S: Final = 0.001
 """How long writes that nobody waits for may stay with their leader, for the sake of fewer batches. The loss window

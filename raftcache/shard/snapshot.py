@@ -50,7 +50,7 @@ TAGS: Final = 6
 SESSIONS: Final = 7
 FORMAT: Final = 5
 READABLE: Final = (3, 4, FORMAT)
-BLOCK_BYTES: Final = 224 << 10
+BLOCK_BYTES = 224 << 10
 KEYS_PER_STEP = 2048
 """A step that has looked at so many keys closes its block, be it empty."""
 NAMESPACES_PER_BLOCK: Final = 512

@@ -34,10 +34,10 @@ Place = tuple[int, int]
 
 NOWHERE: Place = (0, 0)
 
-TRACKED_LIMIT: Final = 1024
+TRACKED_LIMIT = 1024
 """Namespaces kept account of without having anything acknowledged and uncommitted; above it those are forgotten."""
 
-EXCEEDED_LIMIT: Final = 4096
+EXCEEDED_LIMIT = 4096
 """Rows of `LossWindows.exceeded`; what would be one more is counted under the namespace ""."""
 
 GAVE_UP: Final = "gave_up"

@@ -24,7 +24,7 @@ from typing import Final
 from raftcache.store.trash import Parts
 
 BUCKET_MS: Final = 8192
-BUCKET_KEYS: Final = 16_384
+BUCKET_KEYS = 16_384
 """Keys in one table of a bucket: one that grows moves all of them, in well under a millisecond."""
 STALE_BUCKETS_LIMIT: Final = 64
 

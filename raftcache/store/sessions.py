@@ -39,7 +39,7 @@ SESSIONS_LIMIT = 1024
 """Sessions that a shard knows at a time; the writes of one more are refused until one is forgotten."""
 RECORDS_PER_SESSION = 16_384
 """More than a front end has requests under way. Where there are more, the oldest quarter is dropped."""
-RECORD_BYTES_PER_SESSION: Final = 16 << 20
+RECORD_BYTES_PER_SESSION = 16 << 20
 """The same of their bytes, for a reply may hold a value."""
 SESSION_TTL_MS: Final = 15 * 60 * 1000
 RETRY_SPAN_MS: Final = 2 * 60 * 1000

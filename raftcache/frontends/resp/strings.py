@@ -51,7 +51,7 @@ _TIMES: Final = {
     b"PXAT": (MILLISECOND, True),
 }
 _WORDS: Final = {b"NX": "if_absent", b"XX": "if_present", b"KEEPTTL": "keep_ttl", b"GET": "reveal"}
-REPLY_LIMIT_BYTES: Final = 32 << 20
+REPLY_LIMIT_BYTES = 32 << 20
 """Of the values in one MGET's reply: as much as one RPC between nodes carries."""
 
 
