@@ -14,6 +14,7 @@ time after it began.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
@@ -212,7 +213,7 @@ class Observed:
         return any(True for _ in self._dropped(namespace_of(key), since_ms))
 
 
-class HistoryChecker:
+class HistoryChecker(ABC):
     """A checker that judges what was observed. A history that is not well-formed it does not judge."""
 
     name = ""
@@ -225,9 +226,9 @@ class HistoryChecker:
             return unknown(self.name, f"not a well-formed history: {error}")
         return self.judge(observed)
 
+    @abstractmethod
     def judge(self, observed: Observed) -> Verdict:
         """Judge it."""
-        raise NotImplementedError
 
 
 def unknown(checker: str, summary: str, **figures: Any) -> Verdict:

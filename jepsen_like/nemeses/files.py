@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +37,7 @@ REFILL_PATIENCE_S = 90.0
 LOOK_S = 0.1
 
 
-class Disk:
+class Disk(ABC):
     """What the faults on disks have in common. `work` is the one thing in which they differ."""
 
     def __init__(self) -> None:
@@ -80,12 +81,12 @@ class Disk:
             kill_for_good(ground.cluster, node)
             return self.work(ground, node, group, dice)
 
-    async def prepare(self, ground: Ground, node: str, group: str) -> None:
+    async def prepare(self, ground: Ground, node: str, group: str) -> None:  # noqa: B027  (most need nothing)
         """Before the node is killed."""
 
+    @abstractmethod
     def work(self, ground: Ground, node: str, group: str, dice: random.Random) -> Details:
         """Break the files of a dead node. Raises DriverError."""
-        raise NotImplementedError
 
     def renewed(self, held: list[str], group: str) -> list[str]:
         """Of which of its groups the node's replica comes back under a new name."""

@@ -227,8 +227,13 @@ def validate(command: t.Command, namespaces: Namespaces) -> None:
         spec.check(command, namespaces.resolve(spec.keys(command)[0]))
 
 
+def is_key(key: bytes) -> bool:
+    """Whether a key has a length that keys may have."""
+    return 1 <= len(key) <= t.KEY_LIMIT_BYTES
+
+
 def _check_key(key: bytes) -> None:
-    if not 1 <= len(key) <= t.KEY_LIMIT_BYTES:
+    if not is_key(key):
         raise InvalidKey(f"key: {len(key)} bytes is not within 1 to {t.KEY_LIMIT_BYTES} bytes ({key[:SHOWN_BYTES]!r})")
 
 

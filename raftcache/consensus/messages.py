@@ -80,6 +80,9 @@ message is an append of `settings.append_limit_bytes` and one entry."""
 PIECE_BYTES: Final = 4096
 """An entry this long is not copied into its frame. Below, that costs less than a piece more."""
 
+_BIN_32: Final = b"\xc6"
+"""Begins binary data whose length has four bytes. Source: the MessagePack specification, `bin format family`."""
+
 _packer: Final = msgpack.Packer(use_bin_type=True, autoreset=True)
 
 
@@ -112,13 +115,18 @@ def _frame(packed: list[list[bytes]]) -> list[bytes]:
     return [*frame, b"".join(small)] if small else frame
 
 
+def _is_piece(field: Any) -> bool:
+    return type(field) is bytes and len(field) >= PIECE_BYTES
+
+
 def _pieces(message: Message) -> list[bytes]:
-    if not any(type(field) is bytes and len(field) >= PIECE_BYTES for field in message):
+    """A message, packed; before a large field stands `_BIN_32`, as MessagePack has it."""
+    if not any(map(_is_piece, message)):
         return [_packer.pack(message)]
     pieces = [_packer.pack_array_header(len(message))]
     for field in message:
-        if type(field) is bytes and len(field) >= PIECE_BYTES:
-            pieces += (b"\xc6" + len(field).to_bytes(4, "big"), field)
+        if _is_piece(field):
+            pieces += (_BIN_32 + len(field).to_bytes(4, "big"), field)
         else:
             pieces.append(_packer.pack(field))
     return pieces

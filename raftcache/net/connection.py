@@ -94,19 +94,22 @@ class Connection(asyncio.Protocol):
         """How much was sent and is not yet taken by the operating system."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
-    def write(self, data: bytes) -> None:
-        """Hand over frames, already packed, in one write. Dropped while closing."""
+    def write(self, *data: bytes) -> None:
+        """Hand over frames, already packed, in one write; several pieces are not put together first. Dropped while
+        closing."""
         if self._transport is not None and not self.closing and not self.blackholed:
             self.sent = True
-            self._transport.write(data)
+            if len(data) == 1:
+                self._transport.write(data[0])
+            else:
+                self._transport.writelines(data)
 
-    def send_frame(self, pieces: tuple[bytes, ...]) -> None:
-        """Send one frame, whose pieces these are, in one write. Large ones are not put together first."""
+    def send_frame(self, *pieces: bytes) -> None:
+        """Send one frame, whose pieces these are, in one write."""
         if len(pieces) == 1:
             self.write(pack_frame(pieces[0]))
-        elif self._transport is not None and not self.closing and not self.blackholed:
-            self.sent = True
-            self._transport.writelines([frame_header(sum([len(piece) for piece in pieces])), *pieces])
+        else:
+            self.write(frame_header(sum([len(piece) for piece in pieces])), *pieces)
 
     def ping(self) -> None:
         """Show life."""

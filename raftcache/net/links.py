@@ -135,7 +135,7 @@ class AsyncioLinks:
         elif connection.buffered_bytes > BUFFER_LIMIT_BYTES or size_bytes > FRAME_LIMIT_BYTES:
             self._overflow(node_id, connection, size_bytes)
         else:
-            connection.send_frame(frame)
+            connection.send_frame(*frame)
 
     def isolate(self, on: bool) -> None:
         """A fault drill: while on, nothing passes to or from any peer, handshakes included, and no socket closes

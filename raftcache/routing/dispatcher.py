@@ -210,8 +210,7 @@ class Dispatcher:
         """What a read of `key` that names no level finds, where this node leads its shard and a look is enough; None
         where it has to be executed. `now_s` was read from the runtime's clock since it was asked for."""
         slot = slot_of(key)
-        shard_id = self.map.shard_of_slot(slot)
-        replica = None if shard_id is None else self.local(shard_id)
+        replica = self._replica_of(slot)
         return None if replica is None else replica.look(key, slot, now_s)
 
     def write(self, key: bytes, value: bytes, now_s: float) -> Version | None:
@@ -219,9 +218,13 @@ class Dispatcher:
         None where nothing was done and it has to be executed. `now_s` as for `look`. Neither puts anything in flight,
         so neither is refused for what is."""
         slot = slot_of(key)
-        shard_id = self.map.shard_of_slot(slot)
-        replica = None if shard_id is None else self.local(shard_id)
+        replica = self._replica_of(slot)
         return None if replica is None else replica.write(key, value, slot, now_s)
+
+    def _replica_of(self, slot: int) -> LocalShard | None:
+        """This node's replica of the shard that owns a slot, if it has one."""
+        shard_id = self.map.shard_of_slot(slot)
+        return None if shard_id is None else self.local(shard_id)
 
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone

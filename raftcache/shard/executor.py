@@ -38,8 +38,8 @@ from typing import Any, Final, TypeAlias
 
 from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.policy import DEFAULT, Namespace, OnExceeded, granted_ttl_ms
+from raftcache.commands.table import is_key
 from raftcache.commands.types import (
-    KEY_LIMIT_BYTES,
     RAW,
     AckLevel,
     Command,
@@ -224,7 +224,7 @@ class Executor:
         needs no more than a look. Such a read has nothing to wait for."""
         namespaces = self.policies.in_force
         namespace = namespaces.resolve(key)
-        if namespace.id not in namespaces.looks or not 0 < len(key) <= KEY_LIMIT_BYTES:
+        if namespace.id not in namespaces.looks or not is_key(key):
             return None
         if not self.owns_slot(slot) or not self.leads_at(now_s) or not self.pipeline.can_admit():
             return None
@@ -241,14 +241,14 @@ class Executor:
         namespaces = self.policies.in_force
         namespace = namespaces.resolve(key)
         limit_bytes = namespaces.writes.get(namespace.id)
-        if limit_bytes is None or len(value) > limit_bytes or not 0 < len(key) <= KEY_LIMIT_BYTES:
+        if limit_bytes is None or len(value) > limit_bytes or not is_key(key):
             return None
         if self.blocked or not self.owns_slot(slot) or not self.leads_at(now_s) or not self.pipeline.can_admit():
             return None
         size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
         if self.budget.used_bytes + 2 * size_bytes + ENTRY_OVERHEAD_BYTES > self.budget.mark_bytes:
             return None
-        if self.pipeline.windows.check_at(namespace, size_bytes, now_s) is not None:
+        if self.pipeline.windows.check(namespace, size_bytes, now_s) is not None:
             return None
         self.pipeline.admit()
         version = self.put(key, value, RAW, 0, namespace, PRIMARY, None, now_s)

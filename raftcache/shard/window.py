@@ -123,12 +123,9 @@ class LossWindows:
         self._place, self._now = place, now
         self._usages: dict[int, Usage] = {}
 
-    def check(self, namespace: Namespace, size_bytes: int) -> Exceeded | None:
-        """Whether one more write fits: None, or what it does not fit into. To be asked before it is executed."""
-        return self.check_at(namespace, size_bytes, None)
-
-    def check_at(self, namespace: Namespace, size_bytes: int, now_s: float | None) -> Exceeded | None:
-        """The same at `now_s`, where somebody has just looked at the clock."""
+    def check(self, namespace: Namespace, size_bytes: int, now_s: float | None = None) -> Exceeded | None:
+        """Whether one more write fits: None, or what it does not fit into. To be asked before it is executed; at
+        `now_s`, where somebody has just looked at the clock."""
         id_ = namespace.identity
         usage = self._usages.get(id_) or self._track(id_)
         place = self._place()

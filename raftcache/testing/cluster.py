@@ -136,8 +136,8 @@ class WatchedShard:
         """What a read says that found this by a look, as far as it is judged."""
         if found is False:
             return Value(None, RAW, self._replica._executor.newest(), None, ReadLevel.LATEST)
-        entry, version = found, Version(self._replica.shard_id, found.term, found.seq)
-        return Value(entry.value, entry.flag, version, None, ReadLevel.LATEST)
+        version = Version(self._replica.shard_id, found.term, found.seq)
+        return Value(found.value, found.flag, version, None, ReadLevel.LATEST)
 
     def submit_from(
         self, source: str, command: Asked, reply: Callable[[Reply], None], deadline_s: float

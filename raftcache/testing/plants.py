@@ -144,7 +144,7 @@ def _read_without_proof() -> list[Patch]:
         else:
             stock(self, reply_to, answer, durable)
 
-    return [(Pipeline, "wait", wait), (Group, "leads_now", lambda self: self._leading_term is not None)]
+    return [(Pipeline, "wait", wait), (Group, "leads_at", lambda self, now_s: self._leading_term is not None)]
 
 
 def _apply_twice() -> list[Patch]:
@@ -197,7 +197,7 @@ def _suspects_vote() -> list[Patch]:
 
 def _window_off() -> list[Patch]:
     """No write is held against its loss window before it is executed."""
-    return [(LossWindows, "check", lambda self, namespace, size_bytes: None)]
+    return [(LossWindows, "check", lambda self, namespace, size_bytes, now_s=None: None)]
 
 
 def _receipt_too_early() -> list[Patch]:

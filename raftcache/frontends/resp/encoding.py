@@ -19,7 +19,7 @@ ONE: Final = b":1\r\n"
 NULL_2: Final = b"$-1\r\n"
 NULL_3: Final = b"_\r\n"
 EMPTY_BULK: Final = b"$0\r\n\r\n"
-LINE_END: Final = b"\r\n"
+_LINE_END: Final = b"\r\n"
 _HEADS: Final = [b"$%d\r\n" % size for size in range(4097)]
 ERROR_LIMIT_CHARS: Final = 1024
 """Of an error's text; it may repeat what was sent."""
@@ -51,12 +51,13 @@ class Group(NamedTuple):
 
 def bulk(value: bytes) -> bytes:
     """A bulk string."""
-    return b"".join((bulk_head(len(value)), value, LINE_END))
+    return b"".join(bulk_pieces(value))
 
 
-def bulk_head(size: int) -> bytes:
-    """What stands before a bulk string of so many bytes; LINE_END stands behind it."""
-    return _HEADS[size] if size < len(_HEADS) else b"$%d\r\n" % size
+def bulk_pieces(value: bytes) -> list[bytes]:
+    """The same, not put together."""
+    size = len(value)
+    return [_HEADS[size] if size < len(_HEADS) else b"$%d\r\n" % size, value, _LINE_END]
 
 
 def integer(value: int) -> bytes:

@@ -195,11 +195,9 @@ class Session:
             known = TABLE.get(args[0].upper())
             front.metrics.rejected[known.name if known is not None else "unknown"] += 1
             return self._say(error_bytes(front, str(refusal)))
-        if client.last_command is not spec.name:
-            client.last_command = spec.name
         if spec is not self._counted:
             self._count_calls()
-            self._counted = spec
+            self._counted, client.last_command = spec, spec.name
         self._calls += 1
         if spec.quick is None:
             self._count_calls()
@@ -240,17 +238,16 @@ class Session:
 
     def _perform(self, spec: Spec, args: Args, now_s: float) -> None:
         front, client = self.front, self.client
+        self._took_time = True
         try:
             if spec.plan is not None:
                 slot = self._ask(spec, args, now_s)
                 if slot is None:
                     return
             elif spec.local is not None:
-                self._took_time = True
                 return self._say(spec.local(front, client, args))
             else:
                 assert spec.later is not None, "a command is one of three kinds"
-                self._took_time = True
                 slot = _Slot(self, None, None, client.resp3)
                 spec.later(front, client, args, slot.done)
         except Refused as refusal:
@@ -264,7 +261,6 @@ class Session:
         """Ask the shards. Returns the place of a reply that is to come, None where it has come. Raises Refused."""
         front, client = self.front, self.client
         planned: Planned | None = None
-        self._took_time = True
         if spec.quick is not None:
             said = spec.quick(front, client, args, now_s)
             if type(said) is list:

@@ -27,7 +27,6 @@ from raftcache.commands.types import (
 )
 from raftcache.frontends.resp.encoding import (
     EMPTY_BULK,
-    LINE_END,
     NULL_2,
     NULL_3,
     OK,
@@ -35,7 +34,7 @@ from raftcache.frontends.resp.encoding import (
     ZERO,
     array_head,
     bulk,
-    bulk_head,
+    bulk_pieces,
     integer,
 )
 from raftcache.frontends.resp.expiry import MILLISECOND, SECOND_MS, invalid_time, span_ms
@@ -74,10 +73,7 @@ def get_now(front: Front, client: Client, args: Args, now_s: float) -> list[byte
     found = front.backend.look(args[1], now_s)
     if found is None:
         return None
-    if found is False:
-        return [NULL_3 if client.resp3 else NULL_2]
-    content = found.value
-    return [bulk_head(len(content)), content, LINE_END]
+    return [NULL_3 if client.resp3 else NULL_2] if found is False else bulk_pieces(found.value)
 
 
 def value(reply: Value, resp3: bool) -> bytes:
@@ -260,7 +256,7 @@ def _array_of(contents: list[bytes | None], resp3: bool) -> list[bytes]:
         if each is None:
             pieces.append(missing)
         else:
-            pieces += (bulk_head(len(each)), each, LINE_END)
+            pieces += bulk_pieces(each)
     return pieces
 
 
