@@ -6,6 +6,9 @@ is in no hurry, and readers wait for no more than one step of it. Then the log i
 keeping a tail, so that a replica that lags a little is not sent everything (hazard 21).
 
 A snapshot is due when the log has grown by the size of the state, and by `snapshot_log_bytes`; or when somebody asks.
+
+Where there is no disk, no start will ever read one, and none is due: what is applied goes from the log as it is, with
+the same tail kept, and a snapshot is taken when a replica needs it (`snapshots`).
 """
 
 from __future__ import annotations
@@ -71,17 +74,38 @@ class Compaction:
         """Whether a snapshot is being taken."""
         return self._blocks is not None
 
+    @property
+    def awaited(self) -> bool:
+        """Whether somebody asked for the one under way."""
+        return bool(self._waiting)
+
+    @property
+    def index(self) -> int | None:
+        """The entry that it is of; None where none is."""
+        return None if self._meta is None else self._meta.index
+
     def poll(self) -> None:
         """Start one where the log has grown enough: in proportion to the state, or a large state would be written
         again for every few megabytes of log."""
         settings = self._g.settings
+        if not self._g.storage.log.on_disk:
+            return self._forget_applied()
         due_bytes = max(settings.snapshot_log_bytes, self.state_bytes * settings.snapshot_growth_percent // 100)
         grown_bytes = self._g.journal.appended_bytes - self._counted_from
         if grown_bytes > due_bytes * (SENDING_PATIENCE if self._g.sends.active else 1):
             self.start()
         self._drop_some()
-        applied = self._g.applied_index
-        self._g.journal.trim(min(applied, self._g.sends.lowest_index(applied)), settings.log_tail_bytes)
+        self._g.journal.trim(self._g.sends.lowest_index(self._g.applied_index), settings.log_tail_bytes)
+
+    def _forget_applied(self) -> None:
+        """Cut a log that is in memory alone."""
+        journal, tail_bytes = self._g.journal, self._g.settings.log_tail_bytes
+        if journal.held_bytes <= 2 * tail_bytes:
+            return
+        last = min(self._g.sends.lowest_index(self._g.applied_index), journal.tail_start(tail_bytes))
+        if last > journal.start_index:
+            journal.covered_by(self._meta_at(last))
+        journal.drop_oldest(last)
 
     def take(self, done: TakenDone) -> None:
         """Take a snapshot now, or await the one under way; `done` is told, once. Where nothing was applied since the
@@ -98,12 +122,12 @@ class Compaction:
     def start(self, again: bool = False) -> bool:
         """Begin a snapshot; False where one is under way or nothing is new. `again`: also where nothing is new, for
         the newest one is found damaged."""
-        index, newest = self._g.applied_index, self._g.journal.start_index
+        latest = self._g.storage.snapshots.latest()
+        index, newest = self._g.applied_index, 0 if latest is None else latest.index
         if self.running or self._g.stopped or index < newest or (index == newest and not again):
             return False
         self._counted_from = self._g.journal.appended_bytes
-        members = tuple(str(member) for member in self._g.journal.members_at(index))
-        meta = SnapshotMeta(self._g.group_id, index, self._g.journal.term_at(index), members)
+        meta = self._meta_at(index)
         try:
             self._writer = self._g.storage.snapshots.writer(meta)
         except OSError as error:
@@ -114,6 +138,10 @@ class Compaction:
         self._keys = getattr(self._blocks, "keys", None)
         self._step(self._writer)
         return True
+
+    def _meta_at(self, index: int) -> SnapshotMeta:
+        members = tuple(str(member) for member in self._g.journal.members_at(index))
+        return SnapshotMeta(self._g.group_id, index, self._g.journal.term_at(index), members)
 
     def _step(self, writer: SnapshotWriter) -> None:
         blocks = self._blocks
@@ -159,9 +187,10 @@ class Compaction:
         journal = self._g.journal
         if meta.index > journal.start_index:
             journal.covered_by(meta)
-            keep_from = min(meta.index, self._g.sends.lowest_index(meta.index))
-            self._drop_to = min(keep_from, journal.tail_start(self._g.settings.log_tail_bytes))
+            tail_start = journal.tail_start(self._g.settings.log_tail_bytes)
+            self._drop_to = min(self._g.sends.lowest_index(meta.index), tail_start)
             self._drop_some()
+        self._g.sends.taken()
         self._tell(self._outcome(meta))
 
     def _drop_some(self) -> None:
@@ -199,4 +228,5 @@ class Compaction:
         if self._writer is not None:
             self._writer.abort()
         self._blocks = self._writer = self._meta = None
+        self._g.sends.none_taken()
         self._tell(reason)

@@ -36,6 +36,7 @@ from raftcache.errors import NotLeader, OutcomeUnknown, Overloaded, RaftcacheErr
 from raftcache.net.api import Peer
 from raftcache.wal.api import GroupStorage, SnapshotMeta
 from raftcache.wal.errors import WalDamaged
+from raftcache.wal.storage import require_continued
 
 if TYPE_CHECKING:
     from raftcache.consensus.host import Host
@@ -586,8 +587,10 @@ class Prepared(NamedTuple):
 
 
 def prepare_group(storage: GroupStorage, machine: StateMachine) -> Prepared:
-    """Decode the newest snapshot of a group that is to be opened. Belongs off the loop. Raises `SnapshotDamaged`."""
+    """Decode the newest snapshot of a group that is to be opened. Belongs off the loop. Raises `SnapshotDamaged`, and
+    `WalDamaged` where the log does not go on from it."""
     meta = storage.snapshots.latest()
+    require_continued(storage.log, meta)
     if meta is None or meta.index == 0:
         return Prepared(None, None, 0)
     size = 0

@@ -1,7 +1,8 @@
 """Snapshots on their way: sent to a replica that lags behind the log, installed there.
 
 *Sending.* A peer that needs what the log in memory no longer has gets the newest snapshot's file in chunks, a bounded
-number in flight, each answered with how much the peer has. A transfer begins with an empty chunk, which asks the peer
+number in flight, each answered with how much the peer has. Where the log in memory does not go on from any, one is
+taken first, and the log behind it is kept until it is sent. A transfer begins with an empty chunk, which asks the peer
 what it has of that file, and so it goes on after a broken link or lost messages where it was. The leader keeps the
 place of a peer that is out of reach for RESUME_S. All transfers of a node share one rate. The engine's own transfer is
 never used: it raises commit indexes unseen, gives no answers, and installs old states over new ones (hazards 1, 16,
@@ -51,6 +52,8 @@ class SnapshotSends:
     def __init__(self, group: Group) -> None:
         self._g = group
         self._sends: dict[PeerNode, _Send] = {}
+        self._awaiting: dict[PeerNode, None] = {}
+        """Peers for which a snapshot is being taken."""
         self._checking = False
         self._damaged_after: tuple[SnapshotMeta, int] | None = None
         self.refused = 0
@@ -68,13 +71,27 @@ class SnapshotSends:
             return
         meta = self._g.storage.snapshots.latest()
         if meta is None or meta.index < self._g.journal[0].index:
-            self._g.compaction.start()
-            return
+            return self._await_new(node, again=False)
         if self._is_damaged(meta):
-            self._g.compaction.start(again=True)
-            return
+            return self._await_new(node, again=True)
         send = self._sends[node] = _Send(meta, self._g.storage.snapshots.size(meta))
         self._ask(node, send)
+
+    def _await_new(self, node: PeerNode, again: bool) -> None:
+        compaction = self._g.compaction
+        if compaction.start(again) or compaction.running:
+            self._awaiting[node] = None
+
+    def taken(self) -> None:
+        """A snapshot was taken: it goes at once to those who await one. A moment later it might be too old for them."""
+        awaiting, self._awaiting = self._awaiting, {}
+        for node in awaiting:
+            if self._g.engine.is_leader() and self._g.engine.feeds(node):
+                self.needed(node)
+
+    def none_taken(self) -> None:
+        """It was given up. Who needs one will say so again."""
+        self._awaiting.clear()
 
     def _ask(self, node: PeerNode, send: _Send) -> None:
         """An empty chunk: the answer tells where to go on."""
@@ -220,8 +237,13 @@ class SnapshotSends:
     # -- status ----------------------------------------------------------------------------------
 
     def lowest_index(self, default: int) -> int:
-        """The oldest snapshot being sent: the log behind it will be wanted next."""
-        return min([send.meta.index for send in self._sends.values()], default=default)
+        """The oldest snapshot being sent, or taken because somebody asked: the log behind it will be wanted next. At
+        most `default`."""
+        lowest = min([send.meta.index for send in self._sends.values()], default=default)
+        compaction = self._g.compaction
+        if compaction.index is not None and (self._awaiting or compaction.awaited):
+            lowest = min(lowest, compaction.index)
+        return min(lowest, default)
 
     @property
     def active(self) -> bool:
@@ -235,6 +257,7 @@ class SnapshotSends:
 
     def pause(self, node: PeerNode) -> None:
         """The link to `node` went down or came up: whatever was in flight is gone."""
+        self._awaiting.pop(node, None)
         send = self._sends.get(node)
         if send is not None and send.paused_at is None:
             send.paused_at = self._g.runtime.now()
@@ -246,6 +269,7 @@ class SnapshotSends:
     def clear(self) -> None:
         """Leadership is gone."""
         self._sends.clear()
+        self._awaiting.clear()
 
 
 class _Send:

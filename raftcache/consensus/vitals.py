@@ -62,7 +62,7 @@ class Vitals:
 
     def status(self) -> GroupStatus:
         """The whole picture; `peers` is empty where this replica does not lead."""
-        group = self._g
+        group, latest = self._g, self._g.storage.snapshots.latest()
         return GroupStatus(
             group_id=group.group_id,
             member=group.member,
@@ -75,7 +75,7 @@ class Vitals:
             last_index=group.last_index,
             first_index=group.journal[0].index + 1,
             log_bytes=group.journal.size_bytes(),
-            snapshot_index=group.journal.start_index,
+            snapshot_index=0 if latest is None else latest.index,
             synced_index=group.journal.synced_index,
             durable_index=group.durable_index,
             suspect=group.suspect,

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from raftcache.clock import Runtime
 from raftcache.consensus import Group, Host, MemberId, StateMachine, prepare_group
+from raftcache.consensus.compaction import SnapshotTaken
 from raftcache.errors import Overloaded
 from raftcache.node.storage import NodeStorage
 from raftcache.wal.api import GroupStorage
@@ -294,6 +295,23 @@ class Replicas:
     def close(self, group_id: str) -> None:
         """Stop a replica; its files stay."""
         self._host.close_group(group_id)
+
+    def write_down(self, group_id: str, then: Callable[[], None]) -> None:
+        """Call `then` when the storage of a group holds all that the group holds, be it closed at once. Where there is
+        no disk, the log is cut without a snapshot, and what is applied is nowhere but in the machine."""
+        group = self._host.groups.get(group_id)
+        if group is None or group.storage.log.on_disk:
+            return then()
+        busy = self._begin(group_id, "being written down")
+
+        def done(outcome: SnapshotTaken | str) -> None:
+            if isinstance(outcome, str):
+                log.warning("%s: no snapshot of it: %s", group_id, outcome)
+            self._over(busy)
+            if not busy.abandoned:
+                then()
+
+        group.take_snapshot(done)
 
     def is_empty(self, group_id: str) -> bool:
         """Whether a replica is open and knows nothing of its group yet."""

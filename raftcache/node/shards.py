@@ -179,6 +179,9 @@ class Shards:
     def _found(self, shard: Shard, source: Source) -> None:
         if self._replicas.is_ending(source.shard_id):
             return
+        self._replicas.write_down(source.shard_id, lambda: self._close_source(shard, source))
+
+    def _close_source(self, shard: Shard, source: Source) -> None:
         self._replicas.close(source.shard_id)
         self.forget(source.shard_id)
         log.warning("%s: starts from what this node holds of %s", shard.id, source.shard_id)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import os
 
-from raftcache.wal.api import GroupStorage, SnapshotMeta
+from raftcache.wal.api import GroupStorage, Log, SnapshotMeta
 from raftcache.wal.errors import WalDamaged
 from raftcache.wal.files import Files
 from raftcache.wal.log import DEFAULT_SEGMENT_BYTES, FileLog
@@ -91,16 +91,22 @@ def _settle(files: Files, directory: str, boot_id: str) -> None:
     files.write_atomic(f"{directory}/{BOOT}", boot_id.encode(), sync=False)
 
 
+def require_continued(log: Log, snapshot: SnapshotMeta | None, path: str = "a log in memory") -> None:
+    """Raises WalDamaged where entries are missing between a snapshot and the log."""
+    index = 0 if snapshot is None else snapshot.index
+    if log.base_index > index:
+        raise WalDamaged(path, 0, f"the log starts behind entry {log.base_index}, the snapshot is of entry {index}")
+
+
 def _fit_log_to_snapshot(log: FileLog, snapshot: SnapshotMeta | None, path: str) -> None:
     """Start the log over where the snapshot replaces it: it ends before, or holds another term at that index.
 
     Otherwise the log matches the snapshot up to its index, by Raft's log matching, and continues it.
     """
-    index = 0 if snapshot is None else snapshot.index
-    if log.base_index > index:
-        raise WalDamaged(path, 0, f"the log starts behind entry {log.base_index}, the snapshot is of entry {index}")
+    require_continued(log, snapshot, path)
     if snapshot is None:
         return
+    index = snapshot.index
     if log.last_index < index or log.term_at(index) != snapshot.term:
         _logger.warning("%s: starts over behind the snapshot at entry %d", path, index)
         log.reset(snapshot.index, snapshot.term)

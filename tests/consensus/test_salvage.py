@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from raftcache.consensus import MemberId, read_remains
 from raftcache.consensus.journal import MEMBERSHIP, NO_OP_DATA, REGULAR, pack_members
 from raftcache.testing.files import FakeFiles
 from raftcache.wal.api import Entry, GroupStorage, SnapshotMeta
+from raftcache.wal.errors import WalDamaged
 from raftcache.wal.storage import memory_storage, open_storage
 
 MEMBERS = (MemberId("n0", "a"), MemberId("n1", "a"))
@@ -65,3 +68,11 @@ def test_it_is_read_from_files_that_another_process_left() -> None:
 def test_nothing_is_left_of_a_replica_that_holds_nothing() -> None:
     remains = read_remains(memory_storage("7c1f"))
     assert (remains.blocks, remains.commands, remains.last_index, remains.term) == (None, [], 0, 0)
+
+
+def test_a_log_that_begins_behind_the_snapshot_is_refused() -> None:
+    """What was in between is nowhere, and the rest alone is not what the group held."""
+    storage = filled(memory_storage("7c1f"))
+    storage.log.truncate_prefix(3)
+    with pytest.raises(WalDamaged, match="starts behind entry 3, the snapshot is of entry 0"):
+        read_remains(storage)

@@ -13,6 +13,7 @@ from raftcache.metadata.replacing import plan_replacement
 from raftcache.metadata.state import Shard
 from raftcache.node.metrics import replica_metrics
 from raftcache.node.status import cluster_document, readiness
+from raftcache.node.storage import storage_in_memory
 from raftcache.testing.cluster import DATA, SimCluster
 
 from . import clusters as c
@@ -138,6 +139,24 @@ def test_a_new_shard_starts_from_the_survivor_with_all_that_it_held(spared: int)
     assert c.run_until(cluster, lambda: readiness(c.core(cluster, "n0")) == (True, ""), 10)
     assert cluster.files[survivor].exists(f"{DATA}/damaged/{shard.id}.0"), "what it held is kept"
     assert c.run_until(cluster, lambda: len({cluster.digest_of(node, new_id) for node in shard.nodes}) == 1, 5)
+
+
+def test_it_starts_with_all_that_the_survivor_holds_in_memory_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the log is cut without a snapshot: what was applied is nowhere but in the keyspace."""
+    monkeypatch.setattr("raftcache.testing.cluster.storage_in", lambda *_arguments: storage_in_memory())
+    cluster, shard = filled()
+    for number in range(200):
+        assert c.succeeded(c.write(cluster, "n0", b"more:%d" % number, bytes(100)))
+    c.run(cluster, 1)
+    survivor = shard.nodes[0]
+    empty_two(cluster, shard, survivor)
+    group = c.core(cluster, survivor).host.groups[shard.id]
+    assert group.journal.start_index > 0 == group.status().snapshot_index
+    assert c.run_until(cluster, lambda: is_lost(cluster), DECLARED_S)
+    new_id = replace(cluster, shard, survivor)
+    assert c.run_until(cluster, lambda: is_whole_again(cluster, new_id), 60)
+    assert values(cluster, "n0") == ALL
+    assert len(c.core(cluster, survivor).shards[new_id].keyspace) == KEYS + 200
 
 
 def test_a_new_shard_starts_empty_where_that_is_what_was_asked() -> None:
