@@ -24,11 +24,13 @@ from raftcache.commands.types import (
     Failure,
     Get,
     Incr,
+    ItemReply,
     Many,
     MultiGet,
     MultiSet,
     ReadLevel,
     Reply,
+    Scripted,
     Set,
     Value,
     Version,
@@ -196,7 +198,8 @@ def _many(request: Request, reply: Many) -> Completion:
     return Completion(kind="info" if unknown else "ok", value=shown, level=level)
 
 
-def _item(reply: Value | Written | Counted | Failure) -> Any:
+def _item(reply: ItemReply) -> Any:
+    assert not isinstance(reply, Scripted), "no operation runs scripts"
     if isinstance(reply, Failure):
         return f"error {reply.code}"
     if not isinstance(reply, Value):

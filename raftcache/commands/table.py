@@ -157,18 +157,32 @@ def check_many(command: t.Multi) -> None:
 
 
 def check_transaction(command: t.Transaction) -> None:
-    """Bound what one batch takes. Raises TooManyKeys, BadRequest."""
+    """Bound what one batch takes, and each script of it. Raises TooManyKeys, BadRequest."""
     count = len(command.items) + len(command.expected)
     if count > t.MULTI_KEY_LIMIT:
         raise TooManyKeys(f"keys: {count} are over the limit of {t.MULTI_KEY_LIMIT}")
-    size_bytes = sum(len(item.key) + len(getattr(item, "value", b"")) for item in command.items)
+    size_bytes = sum([_item_bytes(item) for item in command.items])
     if size_bytes > t.TRANSACTION_LIMIT_BYTES:
         raise BadRequest(f"transaction: {size_bytes} bytes are over the limit of {t.TRANSACTION_LIMIT_BYTES} bytes")
     if not count:
         raise BadRequest("transaction: 0 commands and 0 expected versions; at least one of either must be given")
     for item in command.items:
-        if getattr(item, "idempotency", None) is not None or getattr(item, "replica", False):
+        if type(item) is t.Script:
+            check_script(item)
+        elif getattr(item, "idempotency", None) is not None or getattr(item, "replica", False):
             raise BadRequest("transaction: its commands take no idempotency keys and are executed by the leader")
+
+
+def _item_bytes(item: Any) -> int:
+    """What a transaction carries for one of its commands: a script is sent whole each time that it is executed."""
+    if type(item) is t.Script:
+        return len(item.source) + _handed_bytes(item)
+    return len(item.key) + len(getattr(item, "value", b""))
+
+
+def _handed_bytes(command: t.Script) -> int:
+    """Keys and arguments of a script."""
+    return sum(map(len, command.keys)) + sum(map(len, command.args))
 
 
 def check_minted(envelope: t.Minted) -> None:
@@ -205,7 +219,7 @@ def check_script(command: t.Script) -> None:
     count = len(command.keys) + len(command.args)
     if count > t.SCRIPT_ARGUMENTS_LIMIT:
         raise BadRequest(f"script: {count} keys and arguments are over the limit of {t.SCRIPT_ARGUMENTS_LIMIT}")
-    size_bytes = sum(map(len, command.keys)) + sum(map(len, command.args))
+    size_bytes = _handed_bytes(command)
     if size_bytes > t.TRANSACTION_LIMIT_BYTES:
         raise BadRequest(
             f"script: {size_bytes} bytes of keys and arguments are over the limit of {t.TRANSACTION_LIMIT_BYTES} bytes"
@@ -298,7 +312,8 @@ def _item_keys(command: Any) -> tuple[bytes, ...]:
 
 
 def _transaction_keys(command: t.Transaction) -> tuple[bytes, ...]:
-    return (*_item_keys(command), *(key for key, _ in command.expected))
+    keys = [key for item in command.items for key in (item.keys if type(item) is t.Script else (item.key,))]
+    return (*keys, *(key for key, _ in command.expected))
 
 
 def _no_keys(_command: t.Scan) -> tuple[bytes, ...]:

@@ -32,7 +32,7 @@ SCAN_PAGES = 1024
 SCAN_LIMIT = 1000
 """Keys that one `Scan` asks for; the page that has the last of them is told of as a whole."""
 TRANSACTION_LIMIT_BYTES = 4 << 20
-"""Keys and values of a transaction's commands; keys and arguments of a script."""
+"""Keys and values of a transaction's commands, with its scripts whole; keys and arguments of a script."""
 SCRIPT_LIMIT_BYTES = 128 << 10
 """The source of a script."""
 SESSION_LIMIT_BYTES = 16
@@ -244,26 +244,6 @@ class Scan(_Command, frozen=True):
         return b""
 
 
-class Transaction(_Command, frozen=True):
-    """Single-key commands of one shard, without idempotency keys, executed in order, in one batch, with nothing between
-    them. `expected` are keys of that shard with the versions that must stand there, None for nothing: where one does
-    not, nothing is executed, and the answer is `Unmet`. Else it is `Many`, an item a command; commands fail alone.
-    """
-
-    items: tuple[Single, ...]
-    expected: tuple[tuple[bytes, Version | None], ...] = ()
-
-    @property
-    def key(self) -> bytes:
-        """A key by which to find the shard."""
-        return self.items[0].key if self.items else self.expected[0][0] if self.expected else b""
-
-    @property
-    def idempotency(self) -> None:
-        """Transactions are not keyed."""
-        return None
-
-
 class Script(_Command, frozen=True):
     """A program in Lua that executes commands of one shard, in one batch with nothing between them; answers `Scripted`.
 
@@ -284,6 +264,30 @@ class Script(_Command, frozen=True):
     @property
     def idempotency(self) -> None:
         """Scripts are not keyed."""
+        return None
+
+
+class Transaction(_Command, frozen=True):
+    """Single-key commands and scripts of one shard, without idempotency keys, executed in order, in one batch, with
+    nothing between them. `expected` are keys of that shard with the versions that must stand there, None for nothing:
+    where one does not, nothing is executed, and the answer is `Unmet`. Else it is `Many`, an item a command; commands
+    fail alone. A script without keys is executed where the others are.
+    """
+
+    items: tuple[Union[Single, Script], ...]
+    expected: tuple[tuple[bytes, Version | None], ...] = ()
+
+    @property
+    def key(self) -> bytes:
+        """A key by which to find the shard: the first that is named; without any, as for a script."""
+        for item in self.items:
+            if type(item) is not Script or item.keys:
+                return item.key
+        return self.expected[0][0] if self.expected else self.items[0].key if self.items else b""
+
+    @property
+    def idempotency(self) -> None:
+        """Transactions are not keyed."""
         return None
 
 
@@ -392,10 +396,23 @@ def failure_of(error: RaftcacheError) -> Failure:
     return Failure(error.code, error.message, error.details)
 
 
-class Many(_Reply, frozen=True):
-    """A multi-key command's answer: one reply an item, in the order asked."""
+class Scripted(_Reply, frozen=True):
+    """What came of a script. `result` is nothing, an integer, bytes, a list of results, or a dict of one item, `ok`
+    with a status or `err` with an error. `wrote` is the version of its last write, None where it wrote nothing."""
 
-    items: tuple[Value | Written | Counted | Failure, ...]
+    result: Any
+    wrote: Version | None
+    ack: AckLevel
+
+
+ItemReply = Union[Value, Written, Counted, Failure, Scripted]
+
+
+class Many(_Reply, frozen=True):
+    """A multi-key command's or a transaction's answer: one reply an item, in the order asked. Only a transaction's
+    items may be scripts."""
+
+    items: tuple[ItemReply, ...]
 
 
 class Scanned(_Reply, frozen=True):
@@ -411,15 +428,6 @@ class Unmet(_Reply, frozen=True):
     """A transaction of which nothing was executed: at `key` stands another version than was expected."""
 
     key: bytes
-
-
-class Scripted(_Reply, frozen=True):
-    """What came of a script. `result` is nothing, an integer, bytes, a list of results, or a dict of one item, `ok`
-    with a status or `err` with an error. `wrote` is the version of its last write, None where it wrote nothing."""
-
-    result: Any
-    wrote: Version | None
-    ack: AckLevel
 
 
 class Fate(IntEnum):

@@ -24,7 +24,7 @@ from raftcache.metadata.state import MetadataState, Shard, Source
 from raftcache.metadata.view import MetadataView
 from raftcache.node.replicas import Plan, Progress, Replicas
 from raftcache.routing.slots import Owned
-from raftcache.shard.executor import Interpret
+from raftcache.shard.executor import Interpreter
 from raftcache.shard.losses import Losses
 from raftcache.shard.pipeline import PACE_S
 from raftcache.shard.rates import NodeRates
@@ -50,14 +50,14 @@ class Shards:
         announce: Callable[[str, int], None],
         losses: Losses,
         rates: NodeRates,
-        interpret: Interpret,
+        interpreter: Interpreter,
     ) -> None:
         """`member` is this node and its incarnation; `announce(shard_id, term)` is called by a leader that serves;
-        `interpret` runs scripts."""
+        `interpreter` runs scripts."""
         self.table: dict[str, ShardReplica] = {}
         self._runtime, self._view, self._replicas, self._budget = runtime, view, replicas, budget
         self._member, self._announce, self._losses, self._rates = member, announce, losses, rates
-        self._interpret = interpret
+        self._interpreter = interpreter
         self._known_lost: set[str] = set()
         self._opened_any = self._said_opened = False
         self._started_at = runtime.now()
@@ -118,7 +118,7 @@ class Shards:
             place=lambda: self._view.place_of(shard.id),
             losses=self._losses,
             rates=self._rates,
-            interpret=self._interpret,
+            interpreter=self._interpreter,
             pace_s=PACE_S,
         )
         replica.on_restored = progress

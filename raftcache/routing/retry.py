@@ -85,7 +85,7 @@ def is_read(command: Command | Receipts) -> bool:
     """Whether executing the command twice is the same as once because it changes nothing."""
     kind = type(command)
     if isinstance(command, Transaction):
-        return all(type(item) is Get for item in command.items)
+        return all(is_read(item) for item in command.items)
     return kind in READS or (isinstance(command, Script) and command.read_only)
 
 

@@ -114,11 +114,17 @@ Interpret: TypeAlias = Callable[[Script, Callable[[Command], Reply]], Any]
 """Runs a script, with a function that executes its commands, and returns its result (`Scripted`). Raises BadRequest
 before anything was executed."""
 
+Interpreter: TypeAlias = Callable[[], Interpret]
+"""What runs the scripts of one command, a script or a transaction, and bounds what they take together."""
 
-def no_interpreter(command: Script, execute: Callable[[Command], Reply]) -> Any:
-    """Stands where nobody brought an interpreter. Raises BadRequest."""
+
+def no_interpreter() -> Interpret:
+    """Stands where nobody brought an interpreter."""
+    return _refuse_script
+
+
+def _refuse_script(command: Script, execute: Callable[[Command], Reply]) -> Any:
     raise BadRequest("script: this node has no interpreter for scripts")
-
 
 
 class Executor:
@@ -166,7 +172,7 @@ class Executor:
         """Told that other policies are in force."""
         self.replica_get: Callable[[Get, Namespace], Answer]
         """Executes a read that any replica may answer; `replica_reads` has the function."""
-        self.interpret: Interpret = no_interpreter
+        self.interpreter: Interpreter = no_interpreter
         self.spent: Callable[[bytes, int], None] = lambda _key, _size_bytes: None
         """Told of the bytes that a command of a script carried, or was answered with, for the rate of its namespace."""
         self.term = 0

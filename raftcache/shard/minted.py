@@ -38,7 +38,7 @@ from raftcache.commands.types import (
 from raftcache.errors import OutcomeUnknown, Overloaded
 from raftcache.shard.executor import DURABLE, PRIMARY, QUORUM, Executed, Executor, WaitsFor
 from raftcache.shard.pipeline import PendingBatch, ReplyTo, written_version
-from raftcache.shard.transactions import Handlers
+from raftcache.shard.undivided import Handlers
 from raftcache.store.sessions import RETRY_SPAN_MS, SESSIONS_LIMIT
 
 REPLY_LIMIT_BYTES: Final = 64 << 10

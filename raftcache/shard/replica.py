@@ -54,7 +54,7 @@ from raftcache.commands.types import (
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
 from raftcache.shard import snapshot
 from raftcache.shard.eviction import Rooms
-from raftcache.shard.executor import DURABLE, PRIMARY, Executed, Executor, Interpret, WaitsFor, no_interpreter
+from raftcache.shard.executor import DURABLE, PRIMARY, Executed, Executor, Interpreter, WaitsFor, no_interpreter
 from raftcache.shard.following import Confirmed, PolicyFollower
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.handlers import HANDLERS
@@ -97,7 +97,7 @@ class ShardReplica:
     `owns_slot` the same of a slot: one that never does keeps reads from being answered by `look`.
     `place` tells which shard of how many this one is, for its share of the loss windows; as long as nobody knows, its
     share of any bound is nothing. `losses` is the node's report of what its leaders acknowledged and lost, `rates` the
-    node's buckets. `interpret` runs scripts.
+    node's buckets. `interpreter` runs scripts.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class ShardReplica:
         place: Callable[[], Place] = lambda: NOWHERE,
         losses: Losses | None = None,
         rates: NodeRates | None = None,
-        interpret: Interpret = no_interpreter,
+        interpreter: Interpreter = no_interpreter,
         pace_s: float = 0.0,
         owns_slot: Callable[[int], bool] = lambda _slot: False,
     ) -> None:
@@ -193,7 +193,7 @@ class ShardReplica:
             self.hotkeys,
         )  # fmt: skip
         self._executor.replica_get = self.replica_reads.at_leader
-        self._executor.interpret, self._executor.spent = interpret, self._spent
+        self._executor.interpreter, self._executor.spent = interpreter, self._spent
 
     def attach(self, group: ShardGroup) -> None:
         """Give the replica its group. Once, before anything else."""
@@ -660,10 +660,11 @@ def _charges(command: Any) -> list[tuple[bytes, int]]:
     """What a command is charged before it is executed: keys, and bytes to the namespace of each."""
     if type(command) is Minted:
         command = command.command
+    if type(command) is Transaction:
+        return [charge for item in command.items for charge in _charges(item)]
     if type(command) is Script:
         return [(key, len(key)) for key in command.keys or (command.key,)]
-    items = command.items if type(command) is Transaction else (command,)
-    return [(item.key, len(item.key) + len(getattr(item, "value", b""))) for item in items]
+    return [(command.key, len(command.key) + len(getattr(command, "value", b"")))]
 
 
 def _items(command: Any) -> Sequence[Any]:

@@ -1,6 +1,6 @@
 """Scripts: programs that execute commands of one shard, in one batch with nothing between them, as transactions do.
 
-What a script is and how it runs is not known here: an interpreter comes from outside (`Executor.interpret`) and calls
+What a script is and how it runs is not known here: an interpreter comes from outside (`Executor.interpreter`) and calls
 back with commands. The loop does nothing else meanwhile, so the interpreter bounds how long that takes; the bytes that
 come of it are bounded as a transaction's are (`Pipeline.admit`).
 
@@ -20,6 +20,7 @@ from typing import Any
 
 from raftcache.commands.table import check_many, check_script
 from raftcache.commands.types import (
+    AckLevel,
     Counted,
     Failure,
     Get,
@@ -38,9 +39,9 @@ from raftcache.commands.types import (
     failure_of,
 )
 from raftcache.errors import BadRequest, RaftcacheError
-from raftcache.shard.executor import PRIMARY, QUORUM, Executed, Executor, WaitsFor
+from raftcache.shard.executor import PRIMARY, QUORUM, Executed, Executor, Interpret, WaitsFor
 from raftcache.shard.pipeline import Acknowledged
-from raftcache.shard.transactions import Handlers, acknowledge, execute_item, highest
+from raftcache.shard.undivided import Handlers, ItemAnswer, acknowledge, execute_item, highest, reached
 
 _MULTI = (MultiGet, MultiSet, MultiDelete)
 
@@ -51,23 +52,42 @@ def script(handlers: Handlers) -> Callable[[Executor, Script], Executed]:
     def execute(ex: Executor, command: Script) -> Executed:
         """Raises what is found before anything is executed: BadRequest, TooManyKeys, WrongShard, Hold…"""
         check_script(command)
-        for key in command.keys:
-            ex.require_own(key)
-            ex.in_turn(ex.namespaces().resolve(key), key)
+        require_keys(ex, command)
         ex.pipeline.admit()
-        run = _Run(ex, handlers)
         acknowledged: list[Acknowledged] = []
         ex.pipeline.undivided = acknowledged
         try:
-            result = ex.interpret(command, run.execute)
+            answer, level = _run(ex, handlers, ex.interpreter(), command)
         finally:
             ex.pipeline.undivided = None
-        level = highest(run.waits)
         if level is PRIMARY and not acknowledge(ex, acknowledged):
             level = QUORUM
-        return Scripted(result, run.wrote, level), level
+        return reached(answer, level), level
 
     return execute
+
+
+def require_keys(ex: Executor, command: Script) -> None:
+    """The keys that a script names can be used here, and now. Raises WrongShard, Hold."""
+    for key in command.keys:
+        ex.require_own(key)
+        ex.in_turn(ex.namespaces().resolve(key), key)
+
+
+def run_item(ex: Executor, handlers: Handlers, interpret: Interpret, command: Script) -> ItemAnswer:
+    """Run a script that is a part of a transaction. It fails alone."""
+    try:
+        return _run(ex, handlers, interpret, command)
+    except RaftcacheError as error:
+        return ex.stats.refusal(error), PRIMARY
+
+
+def _run(ex: Executor, handlers: Handlers, interpret: Interpret, command: Script) -> tuple[Scripted, AckLevel]:
+    """Raises what the interpreter finds before anything is executed: BadRequest."""
+    run = _Run(ex, handlers)
+    result = interpret(command, run.execute)
+    level = highest(run.waits)
+    return Scripted(result, run.wrote, level), level
 
 
 class _Run:

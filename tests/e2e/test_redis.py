@@ -350,6 +350,39 @@ def test_a_registered_script_runs_at_every_node_and_none_loses_an_addition(clien
 
 
 @steady
+def test_registered_scripts_in_transactions_count_every_addition(clients: list[redis.Redis]) -> None:
+    """`pipeline()` sends MULTI, EVALSHA and EXEC, and is atomic: of many at once, at all nodes, every addition counts,
+    and the commands beside a script see what it wrote and nothing of another block."""
+    clients[0].delete("{sum}n", "{sum}twin", "safe:{sum}")
+    script, wrong = clients[0].register_script(ADD), []
+
+    def add(client: redis.Redis) -> None:
+        for _ in range(ROUNDS):
+            block = client.pipeline(transaction=True)
+            script(["{sum}n"], [1], client=block)
+            block.incr("{sum}twin")
+            script(["{sum}n"], [1], client=block)
+            first, twin, second = block.execute()
+            if not (second == first + 1 == 2 * twin):
+                wrong.append((first, twin, second))
+
+    threads = [threading.Thread(target=add, args=(clients[n % 3],)) for n in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == [] and clients[1].mget("{sum}n", "{sum}twin") == [b"%d" % (n * THREADS * ROUNDS) for n in (2, 1)]
+    for number, client in enumerate(clients, 1):
+        block = client.pipeline().set("safe:{sum}x", number)
+        script(["safe:{sum}"], [2], client=block)
+        assert block.execute() == [True, 2 * number], "it waits for its commit"
+        block = client.pipeline().set("{sum}x", 1).eval("return redis.call('INCR', KEYS[1])", 1, "{sum}x")
+        failing = block.evalsha("f" * 40, 0).eval("error('MINE no')", 0).get("{sum}x").execute(raise_on_error=False)
+        assert failing[:2] == [True, 2] and failing[4] == b"2"
+        assert isinstance(failing[2], NoScriptError) and isinstance(failing[3], redis.ResponseError)
+
+
+@steady
 def test_what_a_script_may_not_do_is_an_error_and_its_node_goes_on(
     whole: RealCluster, clients: list[redis.Redis]
 ) -> None:

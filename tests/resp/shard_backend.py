@@ -45,7 +45,7 @@ class ShardBackend(FakeBackend):
         self.runtime = AtOnce()
         self.cpu_s = 0.0
         self.scripts = Scripts(Sandbox(lambda: self.cpu_s), lambda: WALL_MS)
-        self.bench = Bench(interpret=self.scripts).lead()
+        self.bench = Bench(interpreter=self.scripts).lead()
         self.bench.runtime.wall_base_ms = WALL_MS - int(self.bench.runtime.now_s * 1000)
 
     def look(self, key: bytes, now_s: float) -> Looked:

@@ -108,6 +108,15 @@ def test_keys_of_several_slots_are_refused(talk: Talk) -> None:
     assert talk.say("MSET", "{b}1", 1, "{b}2", 2) == b"+OK\r\n"
 
 
+def test_scripts_of_a_block_are_of_its_slot(talk: Talk) -> None:
+    said = [talk.say("MULTI"), talk.say("EVAL", "return 1", 2, LOW, "c"), talk.say("EXEC")]
+    assert said[1].startswith(b"-CROSSSLOT") and said[2].startswith(b"-EXECABORT")
+    said = [talk.say("MULTI"), talk.say("EVAL", "return 1", 1, HIGH), talk.say("EXEC")]
+    assert said[1] == moved(HIGH) and said[2].startswith(b"-EXECABORT")
+    said = [talk.say("MULTI"), *(talk.say("EVAL", "return 1", 1, key) for key in (LOW, "c")), talk.say("EXEC")]
+    assert said[1:] == [b"+QUEUED\r\n", b"+QUEUED\r\n", b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"]
+
+
 def test_where_nobody_leads_it_is_executed_and_waits(talk: Talk, halves: Halves) -> None:
     halves.lose_the_leader()
     assert talk.say("SET", HIGH, 1) == b"+OK\r\n"

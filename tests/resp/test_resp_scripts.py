@@ -206,12 +206,6 @@ def test_resp3_has_its_own_nothing(talk: Talk) -> None:
     assert ran(talk, "return {false, 1}") == b"*2\r\n_\r\n:1\r\n"
 
 
-def test_in_a_block_it_is_refused_and_with_it_the_block(talk: Talk) -> None:
-    talk.say("MULTI")
-    assert talk.say("EVAL", "return 1", 0) == b"-ERR Command not allowed inside a transaction\r\n"
-    assert talk.say("EXEC").startswith(b"-EXECABORT")
-
-
 def test_what_it_wrote_is_what_wait_waits_for(talk: Talk) -> None:
     ran(talk, "return redis.call('get', KEYS[1])", "k", keys=1)
     assert not talk.client.unproved

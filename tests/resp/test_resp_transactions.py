@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from resp_bytes import packed
 from shard_backend import ShardBackend
 from talk import Talk
 
-from raftcache.commands.types import Command, MultiGet, Set, Transaction, failure_of
+from raftcache.commands.types import Command, MultiGet, Script, Set, Transaction, failure_of
 from raftcache.errors import NoLeader, OutcomeUnknown
 from raftcache.frontends.resp import transactions
+from raftcache.frontends.resp.scripts import sandbox
 
 OK, QUEUED, NOTHING = b"+OK\r\n", b"+QUEUED\r\n", b"*-1\r\n"
 
@@ -143,3 +145,143 @@ def test_what_a_block_writes_is_what_wait_waits_for(talk: Talk) -> None:
     say(talk, "MULTI", "SET a 1", "EXEC")
     assert [key for key, _ in talk.client.unproved.values()] == [b"a"]
     assert isinstance(sent(talk)[0].items[0], Set)
+
+
+# -- scripts -------------------------------------------------------------------------------------
+
+ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
+NO_SCRIPT = b"-NOSCRIPT No matching script. Please use EVAL.\r\n"
+CROSS_SLOT = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
+
+
+def block(talk: Talk, *commands: tuple[str | int, ...]) -> bytes:
+    """What EXEC says of a block of these commands, all of which are queued."""
+    assert talk.say("MULTI") == OK
+    assert [talk.say(*words) for words in commands] == [QUEUED] * len(commands)
+    return talk.say("EXEC")
+
+
+def test_scripts_run_within_a_block_where_they_stand(talk: Talk) -> None:
+    sha = talk.say("SCRIPT", "LOAD", ADD).split()[1].decode()
+    read = "return {redis.call('GET', KEYS[1]), ARGV[1]}"
+    said = block(
+        talk,
+        ("SET", "k", 1),
+        ("EVAL", ADD, 1, "k", 2),
+        ("GET", "k"),
+        ("EVALSHA", sha, 1, "k", 4),
+        ("EVAL_RO", read, 1, "k", "x"),
+        ("EVALSHA_RO", sha, 1, "k", 1),
+        ("PING",),
+    )
+    refused = b"-ERR Write commands are not allowed from read-only scripts. script: %s, on @user_script.\r\n"
+    answers = b"*7\r\n+OK\r\n:3\r\n$1\r\n3\r\n:7\r\n*2\r\n$1\r\n7\r\n$1\r\nx\r\n" + refused % sha.encode()
+    assert said == answers + b"+PONG\r\n"
+    (transaction,) = sent(talk)
+    assert transaction.items[1] == Script(ADD.encode(), (b"k",), (b"2",)), "one slot, one transaction"
+    assert len(transaction.items) == 6 and talk.say("GET", "k") == b"$1\r\n7\r\n"
+
+
+def test_a_script_that_fails_is_an_error_in_its_place_and_what_it_did_remains(talk: Talk) -> None:
+    source = "redis.call('SET', KEYS[1], 'word') redis.call('INCR', KEYS[1]) return 1"
+    said = block(talk, ("SET", "k", 1), ("EVAL", source, 1, "k"), ("APPEND", "k", "s"))
+    head, failed, last = said.split(b"\r\n", 3)[1:]
+    assert (head, last) == (b"+OK", b":5\r\n") and failed.startswith(b"-ERR value is not an integer")
+    assert talk.say("GET", "k") == b"$5\r\nwords\r\n"
+    said = block(talk, ("EVAL", "return return", 0), ("EVAL", "error('MINE no')", 0), ("EVAL", "return {err='A b'}", 0))
+    assert [line[:12] for line in said.split(b"\r\n")[1:4]] == [b"-ERR Error c", b"-ERR user_sc", b"-A b"]
+
+
+def test_a_script_that_is_not_known_is_an_error_in_its_place(talk: Talk) -> None:
+    said = block(talk, ("SET", "k", 1), ("EVALSHA", "f" * 40, 1, "k"), ("GET", "k"))
+    assert said == b"*3\r\n+OK\r\n" + NO_SCRIPT + b"$1\r\n1\r\n"
+
+
+def test_a_block_knows_the_scripts_that_it_was_told_of_before(talk: Talk) -> None:
+    sha = talk.say("SCRIPT", "LOAD", "return 1").split()[1].decode()
+    talk.say("SCRIPT", "FLUSH")
+    said = block(talk, ("EVALSHA", sha, 0), ("EVAL", "return 1", 0), ("EVALSHA", sha, 0), ("SCRIPT", "FLUSH"))
+    assert said == b"*4\r\n" + NO_SCRIPT + b":1\r\n:1\r\n" + OK
+    said = block(talk, ("SCRIPT", "LOAD", "return 1"), ("EVALSHA", sha, 0), ("SCRIPT", "FLUSH"), ("EVALSHA", sha, 0))
+    assert said == b"*4\r\n$40\r\n" + sha.encode() + b"\r\n:1\r\n" + OK + NO_SCRIPT
+
+
+def test_scripts_of_several_slots_are_split_like_commands_and_one_over_several_is_refused(talk: Talk) -> None:
+    scripts = [("EVAL", ADD, 1, "b", 5), ("EVAL", ADD, 1, "a", 1), ("EVAL", ADD, 2, "a", "b", 1)]
+    said = block(talk, ("SET", "a", 1), *scripts)
+    assert said == b"*4\r\n+OK\r\n:5\r\n:2\r\n" + CROSS_SLOT
+    assert [[item.key for item in each.items] for each in sent(talk)] == [[b"a", b"a"], [b"b"]]
+    for bad in ((ADD, "one", "a"), (ADD, 2, "a"), (ADD, -1)):
+        assert block(talk, ("EVAL", *bad)).startswith(b"*1\r\n-ERR "), bad
+
+
+def test_a_script_without_keys_goes_where_the_block_goes_and_wait_finds_what_it_wrote(talk: Talk) -> None:
+    write = "return redis.call('SET', '{b}x', ARGV[1])"
+    assert block(talk, ("EVAL", write, 0, 1), ("SET", "b", 1), ("SET", "a", 1)) == b"*3\r\n" + OK * 3
+    assert [[item.key for item in each.items][1:] for each in sent(talk)] == [[b"b"], []]
+    talk.client.unproved.clear()
+    assert block(talk, ("EVAL", write, 0, 2), ("GET", "b")) == b"*2\r\n+OK\r\n$1\r\n1\r\n"
+    assert [key for key, _ in talk.client.unproved.values()] == [b"b"]
+    say(talk, "WATCH b")
+    assert block(talk, ("EVAL", write, 0, 3)) == b"*1\r\n+OK\r\n" and sent(talk)[-1].key == b"b"
+    assert block(talk, ("EVAL", write, 0, 4)) == b"*1\r\n+OK\r\n" and talk.say("GET", "{b}x") == b"$1\r\n4\r\n"
+
+
+def test_watch_holds_for_scripts(talk: Talk) -> None:
+    other = Talk(talk.backend, talk.front)
+    say(talk, "SET w 1", "WATCH w", "MULTI")
+    assert talk.say("EVAL", ADD, 1, "{w}a", 1) == QUEUED
+    say(other, "SET w 2")
+    assert say(talk, "EXEC", "GET {w}a") == [NOTHING, b"$-1\r\n"]
+    say(talk, "WATCH w")
+    assert block(talk, ("EVAL", ADD, 1, "{w}a", 1)) == b"*1\r\n:1\r\n"
+    say(talk, "WATCH w")
+    assert block(talk, ("EVAL", ADD, 1, "elsewhere", 1)) == CROSS_SLOT
+
+
+def test_resp3_has_its_own_nothing_within_a_block(talk: Talk) -> None:
+    say(talk, "HELLO 3")
+    assert block(talk, ("EVAL", "return {false, 1}", 0)) == b"*1\r\n*2\r\n_\r\n:1\r\n"
+
+
+def test_the_scripts_of_a_block_are_bounded_together_and_commands_go_on(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "TRANSACTION_INSTRUCTIONS_LIMIT", 25_000)
+    loop = "redis.call('INCR', KEYS[1]) for i = 1, 20000 do end"
+    said = block(talk, *[("EVAL", loop, 1, "k")] * 3, ("GET", "k")).split(b"\r\n")
+    assert said[1] == b"$-1" and b"stopped, for it executed too many instructions" in said[2]
+    assert said[3].endswith(b"it was not executed") and said[4:6] == [b"$1", b"2"]
+    assert isinstance(talk.backend, ShardBackend)
+    assert talk.backend.scripts.outcomes == {"done": 1, "instructions": 1, "not_begun": 1}
+    assert block(talk, ("EVAL", loop, 1, "k")) == b"*1\r\n$-1\r\n"
+    monkeypatch.setattr(sandbox, "RESULTS_LIMIT_BYTES", 1000)
+    said = block(talk, *[("EVAL", "return ('x'):rep(600)", 0)] * 2, ("GET", "k")).split(b"\r\n")
+    assert said[3].startswith(b"-ERR the results of the transaction's scripts") and said[4:6] == [b"$1", b"3"]
+
+
+def test_what_is_too_much_to_be_sent_is_not(talk: Talk) -> None:
+    """EVALSHA has few bytes in the block, and the script that it names is many."""
+    sha = talk.say("SCRIPT", "LOAD", "return 1 --" + " " * (120 << 10)).split()[1].decode()
+    before = len(talk.backend.commands)
+    assert block(talk, *[("EVALSHA", sha, 0)] * 35).startswith(b"-ERR transaction: 4301185 bytes are over the limit")
+    assert len(talk.backend.commands) == before
+
+
+def test_without_lua_only_the_scripts_of_a_block_are_refused(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox, "lua51", None)
+    said = block(talk, ("SET", "k", 1), ("EVAL", ADD, 1, "k", 1), ("GET", "k"))
+    assert said.startswith(b"*3\r\n+OK\r\n-ERR script: this node has no Lua") and said.endswith(b"$1\r\n1\r\n")
+
+
+def test_a_block_with_scripts_in_one_write(talk: Talk) -> None:
+    words = (("MULTI",), ("EVAL", ADD, 1, "k", 3), ("GET", "k"), ("EXEC",))
+    whole = b"".join([packed(*each) for each in words])
+    assert talk.raw(whole) == OK + QUEUED * 2 + b"*2\r\n:3\r\n$1\r\n3\r\n"
+
+
+def test_a_block_of_scripts_that_was_not_executed_is_one_error(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(talk.backend, "_reply", lambda _command: failure_of(NoLeader("nobody leads")))
+    assert block(talk, ("EVAL", ADD, 1, "k", 3)).startswith(b"-LOADING")
+    said = block(talk, ("EVAL", ADD, 1, "a", 3), ("EVAL", ADD, 1, "b", 3))
+    assert said.startswith(b"*2\r\n-LOADING") and said.count(b"-LOADING") == 2

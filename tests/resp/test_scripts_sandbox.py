@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from raftcache.frontends.resp.scripts import sandbox as sandbox_module
-from raftcache.frontends.resp.scripts.sandbox import RUN_LIMIT_S, DoesNotCompile, Sandbox, Stopped
+from raftcache.frontends.resp.scripts.sandbox import RUN_LIMIT_S, Allowance, DoesNotCompile, Sandbox, Spent, Stopped
 
 LARGE = b"$1000000\r\n" + b"x" * 1_000_000 + b"\r\n"
 SLACK_S = 1.0
@@ -240,6 +240,50 @@ def test_time_is_what_the_clock_says() -> None:
             assert Sandbox(lambda: now[0]).run(source, (), (), slow)[0] is outcome
         except Stopped as stopped:
             assert (stopped.reason, outcome) == ("time", False)
+
+
+def test_the_scripts_of_one_transaction_have_a_time_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def slow(args: list[bytes]) -> bytes:
+        now[0] += float(args[1])
+        return b"+OK\r\n"
+
+    monkeypatch.setattr(sandbox_module, "TRANSACTION_RUN_LIMIT_S", 0.1)
+    lua, left = Sandbox(lambda: now[0]), Allowance()
+    busy = b"redis.call('set', ARGV[1]) return redis.call('set', '0')"
+    for _ in range(2):
+        assert lua.run(busy, (), (b"0.04",), slow, left)[0]
+    with pytest.raises(Stopped, match="time"):
+        lua.run(busy, (), (b"0.04",), slow, left)
+    with pytest.raises(Spent):
+        lua.run(b"return 1", (), (), slow, left)
+    assert lua.run(busy, (), (b"0.04",), slow)[0], "another transaction has its own"
+
+
+def test_compiling_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source of 128 KiB takes longer to compile than to run."""
+    lua, left, ticks = Sandbox(lambda: next(ticks)), Allowance(), iter(range(100))
+    monkeypatch.setattr(lua, "compile", lambda source: (next(ticks), Sandbox.compile(lua, source))[1])
+    before_s = left.seconds
+    with pytest.raises(DoesNotCompile):
+        lua.run(b"return return", (), (), answered, left)
+    assert left.seconds == before_s - 2
+
+
+def test_instructions_and_results_of_one_transaction_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox_module, "TRANSACTION_INSTRUCTIONS_LIMIT", 25_000)
+    lua, left, loop = Sandbox(lambda: 0.0), Allowance(), b"local n = 0 for i = 1, 10000 do n = n + i end return n"
+    assert lua.run(loop, (), (), answered, left)[0]
+    with pytest.raises(Stopped, match="instructions"):
+        lua.run(loop, (), (), answered, left)
+    with pytest.raises(Spent):
+        lua.run(b"return 1", (), (), answered, left)
+    monkeypatch.setattr(sandbox_module, "RESULTS_LIMIT_BYTES", 1000)
+    left = Allowance()
+    assert lua.run(b"return ('x'):rep(2000)", (), (), answered, left)[0] and left.result_bytes < 0
+    with pytest.raises(Spent):
+        lua.run(b"return 1", (), (), answered, left)
 
 
 def test_scripts_are_kept_compiled_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:

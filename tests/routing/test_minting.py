@@ -29,6 +29,7 @@ from raftcache.routing.session import SESSION_BYTES, KeySession
 
 KEY = b"foo"
 SINGLE = [Set(KEY, b"v"), Incr(KEY), Script(b"return 1", (KEY,)), Transaction((Set(KEY, b"v"),))]
+SINGLE += [Transaction((Get(KEY), Script(b"return 1", (KEY,))))]
 WRITES = [*SINGLE, MultiSet((Set(KEY, b"v"),)), MultiDelete((Delete(KEY),))]
 NODES = ("n0", "n1", "n2")
 
@@ -54,6 +55,7 @@ READS = [
     Scan(7),
     Transaction((Get(KEY),), expected=((KEY, None),)),
     Script(b"return 1", (KEY,), read_only=True),
+    Transaction((Get(KEY), Script(b"return 1", (KEY,), read_only=True))),
 ]
 
 

@@ -14,7 +14,7 @@ from raftcache.commands.types import AckLevel, Command, ReadLevel, Reply
 from raftcache.consensus.api import StateMachine
 from raftcache.errors import NotLeader
 from raftcache.routing.slots import slot_of
-from raftcache.shard.executor import Interpret, no_interpreter
+from raftcache.shard.executor import Interpreter, no_interpreter
 from raftcache.shard.replica import ShardReplica
 from raftcache.store.memory import MemoryBudget
 
@@ -208,7 +208,7 @@ class Bench:
         policies: Namespaces = POLICIES,
         node_id: str = "n0",
         founded: bool = True,
-        interpret: Interpret = no_interpreter,
+        interpreter: Interpreter = no_interpreter,
     ) -> None:
         """`founded`: it follows the policies already, by a snapshot that everybody started from."""
         self.sends = 0
@@ -228,7 +228,7 @@ class Bench:
             lambda key: key not in self.foreign_keys,
             self.served.append,
             lambda: self.place,
-            interpret=interpret,
+            interpreter=interpreter,
             owns_slot=lambda slot: slot not in map(slot_of, self.foreign_keys),
         )
         if founded:

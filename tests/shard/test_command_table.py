@@ -40,6 +40,9 @@ BAD = [
     (t.Script(b"", (b"k",) * 1001), "too_many_keys", ["keys", "1001", "1000"]),
     (t.Script(b" " * (128 * 1024 + 1)), "bad_request", ["script", "131073", "131072"]),
     (t.Script(b"", (), (b"x" * (4 << 20), b"y")), "bad_request", ["script", "4194305", "4194304"]),
+    (t.Transaction((t.Script(b" " * (128 * 1024 + 1)),)), "bad_request", ["script", "131073", "131072"]),
+    (t.Transaction((t.Script(b" " * (128 * 1024)),) * 33), "bad_request", ["transaction", "4325376", "4194304"]),
+    (t.Transaction((t.Script(b"x", (b"k",), (b"y" * (4 << 20),)),)), "bad_request", ["transaction", "4194306"]),
 ]
 
 
@@ -86,4 +89,6 @@ def test_every_command_has_a_row_and_every_single_one_a_function() -> None:
 def test_rows_tell_keys_and_writes() -> None:
     assert TABLE[Get].keys(Get(b"a")) == (b"a",)
     assert TABLE[MultiGet].keys(MultiGet((Get(b"a"), Get(b"b")))) == (b"a", b"b")
+    mixed = t.Transaction((t.Script(b""), t.Script(b"", (b"a", b"b")), Get(b"c")), ((b"d", None),))
+    assert TABLE[t.Transaction].keys(mixed) == (b"a", b"b", b"c", b"d")
     assert {row.name for row in TABLE.values() if not row.is_write} == {"get", "multi_get", "scan"}

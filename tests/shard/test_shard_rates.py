@@ -9,7 +9,7 @@ from shard_harness import Bench
 
 from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.policy import Limits, Namespace
-from raftcache.commands.types import Get, MultiGet, Set
+from raftcache.commands.types import Get, MultiGet, Script, Set, Transaction
 from raftcache.errors import RateLimited
 from raftcache.shard.rates import DEMAND_AGE_S, LEAST_PART, NodeRates
 
@@ -152,6 +152,13 @@ def test_a_shard_refuses_what_is_over_the_rate_and_nobody_else() -> None:
     many = bench.ask(MultiGet(tuple(Get(b"q:%d" % n) for n in range(8))))
     assert [getattr(item, "code", "") for item in many.items] == [""] * 5 + ["rate_limited"] * 3
     assert bench.ask(Get(b"other")).value == b"v"
+
+
+def test_a_script_in_a_transaction_is_charged_once_a_key_as_it_is_alone() -> None:
+    spaces = (Namespace("default", 1), space(operations_per_second=10, burst_ms=1000))
+    bench = Bench(policies=Namespaces(1, spaces), interpreter=lambda: lambda _command, _execute: None).lead()
+    block = Transaction((Set(b"q:a", b"v"), Script(b"", (b"q:a", b"q:b")), Script(b"")))
+    assert [getattr(bench.ask(block), "code", "") for _ in range(4)] == ["", "", "", "rate_limited"]
 
 
 def test_a_rate_may_be_lifted() -> None:

@@ -15,10 +15,12 @@ from raftcache.commands.types import (
     AckLevel,
     Append,
     Command,
+    Counted,
     Failure,
     Get,
     Incr,
     Many,
+    Minted,
     MultiGet,
     MultiSet,
     Reply,
@@ -28,6 +30,7 @@ from raftcache.commands.types import (
     Transaction,
     Unmet,
     Value,
+    Written,
     decode_command,
     decode_reply,
     encode_command,
@@ -42,7 +45,7 @@ QUORUM, PRIMARY = AckLevel.QUORUM, AckLevel.PRIMARY
 
 def scripted(play: Callable[[Call, tuple[bytes, ...]], Any]) -> Bench:
     """A leader for which every script is `play(call, args)`."""
-    return Bench(interpret=lambda command, call: play(call, command.args)).lead()
+    return Bench(interpreter=lambda: lambda command, call: play(call, command.args)).lead()
 
 
 def commands(*given: Command) -> Bench:
@@ -190,6 +193,127 @@ def windowed(then: OnExceeded, play: Callable[[Call, tuple[bytes, ...]], Any]) -
     return bench
 
 
+def test_in_a_transaction_it_runs_where_it_stands_and_all_is_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "MAX_BATCH_EFFECTS", 2)
+    bench = commands(Incr(b"n"), Set(b"s1", b"x"), Set(b"s2", b"x"), Set(b"s3", b"x"))
+    run = Script(b"", (b"n",))
+    bench.send(Set(b"before", b"1"))
+    (reply,) = bench.send(Transaction((Set(b"n", b"5"), run, Get(b"n"), run, Incr(b"n"))))
+    bench.send(Set(b"after", b"1"))
+    assert isinstance(reply, Many), "at primary it leaves at once"
+    first, ran, read, _, last = reply.items
+    assert isinstance(ran, Scripted) and ran.ack == PRIMARY and ran.wrote is not None
+    assert isinstance(first, Written) and ran.wrote.seq == first.version.seq + 4
+    assert isinstance(read, Value) and read.value == b"6" and isinstance(last, Counted) and last.value == 8
+    bench.settle()
+    batches = [[effect[1] for effect in decode_batch(entry[-1]).effects] for entry in bench.group.log[1:]]
+    (whole,) = [keys for keys in batches if b"s1" in keys]
+    assert whole[-10:] == [b"n", b"n", b"s1", b"s2", b"s3", b"n", b"s1", b"s2", b"s3", b"n"] and b"after" not in whole
+
+
+def test_a_transaction_with_scripts_and_its_answer_come_over_the_wire() -> None:
+    command = Transaction((Script(b"return 1", (b"a",), (b"\xff",)), Get(b"a")), ((b"b", None),))
+    assert decode_command(encode_command(command)) == command
+    answer = Many((Scripted({"err": b"ERR no"}, None, QUORUM), Scripted([1, None], None, PRIMARY)))
+    assert decode_reply(encode_reply(answer)) == answer
+
+
+def test_a_transaction_waits_for_what_its_scripts_wait_for() -> None:
+    bench = commands(Set(b"safe:k", b"1"))
+    replies = bench.send(Transaction((Set(b"a", b"1"), Script(b"", (b"a",)), Script(b"", (b"a",)))))
+    assert replies == []
+    bench.settle()
+    assert [item.ack for item in replies[0].items] == [QUORUM] * 3  # type: ignore[union-attr]
+
+
+def test_a_script_that_waits_for_nothing_reaches_what_the_others_wait_for() -> None:
+    replies = (bench := commands(Set(b"k", b"1"))).send(Transaction((Script(b"", (b"k",)), Set(b"safe:k", b"1"))))
+    assert replies == []
+    bench.settle()
+    assert [item.ack for item in replies[0].items] == [QUORUM] * 2  # type: ignore[union-attr]
+
+
+def test_in_a_transaction_it_fails_alone() -> None:
+    plain = Bench().lead()
+    reply = plain.ask(Transaction((Set(b"a", b"1"), Script(b"", (b"a",)), Incr(b"a"))))
+    assert failed(reply.items[1], "bad_request") and reply.items[2].value == 2, "here is no interpreter"
+    bench = commands(Set(b"far", b"1"), Set(b"a", b"1"))
+    bench.foreign_keys = {b"far"}
+    assert bench.ask(Transaction((Script(b"", (b"a",)), Get(b"a")))).items[0].result == ["Failure", "Written"]
+
+
+def test_the_keys_of_its_scripts_are_looked_at_before_a_transaction_runs() -> None:
+    bench = commands(Set(b"b", b"1"))
+    bench.foreign_keys = {b"far", Script(b"").key}
+    assert failed(bench.ask(Transaction((Set(b"a", b"1"), Script(b"", (b"far",))))), "wrong_shard")
+    assert bench.ask(Get(b"a")).value is None
+    assert isinstance(bench.ask(Transaction((Set(b"a", b"1"), Script(b"")))), Many), "one without keys runs anywhere"
+    assert bench.ask(Get(b"b")).value == b"1"
+
+
+def test_one_interpreter_runs_all_scripts_of_a_transaction_and_no_others() -> None:
+    """It bounds what they take together."""
+    begun: list[int] = []
+
+    def interpreter() -> Callable[..., Any]:
+        begun.append(0)
+
+        def run(_command: Script, _call: Call) -> int:
+            begun[-1] += 1
+            return begun[-1]
+
+        return run
+
+    bench = Bench(interpreter=interpreter).lead()
+    bench.ask(Transaction((Script(b""), Get(b"a"), Script(b""))))
+    bench.ask(Script(b""))
+    assert begun == [2, 1]
+
+
+@pytest.mark.parametrize("then", [OnExceeded.QUORUM, OnExceeded.WAIT])
+def test_a_window_without_room_makes_a_transaction_with_scripts_wait(then: OnExceeded) -> None:
+    bench = windowed(then, lambda call, _args: [call(Set(b"k%d" % n, b"x")) for n in range(2)] and None)
+    replies = bench.send(Transaction((Set(b"k9", b"x"), Script(b"", (b"k0",)))))
+    assert replies == [] and not bench.replica.held.count
+    bench.settle()
+    assert [item.ack for item in replies[0].items] == [QUORUM] * 2  # type: ignore[union-attr]
+
+
+def test_a_transaction_is_held_as_a_whole_behind_what_its_script_has_to_wait_for() -> None:
+    bench = windowed(OnExceeded.WAIT, lambda call, _args: call(Set(b"k2", b"y")) and None)
+    for n in range(3):
+        bench.send(Set(b"k%d" % n, b"x"))
+    replies = bench.send(Transaction((Script(b"", (b"k2",)),)), bench.runtime.now_s + 5)
+    assert bench.replica.held.count == 2 and not replies
+    bench.settle()
+    bench.runtime.advance(0.1)
+    bench.settle()
+    assert isinstance(replies[0], Many) and bench.ask(Get(b"k2")).value == b"y"
+
+
+def test_nothing_of_it_is_executed_where_another_version_stands() -> None:
+    bench = commands(Set(b"a", b"1"))
+    bench.ask(Set(b"w", b"1"))
+    assert bench.ask(Transaction((Script(b"", (b"a",)),), ((b"w", None),))) == Unmet(b"w")
+    assert bench.ask(Get(b"a")).value is None
+
+
+def test_a_repeat_of_a_transaction_runs_its_scripts_once() -> None:
+    bench = commands(Incr(b"n"))
+    envelope = Minted(Transaction((Script(b"", (b"n",)), Get(b"n"))), b"session", 0, (1,))
+    first = bench.ask(envelope)
+    assert bench.ask(replace(envelope, repeat=True)) == first and isinstance(first, Many)
+    assert bench.ask(Get(b"n")).value == b"1"
+
+
+def test_a_lost_leadership_leaves_the_outcome_of_a_transaction_open_in_which_only_a_script_wrote() -> None:
+    bench = commands(Set(b"a", b"1", ack=QUORUM))
+    replies = bench.send(Transaction((Get(b"a"), Script(b"", (b"a",)))))
+    bench.runtime.turn()
+    bench.group.lose()
+    assert failed(replies[0], "outcome_unknown")
+
+
 def test_transfers_keep_the_sum_through_any_failover() -> None:
     """Random transfers by script between two keys, commits, failovers: whoever leads, the sum is what it was."""
 
@@ -203,8 +327,11 @@ def test_transfers_keep_the_sum_through_any_failover() -> None:
     bench.ask(Set(b"left", b"500"))
     bench.ask(Set(b"right", b"500"))
     failovers = 0
-    for _ in range(1500):
-        bench.send(Script(b"", (b"left", b"right"), (b"%d" % rnd.randrange(-9, 10),)))
+    for number in range(1500):
+        amount = rnd.randrange(-9, 10)
+        whole = Script(b"", (b"left", b"right"), (b"%d" % amount,))
+        # Every other time within a transaction that moves as much again.
+        bench.send(Transaction((whole, Incr(b"left", amount), Incr(b"right", -amount))) if number % 2 else whole)
         pick = rnd.random()
         if pick < 0.4:
             bench.runtime.turn()

@@ -14,11 +14,13 @@ from raftcache.commands.types import (
     TRANSACTION_LIMIT_BYTES,
     AckLevel,
     Append,
+    Counted,
     Delete,
     Failure,
     Get,
     Incr,
     Many,
+    Script,
     Set,
     Transaction,
     Unmet,
@@ -27,6 +29,7 @@ from raftcache.commands.types import (
     Written,
     decode_command,
     encode_command,
+    encode_reply,
 )
 from raftcache.shard import pipeline as pipeline_module
 from raftcache.store.effects import decode_batch
@@ -74,6 +77,28 @@ def test_commands_are_executed_in_order_and_answered_together(bench: Bench) -> N
 def test_it_comes_over_the_wire(bench: Bench) -> None:
     command = Transaction((Set(b"a", b"1"), Get(b"a")), ((b"a", None), (b"b", Version("7c1f", 1, 1))))
     assert decode_command(encode_command(command)) == command
+
+
+def test_what_has_no_scripts_is_the_same_on_the_wire_as_before_there_were_any_in_it() -> None:
+    """Nodes of two builds understand each other for as long as no block has a script."""
+    version = Version("7c1f", 1, 2)
+    command = Transaction((Set(b"a", b"1", ack=QUORUM), Get(b"a")), ((b"b", version),))
+    assert encode_command(command).hex() == (
+        "93ab7472616e73616374696f6e929ea3736574c40161c4013100c0c0c202c000c0c2c2c297a3676574c40161c0c2c0c000"
+        "9192c4016293a4376331660102"
+    )
+    items = (Written(True, version, None, QUORUM), Counted(3, version, None, AckLevel.PRIMARY), Failure("x", "y"))
+    assert encode_reply(Many(items)).hex() == (
+        "92a46d616e799398a77772697474656ec393a4376331660102c002c2c0c095a7636f756e7465640393a4376331660102c001"
+        "94a76661696c757265a178a17980"
+    )
+
+
+def test_the_key_that_finds_its_shard_is_the_first_that_is_named() -> None:
+    keyless = Script(b"return 1")
+    assert Transaction((keyless, Script(b"", (b"a",)), Get(b"b"))).key == b"a"
+    assert Transaction((keyless,), ((b"w", None),)).key == b"w"
+    assert Transaction((keyless,)).key == keyless.key and Transaction(()).key == b""
 
 
 def test_all_of_it_stands_in_one_batch_however_full_that_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

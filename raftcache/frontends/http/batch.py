@@ -16,10 +16,10 @@ from msgspec import UNSET
 from raftcache.commands.types import (
     JSON,
     MULTI_KEY_LIMIT,
-    Counted,
     Delete,
     Failure,
     Get,
+    ItemReply,
     Many,
     Multi,
     MultiDelete,
@@ -59,8 +59,6 @@ from raftcache.frontends.http.types import (
 
 T = TypeVar("T")
 C = TypeVar("C", Get, Set, Delete)
-
-ItemReply = Value | Written | Counted | Failure
 
 _get_body = msgspec.json.Decoder(GetMany)
 _set_body = msgspec.json.Decoder(SetMany)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from raftcache.commands.types import Counted, Failure, Value, Written
+from raftcache.commands.types import Failure, ItemReply, Written
 from raftcache.errors import OutcomeUnknown, class_of
-
-Item = Value | Written | Counted | Failure
 
 
 def line_of(failure: Failure, cluster: bool = False) -> str:
@@ -15,12 +13,12 @@ def line_of(failure: Failure, cluster: bool = False) -> str:
     return class_of(failure.code).to_resp(failure.message, cluster)
 
 
-def failed_items(items: Iterable[Item]) -> list[Failure]:
-    """The failures among the results of a multi-key command."""
+def failed_items(items: Iterable[ItemReply]) -> list[Failure]:
+    """The failures among the results of a multi-key command or a transaction."""
     return [item for item in items if type(item) is Failure]
 
 
-def line_of_many(items: Sequence[Item], failed: Sequence[Failure], cluster: bool = False) -> str:
+def line_of_many(items: Sequence[ItemReply], failed: Sequence[Failure], cluster: bool = False) -> str:
     """One line for a multi-key command of which items have failed.
 
     A line that says "not executed" must hold for all keys: clients repeat such a command as a whole. So where some keys

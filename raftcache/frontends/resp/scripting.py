@@ -1,7 +1,7 @@
 """EVAL, EVALSHA, their read-only forms, and SCRIPT.
 
-A script is sent whole to the leader of the shard of its keys, which runs it (`scripts`). What EVALSHA names by its
-SHA-1 is kept here, at the port.
+A script is sent whole to the leader of the shard of its keys, which runs it (`scripts`); between MULTI and EXEC it is a
+command of a transaction like others (`transactions`). What EVALSHA names by its SHA-1 is kept here, at the port.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from raftcache.frontends.resp.encoding import OK, Error, Status, bulk, encode
 from raftcache.frontends.resp.redirecting import CROSS_SLOT
 from raftcache.frontends.resp.replying import PRIMARY, error_bytes, reply_bytes
 from raftcache.frontends.resp.scripts.sandbox import DoesNotCompile, NoLua
-from raftcache.frontends.resp.spec import SYNTAX, Args, Later, Refused, integer
+from raftcache.frontends.resp.spec import SYNTAX, Args, Later, Refused, ScriptPlan, integer
 from raftcache.frontends.resp.state import REQUEST_TIMEOUT_S, Client, Front
 from raftcache.routing.slots import slot_of
 
@@ -22,16 +22,25 @@ NO_SCRIPT = "NOSCRIPT No matching script. Please use EVAL."
 Done = Callable[[bytes], None]
 
 
-def eval_(by_sha: bool, read_only: bool) -> Later:
-    """EVAL script numkeys [key ...] [arg ...], or EVALSHA sha1 … of one that was sent before."""
+def script_of(by_sha: bool, read_only: bool) -> ScriptPlan:
+    """What EVAL script numkeys [key ...] [arg ...] asks for, or EVALSHA sha1 … of one that was sent before."""
+
+    def plan(front: Front, args: Args) -> Script:
+        keys, rest = _keys_and_rest(args)
+        return Script(_source(front, args[1], by_sha), tuple(keys), tuple(rest), read_only)
+
+    return plan
+
+
+def eval_(plan: ScriptPlan) -> Later:
+    """EVAL and its kin, where they are executed at once."""
 
     def evaluate(front: Front, client: Client, args: Args, done: Done) -> None:
-        keys, rest = _keys_and_rest(args)
-        command = Script(_source(front, args[1], by_sha), tuple(keys), tuple(rest), read_only)
+        command = plan(front, args)
         resp3 = client.resp3
 
         def answered(reply: Reply) -> None:
-            done(_told(front, client, command, reply, resp3))
+            done(told(front, client, command, reply, resp3, command.key))
 
         front.backend.execute(command, front.runtime.now() + REQUEST_TIMEOUT_S, answered)
 
@@ -68,12 +77,12 @@ def _require_size(source: bytes) -> None:
         raise Refused(f"ERR script: {len(source)} bytes are over the limit of {SCRIPT_LIMIT_BYTES} bytes")
 
 
-def _told(front: Front, client: Client, command: Script, reply: Reply, resp3: bool) -> bytes:
-    """A script's result. An error that it returns is one like any other."""
+def told(front: Front, client: Client, command: Script, reply: Reply, resp3: bool, key: bytes) -> bytes:
+    """A script's result. An error that it returns is one like any other. `key` is of the shard where it ran."""
     if not isinstance(reply, Scripted):
         return reply_bytes(front, client, reply, command, None, resp3)
     if reply.wrote is not None and reply.ack == PRIMARY:
-        client.note_write(command.key, reply.wrote)
+        client.note_write(key, reply.wrote)
     value = _value(reply.result)
     return error_bytes(front, value.text) if isinstance(value, Error) else encode(value, resp3)
 

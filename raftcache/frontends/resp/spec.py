@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from raftcache.commands.types import INT64_MAX, INT64_MIN, Command, Reply
+from raftcache.commands.types import INT64_MAX, INT64_MIN, Command, Reply, Script
 from raftcache.frontends.resp.state import Client, Front
 
 Args = list[bytes]
@@ -29,6 +29,8 @@ Quick = Callable[[Front, Client, Args, float], "list[bytes] | Planned | None"]
 left to be executed, or None where that is all of it. Raises Refused."""
 Local = Callable[[Front, Client, Args], bytes]
 """Raises Refused."""
+ScriptPlan = Callable[[Front, Args], Script]
+"""The script that arguments name. Raises Refused."""
 Later = Callable[[Front, Client, Args, Callable[[bytes], None]], None]
 """The callback is called once, now or later. Raises Refused, and then it is not."""
 
@@ -46,8 +48,8 @@ class Spec:
     """A row of the table. `arity` counts the name, and is negative for "at least". `keys` are the first key's place,
     the last one's (negative: from the end) and the step between; 0, 0, 0 for none. `alone`: executed when all that the
     connection asked before is answered, and before anything after it. `at_once`: MULTI does not put it off. `count_at`:
-    where the number of keys stands, which follow it; 0 for nowhere. `quick`: tried before `plan`. Source:
-    redis.io/docs/latest/commands/command."""
+    where the number of keys stands, which follow it; 0 for nowhere. `quick`: tried before `plan`. `script`: what a
+    later command is inside MULTI, which puts off no other. Source: redis.io/docs/latest/commands/command."""
 
     name: str
     arity: int
@@ -63,6 +65,7 @@ class Spec:
     alone: bool = False
     at_once: bool = False
     count_at: int = 0
+    script: ScriptPlan | None = None
     subcommands: Mapping[bytes, Spec] = field(default_factory=dict)
 
     def fits(self, count: int) -> bool:

@@ -239,8 +239,8 @@ _BLOCKS = (
 
 def _eval(name: str, since: str, by_sha: bool, read_only: bool, summary: str) -> Spec:
     flags = ("noscript", "movablekeys", *(("readonly",) if read_only else ()))
-    later = scripting.eval_(by_sha, read_only)
-    return Spec(name, -3, flags, summary, "scripting", since, later=later, count_at=2)
+    plan = scripting.script_of(by_sha, read_only)
+    return Spec(name, -3, flags, summary, "scripting", since, later=scripting.eval_(plan), count_at=2, script=plan)
 
 
 def _script(name: str, arity: int, since: str, local: Local, summary: str) -> Spec:

@@ -5,6 +5,9 @@ one batch, so that all of them are there or none. A block over several slots is 
 not atomic: pipelines of many clients are such blocks, and mean only to save round trips. With WATCH it may not be, for
 what was watched could not be compared at the moment of all of it.
 
+Scripts are commands of a block like others: those of EVALSHA are looked up by EXEC, and one that is not known is an
+error in its place. A script that names no keys is executed in the first slot that the block has.
+
 WATCH reads the keys' versions and EXEC sends them along: where another version stands by then, nothing is executed and
 the answer is nothing, as in Redis. A key that was deleted and set again meanwhile is another version, too.
 
@@ -18,6 +21,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from raftcache.commands.table import check_transaction
 from raftcache.commands.types import (
     MULTI_KEY_LIMIT,
     Command,
@@ -26,15 +30,19 @@ from raftcache.commands.types import (
     Many,
     MultiGet,
     Reply,
+    Script,
     Set,
     Transaction,
     Unmet,
     Value,
+    failure_of,
 )
+from raftcache.errors import RaftcacheError
 from raftcache.frontends.resp.encoding import NULL_3, OK, ONE, ZERO, array_head
 from raftcache.frontends.resp.failures import failed_items, line_of
 from raftcache.frontends.resp.redirecting import CROSS_SLOT
 from raftcache.frontends.resp.replying import defect_bytes, error_bytes, reply_bytes
+from raftcache.frontends.resp.scripting import told
 from raftcache.frontends.resp.spec import Args, Refused, Shape, Spec, wrong_arity
 from raftcache.frontends.resp.state import REQUEST_TIMEOUT_S, Block, Client, Front
 from raftcache.routing.slots import slot_of
@@ -73,7 +81,7 @@ def unwatch(front: Front, client: Client, args: Args) -> bytes:
 def queue(front: Front, client: Client, block: Block, spec: Spec, args: Args) -> bytes:
     """Keep a command for EXEC, or refuse it, and with it the whole block."""
     size_bytes = sum(map(len, args))
-    if spec.later is not None:
+    if spec.later is not None and spec.script is None:
         refusal = "ERR Command not allowed inside a transaction"
     elif len(block.commands) >= MULTI_KEY_LIMIT:
         refusal = f"ERR a transaction has at most {MULTI_KEY_LIMIT} commands"
@@ -144,7 +152,9 @@ class _Execution:
     done: Done
     steps: list[_Step] = field(default_factory=list)
     singles: list[Any] = field(default_factory=list)
+    """Single-key commands and scripts, each with a result, and the key by which its shard was found."""
     results: list[Any] = field(default_factory=list)
+    routes: list[bytes] = field(default_factory=list)
     missing: int = 0
     is_split: bool = False
     unmet: bool = False
@@ -157,25 +167,35 @@ class _Execution:
             self.steps.append(self._planned(spec, args))
         groups: dict[int, list[int]] = {}
         for place, single in enumerate(self.singles):
-            groups.setdefault(slot_of(single.key), []).append(place)
+            if not _is_keyless(single):
+                groups.setdefault(slot_of(single.key), []).append(place)
         for key in self.watched:
             groups.setdefault(slot_of(key), [])
         if len(groups) > 1 and (self.watched or self.front.is_cluster):
             return self.done(error_bytes(self.front, CROSS_SLOT))
-        self.results = [None] * len(self.singles)
+        self._place_keyless(groups)
+        self.results, self.routes = [None] * len(self.singles), [b""] * len(self.singles)
         self.missing, self.is_split = len(groups), len(groups) > 1
         for places in list(groups.values()):
             self._send(places)
         if not groups:
             self._finish()
 
+    def _place_keyless(self, groups: dict[int, list[int]]) -> None:
+        """Scripts without keys go to the first slot of the block, or where the first of them would go alone."""
+        places = [place for place, single in enumerate(self.singles) if _is_keyless(single)]
+        if places:
+            slot = next(iter(groups), slot_of(self.singles[places[0]].key))
+            groups[slot] = sorted([*groups.get(slot, ()), *places])
+
     def _planned(self, spec: Spec, args: Args) -> _Step:
-        if spec.plan is None:
+        if spec.group == "scripting" and spec.local is not None:
+            # What EVALSHA finds depends on the SCRIPT commands before it.
+            return _Step(spec, args, self._local_bytes(spec, args))
+        if spec.plan is None and spec.script is None:
             return _Step(spec, args)
         try:
-            command, shape = spec.plan(args, self.front.runtime.wall_ms)
-            if type(command) is Transaction:
-                raise Refused(f"ERR {spec.name.upper()} is not supported inside MULTI")
+            command, shape = self._command_of(spec, args)
         except Refused as refusal:
             self.front.metrics.rejected[spec.name] += 1
             return _Step(spec, args, error_bytes(self.front, str(refusal)))
@@ -183,9 +203,26 @@ class _Execution:
         self.singles += getattr(command, "items", (command,))
         return _Step(spec, args, None, command, shape, first, len(self.singles))
 
+    def _command_of(self, spec: Spec, args: Args) -> tuple[Command, Shape | None]:
+        """Raises Refused."""
+        if spec.script is not None:
+            return spec.script(self.front, args), None
+        assert spec.plan is not None, "what is local has no command"
+        command, shape = spec.plan(args, self.front.runtime.wall_ms)
+        if type(command) is Transaction:
+            raise Refused(f"ERR {spec.name.upper()} is not supported inside MULTI")
+        return command, shape
+
     def _send(self, places: list[int]) -> None:
         items = tuple([self.singles[place] for place in places])
         transaction = Transaction(items, tuple(self.watched.items()))
+        for place in places:
+            self.routes[place] = transaction.key
+        try:
+            # What EVALSHA names is not counted by `queue`, and may be too much to be sent.
+            check_transaction(transaction)
+        except RaftcacheError as error:
+            return self._answered(places, failure_of(error))
         deadline = self.front.runtime.now() + REQUEST_TIMEOUT_S
         self.front.backend.execute(transaction, deadline, partial(self._answered, places))
 
@@ -222,14 +259,23 @@ class _Execution:
         if step.data is not None:
             return step.data
         if step.command is None:
-            assert step.spec.local is not None, "what is later is not queued"
-            try:
-                return step.spec.local(front, client, step.args)
-            except Refused as refusal:
-                return error_bytes(front, str(refusal))
+            return self._local_bytes(step.spec, step.args)
         results = self.results[step.first : step.last]
+        if type(step.command) is Script:
+            return told(front, client, step.command, results[0], client.resp3, self.routes[step.first])
         reply = Many(tuple(results)) if hasattr(step.command, "items") else results[0]
         return reply_bytes(front, client, reply, step.command, step.shape, client.resp3)
+
+    def _local_bytes(self, spec: Spec, args: Args) -> bytes:
+        assert spec.local is not None, "what is later is not queued"
+        try:
+            return spec.local(self.front, self.client, args)
+        except Refused as refusal:
+            return error_bytes(self.front, str(refusal))
+
+
+def _is_keyless(single: Any) -> bool:
+    return type(single) is Script and not single.keys
 
 
 def msetnx(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Shape]:

@@ -12,7 +12,7 @@
 -- Memory is bounded by the allocator. Bytes from Python are pushed outside of any protected call, where a refusal would
 -- be the end of the process: `invoke` and `sha1` lift the bound, and `arm`, called next, sets it again.
 
-local begin, invoke, arm, late, sha1, bits, PERIOD, TICKS_LIMIT, STRING_LIMIT, PATTERN_STEPS, put, json, bit, bounded = ...
+local begin, invoke, arm, late, sha1, bits, PERIOD, STRING_LIMIT, PATTERN_STEPS, put, json, bit, bounded = ...
 
 local assert, error, getmetatable, ipairs, next, pairs, pcall = assert, error, getmetatable, ipairs, next, pairs, pcall
 local rawequal, rawget, rawset, select, setfenv, setmetatable = rawequal, rawget, rawset, select, setfenv, setmetatable
@@ -25,7 +25,7 @@ local ARGUMENTS_LIMIT = 1024
 
 -- Ending a script ---------------------------------------------------------------------------------------------------
 
-local killed, ticks
+local killed, ticks, ticks_limit
 
 local function kill(reason)
     killed = reason
@@ -39,7 +39,7 @@ end
 
 local function tick()
     ticks = ticks + 1
-    if ticks > TICKS_LIMIT then kill("instructions") end
+    if ticks > ticks_limit then kill("instructions") end
     check()
 end
 
@@ -256,16 +256,16 @@ local function hand_over(keys, ...)
     globals.KEYS, globals.ARGV = names, {unpack(given, keys + 1)}
 end
 
-local function run(sha, keys, ...)
+local function run(sha, limit, keys, ...)
     begin()
-    killed, ticks = nil, 0
+    killed, ticks, ticks_limit = nil, 0, limit
     hand_over(keys, ...)
     sethook(tick, "", PERIOD)
     local ok, kind, data = pcall(perform, compiled[sha], sha)
     sethook()
     globals.KEYS, globals.ARGV = nil, nil
-    if killed or not ok then return "killed", killed or "memory" end
-    return kind, data
+    if killed or not ok then return "killed", killed or "memory", ticks end
+    return kind, data, ticks
 end
 
 -- Nothing of this is to be had from a script, but what is not there cannot be found either.

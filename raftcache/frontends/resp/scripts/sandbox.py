@@ -4,6 +4,10 @@ A script runs on the event loop, which does nothing else meanwhile. So it gets R
 every HOOK_PERIOD instructions and in whatever may take long, and INSTRUCTIONS_LIMIT; over one of them it is stopped. An
 interpreter of which a script was stopped is thrown away with whatever that left in it.
 
+The scripts of one transaction, of which there may be a thousand, run in one turn of the loop. So they have an
+`Allowance` together, of twice what a single script may take: enough for a thousand of 30 us, which is what one takes
+that reads a key and writes it, and far from an election timeout.
+
 `lupa` brings Lua. It is an extra of the project's: without it `Sandbox.run` refuses.
 """
 
@@ -25,9 +29,14 @@ except ImportError:
 
 RUN_LIMIT_S = 0.05
 INSTRUCTIONS_LIMIT = 20_000_000
+TRANSACTION_RUN_LIMIT_S = 2 * RUN_LIMIT_S
+TRANSACTION_INSTRUCTIONS_LIMIT = 2 * INSTRUCTIONS_LIMIT
+"""What all scripts of a transaction may take together; compiling them counts as well."""
 HOOK_PERIOD = 100
 MEMORY_LIMIT_BYTES = 16 << 20
 """What a script may take beyond what it was handed."""
+RESULTS_LIMIT_BYTES = MEMORY_LIMIT_BYTES
+"""Of the results of all scripts of a transaction: as large as a single one's may be."""
 KEPT_BYTES = 32 << 20
 """An interpreter that has grown beyond, by compiled scripts and what is not collected yet, is replaced."""
 STRING_LIMIT_BYTES = 4 << 20
@@ -62,6 +71,25 @@ class Stopped(Exception):
         self.reason = reason
 
 
+class Spent(Exception):
+    """A script that was not begun, because those before it in its transaction have used up what they have together."""
+
+
+class Allowance:
+    """What the scripts of one command, a transaction or a script, may still take."""
+
+    __slots__ = ("instructions", "result_bytes", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds = TRANSACTION_RUN_LIMIT_S
+        self.instructions = TRANSACTION_INSTRUCTIONS_LIMIT
+        self.result_bytes = RESULTS_LIMIT_BYTES
+
+    def is_spent(self) -> bool:
+        """Whether no script may begin any more."""
+        return self.seconds <= 0 or self.instructions <= 0 or self.result_bytes <= 0
+
+
 class Sandbox:
     """Runs scripts, one at a time. `clock` tells the processor time that this thread has used, in seconds."""
 
@@ -74,7 +102,7 @@ class Sandbox:
         self._compiled: OrderedDict[bytes, None] = OrderedDict()
         self._invoke: Invoke | None = None
         self._limit_bytes = 0
-        self._until_s = 0.0
+        self._run_s = self._until_s = 0.0
 
     def compile(self, source: bytes) -> bytes:
         """Make a script ready to run; returns its SHA-1. Raises DoesNotCompile, NoLua."""
@@ -94,21 +122,41 @@ class Sandbox:
         return sha
 
     def run(
-        self, source: bytes, keys: tuple[bytes, ...], args: tuple[bytes, ...], invoke: Invoke
+        self,
+        source: bytes,
+        keys: tuple[bytes, ...],
+        args: tuple[bytes, ...],
+        invoke: Invoke,
+        left: Allowance | None = None,
     ) -> tuple[bool, bytes]:
-        """Run a script: true and its result in msgpack, or false and its error.
+        """Run a script: true and its result in msgpack, or false and its error. What it takes goes from `left`.
 
-        Raises Stopped, DoesNotCompile, NoLua."""
-        sha = self.compile(source)
-        self._invoke = invoke
+        Raises Stopped, Spent, DoesNotCompile, NoLua."""
+        left = Allowance() if left is None else left
+        if left.is_spent():
+            raise Spent
+        began_s = self._clock()
         try:
-            kind, data = self._run(sha, len(keys), *keys, *args)
+            done, data = self._run_compiled(self.compile(source), keys, args, invoke, left)
+        finally:
+            left.seconds -= self._clock() - began_s
+        left.result_bytes -= len(data)
+        return done, data
+
+    def _run_compiled(
+        self, sha: bytes, keys: tuple[bytes, ...], args: tuple[bytes, ...], invoke: Invoke, left: Allowance
+    ) -> tuple[bool, bytes]:
+        ticks_limit = min(INSTRUCTIONS_LIMIT, left.instructions) // HOOK_PERIOD
+        self._invoke, self._run_s = invoke, min(RUN_LIMIT_S, left.seconds)
+        try:
+            kind, data, ticks = self._run(sha, ticks_limit, len(keys), *keys, *args)
         except lua51.LuaError:
-            kind, data = b"killed", b"memory"
+            kind, data, ticks = b"killed", b"memory", ticks_limit
         finally:
             self._invoke = None
             if self._lua is not None:
                 self._lua.set_max_memory(0)
+        left.instructions -= ticks * HOOK_PERIOD
         if kind == b"killed":
             self._close()
             raise Stopped(data.decode())
@@ -128,7 +176,7 @@ class Sandbox:
             max_memory=0,
         )
         parts = [self._lua.execute(_text(name), name=b"=sandbox") for name in PARTS]
-        limits = (HOOK_PERIOD, INSTRUCTIONS_LIMIT // HOOK_PERIOD, STRING_LIMIT_BYTES, PATTERN_STEPS)
+        limits = (HOOK_PERIOD, STRING_LIMIT_BYTES, PATTERN_STEPS)
         opened = self._lua.execute(_text("sandbox.lua"), *_callbacks(self), *limits, *parts, name=b"=sandbox")
         self._compile, self._run, self._forget = opened
 
@@ -140,7 +188,7 @@ class Sandbox:
 
     def begin(self) -> None:
         """What was handed over is there: from now on all counts."""
-        self._until_s = self._clock() + RUN_LIMIT_S
+        self._until_s = self._clock() + self._run_s
         self._limit_bytes = self._lua.get_memory_used(True) + MEMORY_LIMIT_BYTES
         self.arm()
 
