@@ -399,12 +399,13 @@ class Many(_Reply, frozen=True):
 
 
 class Scanned(_Reply, frozen=True):
-    """Keys of some pages, none of them twice, the next page to ask for (None: that was the last one), and how many keys
-    the shard has in all. What has expired may count there until it is swept."""
+    """Keys of some pages, none of them twice, the next page to ask for (None: that was the last one), how many keys the
+    shard has in all, and how many of those have a time to live. What has expired may count until it is swept."""
 
     keys: tuple[bytes, ...]
     next_page: int | None
     size: int
+    expiring: int = 0
 
 
 class Unmet(_Reply, frozen=True):

@@ -286,11 +286,18 @@ def test_a_router_port_has_no_cluster() -> None:
 def test_all_keys_are_those_of_the_shards_that_it_leads(talk: Talk, halves: Halves) -> None:
     talk.say("SET", LOW, 1)
     halves.led.pop()
+    assert b"db0:keys=1,expires=0," in talk.say("INFO", "keyspace")
     assert ask(talk, "DBSIZE") == 1 and ask(talk, "CLUSTER", "COUNTKEYSINSLOT", slot_of(LOW.encode())) == 1
     assert ask(talk, "CLUSTER", "COUNTKEYSINSLOT", 1) == 0
     assert talk.say("CLUSTER", "COUNTKEYSINSLOT", 16384) == b"-ERR Invalid slot\r\n"
     halves.led = [served._replace(node="n1") for served in halves.led]
     assert (ask(talk, "DBSIZE"), ask(talk, "KEYS", "*"), ask(talk, "SCAN", 0)) == (0, [], [b"0", []])
+
+
+def test_what_several_shards_do_not_count_is_one_error(talk: Talk, halves: Halves) -> None:
+    talk.backend.failing = NoLeader("nobody leads")
+    assert talk.say("DBSIZE").startswith(b"-CLUSTERDOWN") and talk.front.metrics.errors == {"CLUSTERDOWN": 1}
+    assert len(talk.backend.commands) == 2, "each shard was asked"
 
 
 def test_keys_of_a_slot_are_looked_for_in_its_shard_alone(talk: Talk, halves: Halves) -> None:
