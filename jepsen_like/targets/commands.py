@@ -30,6 +30,7 @@ from raftcache.commands.types import (
     ReadLevel,
     Reply,
     Set,
+    Used,
     Value,
     Version,
     Written,
@@ -196,7 +197,8 @@ def _many(request: Request, reply: Many) -> Completion:
     return Completion(kind="info" if unknown else "ok", value=shown, level=level)
 
 
-def _item(reply: Value | Written | Counted | Failure) -> Any:
+def _item(reply: Value | Written | Counted | Used | Failure) -> Any:
+    assert not isinstance(reply, Used), "no workload asks for that"
     if isinstance(reply, Failure):
         return f"error {reply.code}"
     if not isinstance(reply, Value):

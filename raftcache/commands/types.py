@@ -226,7 +226,19 @@ class MultiDelete(_Command, frozen=True):
     items: tuple[Delete, ...]
 
 
-Single = Union[Get, Set, Delete, Incr, Append, Expire, Persist]
+class Usage(_Command, frozen=True):
+    """How is a key used, as far as the eviction of its namespace keeps that? Asking is no use of it. Answers `Used`."""
+
+    key: bytes
+    named_at: int = 0
+
+    @property
+    def idempotency(self) -> None:
+        """Reads are not keyed."""
+        return None
+
+
+Single = Union[Get, Set, Delete, Incr, Append, Expire, Persist, Usage]
 Multi = Union[MultiGet, MultiSet, MultiDelete]
 
 
@@ -379,6 +391,19 @@ class Counted(_Reply, frozen=True):
     ack: AckLevel
 
 
+class Used(_Reply, frozen=True):
+    """How a key is used. `eviction` and `admission` are its namespace's policy. `frequency` is the counter of `lfu`, up
+    to 255, or with `tinylfu`, in front of any order, its estimate, up to 15. `idle_s` is how long ago the key was used
+    last with `lru`, or written with `lrm`; what was before its order was made counts as of then. Each is None where
+    nobody keeps it: by another policy, or as long as there is no order."""
+
+    exists: bool
+    eviction: str
+    admission: str
+    frequency: int | None = None
+    idle_s: int | None = None
+
+
 class Failure(_Reply, frozen=True):
     """An error in place of an answer: `errors.from_wire({"code", "message", "details"})`."""
 
@@ -395,7 +420,7 @@ def failure_of(error: RaftcacheError) -> Failure:
 class Many(_Reply, frozen=True):
     """A multi-key command's answer: one reply an item, in the order asked."""
 
-    items: tuple[Value | Written | Counted | Failure, ...]
+    items: tuple[Value | Written | Counted | Used | Failure, ...]
 
 
 class Scanned(_Reply, frozen=True):
@@ -445,7 +470,7 @@ class ReceiptList(_Reply, frozen=True):
     items: tuple[Receipt | Failure, ...]
 
 
-Reply = Union[Value, Written, Counted, Failure, Many, Unmet, Scanned, Scripted, ReceiptList]
+Reply = Union[Value, Written, Counted, Used, Failure, Many, Unmet, Scanned, Scripted, ReceiptList]
 
 encode_command = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

@@ -26,6 +26,7 @@ from raftcache.commands.types import (
     Scan,
     Script,
     Transaction,
+    Usage,
     failure_of,
 )
 from raftcache.errors import (
@@ -39,7 +40,7 @@ from raftcache.errors import (
     WrongShard,
 )
 
-READS: frozenset[type] = frozenset({Get, MultiGet, Receipts, Scan})
+READS: frozenset[type] = frozenset({Get, MultiGet, Receipts, Scan, Usage})
 ROUTING_CODES: Final = frozenset({NotLeader.code, WrongShard.code, Unavailable.code, TooStale.code, NotFollowing.code})
 """Definite failures that say: not here, or not yet. Other definite failures are answers, for the client to act on."""
 
@@ -85,7 +86,7 @@ def is_read(command: Command | Receipts) -> bool:
     """Whether executing the command twice is the same as once because it changes nothing."""
     kind = type(command)
     if isinstance(command, Transaction):
-        return all(type(item) is Get for item in command.items)
+        return all(type(item) in READS for item in command.items)
     return kind in READS or (isinstance(command, Script) and command.read_only)
 
 

@@ -11,7 +11,7 @@ from redis._parsers.helpers import parse_cluster_info, parse_cluster_nodes
 from redis.cluster import parse_cluster_shards, parse_cluster_slots
 from talk import Talk
 
-from raftcache.commands.types import Get, MultiGet, Transaction
+from raftcache.commands.types import Get, MultiGet, Transaction, Usage
 from raftcache.errors import NoLeader
 from raftcache.frontends.resp.clustering import Row, masters_first
 from raftcache.frontends.resp.state import Front, Standing
@@ -136,6 +136,7 @@ def test_readonly_lets_replicas_answer_reads(talk: Talk) -> None:
         assert not talk.say(*words).startswith(b"-") and asked(talk).replica, words
     for words in (("SET", HIGH, 1), ("EVAL", "return 1", 1, HIGH), ("WATCH", HIGH), ("GETEX", HIGH)):
         assert talk.say(*words) == moved(HIGH), words
+    assert talk.say("OBJECT", "FREQ", HIGH) and asked(talk) == Usage(HIGH.encode()), "leaders know, and are asked"
     assert talk.say("GET", LOW) == b"$-1\r\n" and asked(talk) == Get(LOW.encode()), "this node leads it"
     assert [talk.say("MULTI"), talk.say("GET", HIGH), talk.say("EXEC")][1:] == [b"+QUEUED\r\n", b"*1\r\n$-1\r\n"]
     assert asked(talk) == Transaction((Get(HIGH.encode()),)), "leaders execute blocks"

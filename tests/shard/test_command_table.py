@@ -36,6 +36,7 @@ BAD = [
     (Get(b"k", max_staleness_ms=5), "bad_request", ["maxStalenessMs", "readPreference"]),
     (Get(b"k", replica=True, max_staleness_ms=-1), "bad_request", ["maxStalenessMs", "-1", str(t.STALENESS_LIMIT_MS)]),
     (t.Persist(b""), "invalid_key", ["key"]),
+    (t.Usage(b""), "invalid_key", ["key"]),
     (MultiGet((Get(b"k"),) * 1001), "too_many_keys", ["keys", "1001", "1000"]),
     (t.Script(b"", (b"k",) * 1001), "too_many_keys", ["keys", "1001", "1000"]),
     (t.Script(b" " * (128 * 1024 + 1)), "bad_request", ["script", "131073", "131072"]),
@@ -86,4 +87,4 @@ def test_every_command_has_a_row_and_every_single_one_a_function() -> None:
 def test_rows_tell_keys_and_writes() -> None:
     assert TABLE[Get].keys(Get(b"a")) == (b"a",)
     assert TABLE[MultiGet].keys(MultiGet((Get(b"a"), Get(b"b")))) == (b"a", b"b")
-    assert {row.name for row in TABLE.values() if not row.is_write} == {"get", "multi_get", "scan"}
+    assert {row.name for row in TABLE.values() if not row.is_write} == {"get", "multi_get", "scan", "usage"}

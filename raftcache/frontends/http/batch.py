@@ -26,6 +26,7 @@ from raftcache.commands.types import (
     MultiGet,
     MultiSet,
     Set,
+    Used,
     Value,
     Written,
     failure_of,
@@ -60,7 +61,7 @@ from raftcache.frontends.http.types import (
 T = TypeVar("T")
 C = TypeVar("C", Get, Set, Delete)
 
-ItemReply = Value | Written | Counted | Failure
+ItemReply = Value | Written | Counted | Used | Failure
 
 _get_body = msgspec.json.Decoder(GetMany)
 _set_body = msgspec.json.Decoder(SetMany)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from raftcache.commands.types import Counted, Failure, Value, Written
+from raftcache.commands.types import Counted, Failure, Used, Value, Written
 from raftcache.errors import OutcomeUnknown, class_of
 
-Item = Value | Written | Counted | Failure
+Item = Value | Written | Counted | Used | Failure
 
 
 def line_of(failure: Failure, cluster: bool = False) -> str:

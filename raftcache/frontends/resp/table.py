@@ -154,8 +154,8 @@ _OBJECT = _container(
     (
         _about("object|encoding", 3, "2.2.3", keys.object_encoding, "int, embstr or raw."),
         _about("object|refcount", 3, "2.2.3", keys.object_refcount, "1."),
-        _about("object|freq", 3, "4.0.0", keys.object_freq, "Refused."),
-        _about("object|idletime", 3, "2.2.3", keys.object_idletime, "Refused."),
+        _about("object|freq", 3, "4.0.0", keys.object_freq, "How often a key is used."),
+        _about("object|idletime", 3, "2.2.3", keys.object_idletime, "For how many seconds it was not used."),
     ),
     "generic",
 )
