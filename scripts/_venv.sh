@@ -31,6 +31,10 @@ venv_build() {
     local python
     python="$(find_python)" || return 1
     echo "Setting up .venv (once; a minute or so)" >&2
+    if [ -L "$VENV" ]; then  # Setting it up would empty the environment of another folder.
+        echo "$VENV is a link: remove it, and run this again" >&2
+        return 1
+    fi
     rm -f "$VENV/raftcache-stamp"
     if "$python" -m venv "$VENV" >/dev/null 2>&1; then
         env -u RAFTCACHE_COMPILE "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check -e "$ROOT[dev]" >&2

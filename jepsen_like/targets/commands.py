@@ -32,6 +32,7 @@ from raftcache.commands.types import (
     Reply,
     Scripted,
     Set,
+    Used,
     Value,
     Version,
     Written,
@@ -199,7 +200,7 @@ def _many(request: Request, reply: Many) -> Completion:
 
 
 def _item(reply: ItemReply) -> Any:
-    assert not isinstance(reply, Scripted), "no operation runs scripts"
+    assert not isinstance(reply, Scripted | Used), "no operation runs scripts or asks for uses"
     if isinstance(reply, Failure):
         return f"error {reply.code}"
     if not isinstance(reply, Value):

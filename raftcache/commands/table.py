@@ -145,6 +145,12 @@ def check_persist(command: t.Persist, namespace: Namespace) -> AckLevel:
     return ack_level(command.ack, namespace)
 
 
+def check_usage(command: t.Usage, namespace: Namespace) -> ReadLevel:
+    """The read level in force. Raises InvalidKey."""
+    _check_key(command.key)
+    return namespace.reads_at
+
+
 def check_many(command: t.Multi) -> None:
     """Bound the number of items. Raises TooManyKeys, BadRequest where one carries an idempotency key."""
     if len(command.items) > t.MULTI_KEY_LIMIT:
@@ -332,6 +338,7 @@ _ROWS: Final = (
     CommandSpec("append", t.Append, True, _one_key, check_append),
     CommandSpec("expire", t.Expire, True, _one_key, check_expire),
     CommandSpec("persist", t.Persist, True, _one_key, check_persist),
+    CommandSpec("usage", t.Usage, False, _one_key, check_usage),
     CommandSpec("multi_get", t.MultiGet, False, _item_keys, None, t.Get),
     CommandSpec("multi_set", t.MultiSet, True, _item_keys, None, t.Set),
     CommandSpec("multi_delete", t.MultiDelete, True, _item_keys, None, t.Delete),

@@ -226,7 +226,19 @@ class MultiDelete(_Command, frozen=True):
     items: tuple[Delete, ...]
 
 
-Single = Union[Get, Set, Delete, Incr, Append, Expire, Persist]
+class Usage(_Command, frozen=True):
+    """How is a key used, as far as the eviction of its namespace keeps that? Asking is no use of it. Answers `Used`."""
+
+    key: bytes
+    named_at: int = 0
+
+    @property
+    def idempotency(self) -> None:
+        """Reads are not keyed."""
+        return None
+
+
+Single = Union[Get, Set, Delete, Incr, Append, Expire, Persist, Usage]
 Multi = Union[MultiGet, MultiSet, MultiDelete]
 
 
@@ -383,6 +395,19 @@ class Counted(_Reply, frozen=True):
     ack: AckLevel
 
 
+class Used(_Reply, frozen=True):
+    """How a key is used. `eviction` and `admission` are its namespace's policy. `frequency` is the counter of `lfu`, up
+    to 255, or with `tinylfu`, in front of any order, its estimate, up to 15. `idle_s` is how long ago the key was used
+    last with `lru`, or written with `lrm`; what was before its order was made counts as of then. Each is None where
+    nobody keeps it: by another policy, or as long as there is no order."""
+
+    exists: bool
+    eviction: str
+    admission: str
+    frequency: int | None = None
+    idle_s: int | None = None
+
+
 class Failure(_Reply, frozen=True):
     """An error in place of an answer: `errors.from_wire({"code", "message", "details"})`."""
 
@@ -405,7 +430,7 @@ class Scripted(_Reply, frozen=True):
     ack: AckLevel
 
 
-ItemReply = Union[Value, Written, Counted, Failure, Scripted]
+ItemReply = Union[Value, Written, Counted, Used, Failure, Scripted]
 
 
 class Many(_Reply, frozen=True):
@@ -416,12 +441,13 @@ class Many(_Reply, frozen=True):
 
 
 class Scanned(_Reply, frozen=True):
-    """Keys of some pages, none of them twice, the next page to ask for (None: that was the last one), and how many keys
-    the shard has in all. What has expired may count there until it is swept."""
+    """Keys of some pages, none of them twice, the next page to ask for (None: that was the last one), how many keys the
+    shard has in all, and how many of those have a time to live. What has expired may count until it is swept."""
 
     keys: tuple[bytes, ...]
     next_page: int | None
     size: int
+    expiring: int = 0
 
 
 class Unmet(_Reply, frozen=True):
@@ -452,7 +478,7 @@ class ReceiptList(_Reply, frozen=True):
     items: tuple[Receipt | Failure, ...]
 
 
-Reply = Union[Value, Written, Counted, Failure, Many, Unmet, Scanned, Scripted, ReceiptList]
+Reply = Union[Value, Written, Counted, Used, Failure, Many, Unmet, Scanned, Scripted, ReceiptList]
 
 encode_command = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode

@@ -35,6 +35,7 @@ from raftcache.commands.types import (
     Reply,
     Scan,
     Set,
+    Usage,
     Version,
     failure_of,
 )
@@ -63,7 +64,7 @@ Mint = Callable[[int, Callable[[bytes], bool]], MintedKey | None]
 Waits = Callable[[], tuple[ReplyTo, Mint | None]]
 """The same, with what mints its key."""
 
-AT_ONCE: frozenset[type] = frozenset({Append, Delete, Expire, Get, Incr, Persist, Set})
+AT_ONCE: frozenset[type] = frozenset({Append, Delete, Expire, Get, Incr, Persist, Set, Usage})
 """What a shard that is led here answers as a rule before the call returns."""
 
 

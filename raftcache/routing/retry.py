@@ -26,6 +26,7 @@ from raftcache.commands.types import (
     Scan,
     Script,
     Transaction,
+    Usage,
     failure_of,
 )
 from raftcache.errors import (
@@ -39,7 +40,7 @@ from raftcache.errors import (
     WrongShard,
 )
 
-READS: frozenset[type] = frozenset({Get, MultiGet, Receipts, Scan})
+READS: frozenset[type] = frozenset({Get, MultiGet, Receipts, Scan, Usage})
 ROUTING_CODES: Final = frozenset({NotLeader.code, WrongShard.code, Unavailable.code, TooStale.code, NotFollowing.code})
 """Definite failures that say: not here, or not yet. Other definite failures are answers, for the client to act on."""
 

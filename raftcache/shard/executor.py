@@ -53,6 +53,7 @@ from raftcache.commands.types import (
     Scripted,
     Single,
     Unmet,
+    Used,
     Value,
     Version,
     Written,
@@ -104,10 +105,10 @@ DURABLE: Final = AckLevel.DURABLE
 WaitsFor: TypeAlias = AckLevel | PendingBatch
 """What must be before a reply leaves: this commits, or the open batch reaches this level, PRIMARY for nothing."""
 
-Answer: TypeAlias = tuple[Value | Written | Counted | Failure, WaitsFor]
+Answer: TypeAlias = tuple[Value | Written | Counted | Used | Failure, WaitsFor]
 """A single-key command's reply, and what it waits for."""
 
-Executed: TypeAlias = tuple[Value | Written | Counted | Failure | Many | Unmet | Scripted, WaitsFor]
+Executed: TypeAlias = tuple[Value | Written | Counted | Used | Failure | Many | Unmet | Scripted, WaitsFor]
 """The same of a single-key command, a transaction or a script."""
 
 Interpret: TypeAlias = Callable[[Script, Callable[[Command], Reply]], Any]
@@ -209,11 +210,12 @@ class Executor:
         text = f"shard {self.shard_id} follows the policies of epoch {epoch} and does not know namespace {name!r} yet"
         return NotFollowing(text, namespace=name, epoch=epoch)
 
-    def lookup(self, key: bytes, namespace: Namespace) -> Entry | None:
-        """The entry that stands at `key` for all the world. One that has expired is removed. Raises Overloaded."""
+    def lookup(self, key: bytes, namespace: Namespace, counts: bool = True) -> Entry | None:
+        """The entry that stands at `key` for all the world. One that has expired is removed. `counts`: the look is a
+        use of the key. Raises Overloaded."""
         entry = self.keyspace.get(key)
         tenant = self.keyspace.tenants.by_id.get(namespace.id)
-        if tenant is not None and tenant.kind is not None:
+        if tenant is not None and tenant.kind is not None and counts:
             self._track(tenant, key, entry is not None and entry.namespace_id == namespace.id)
         if entry is None or entry.namespace_id != namespace.id:
             return None

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from raftcache.commands.types import Append, Delete, Expire, Get, Incr, Minted, Persist, Script, Set, Transaction
+from raftcache.commands.types import Append, Delete, Expire, Get, Incr, Minted, Persist, Script, Set, Transaction, Usage
 from raftcache.shard import counters, expiry, strings
 from raftcache.shard.executor import Executed, Executor
 from raftcache.shard.minted import minted
 from raftcache.shard.retries import once
 from raftcache.shard.scripts import script
 from raftcache.shard.transactions import transaction
+from raftcache.shard.usage import usage
 
 Handler: TypeAlias = Callable[[Executor, Any], Executed]
 
@@ -23,6 +24,7 @@ HANDLERS: dict[type[Any], Handler] = {
     Append: once(strings.append),
     Expire: once(expiry.expire),
     Persist: once(expiry.persist),
+    Usage: usage,
 }
 """Single-key commands, transactions and scripts of them. Multi-key commands are their items, in order (`multi`)."""
 HANDLERS |= {Transaction: transaction(dict(HANDLERS)), Script: script(dict(HANDLERS))}

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-from raftcache.commands.types import Counted, Failure, Many, Reply, Value, Written
+from raftcache.commands.types import Counted, Failure, Many, Reply, Used, Value, Written
 from raftcache.shard.pipeline import ReplyTo, deliver
 
-Item = Value | Written | Counted | Failure
+Item = Value | Written | Counted | Used | Failure
 
 
 class Gather:

@@ -406,6 +406,7 @@ class ShardReplica:
         self.sessions.adopt(prepared.sessions)
         self.dropped.adopt(prepared.dropped)
         self.history = prepared.history
+        self.keyspace.tenants.now_ms = prepared.history.time_ms
         self.policies.install(prepared.namespaces)
         self._upkeep.look()
         self._losses.closed(self.shard_id, self.history)

@@ -31,7 +31,7 @@ def scan(ex: Executor, command: Scan) -> tuple[Scanned, WaitsFor]:
     while page < PAGES and len(keys) < command.count:
         keys += _live_keys(ex, page)
         page += 1
-    return Scanned(tuple(keys), page if page < PAGES else None, _size(ex)), waits_for
+    return Scanned(tuple(keys), page if page < PAGES else None, *_sizes(ex)), waits_for
 
 
 def _live_keys(ex: Executor, page: int) -> list[bytes]:
@@ -51,10 +51,11 @@ def _is_dropped(ex: Executor, entry: Entry) -> bool:
     return isinstance(entry, TaggedEntry) and ex.dropped.drop_of(entry) is not None
 
 
-def _size(ex: Executor) -> int:
-    tenants = ex.keyspace.tenants.by_id
-    found = [tenants.get(namespace.id) for namespace in all_of(ex.namespaces())]
-    return sum(tenant.items for tenant in found if tenant is not None)
+def _sizes(ex: Executor) -> tuple[int, int]:
+    """How many keys there are, and how many of them expire."""
+    by_id = ex.keyspace.tenants.by_id
+    tenants = [by_id[namespace.id] for namespace in all_of(ex.namespaces()) if namespace.id in by_id]
+    return sum([tenant.items for tenant in tenants]), sum([tenant.expiring for tenant in tenants])
 
 
 def _waits_for(ex: Executor) -> WaitsFor:

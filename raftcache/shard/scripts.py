@@ -33,6 +33,7 @@ from raftcache.commands.types import (
     Scripted,
     Transaction,
     Unmet,
+    Used,
     Value,
     Version,
     Written,
@@ -110,7 +111,7 @@ class _Run:
             return self._ex.stats.refusal(error)
         return Many(tuple([self._single(item) for item in command.items]))
 
-    def _single(self, item: Any) -> Value | Written | Counted | Failure:
+    def _single(self, item: Any) -> Value | Written | Counted | Used | Failure:
         if getattr(item, "replica", False) or getattr(item, "idempotency", None) is not None:
             return failure_of(BadRequest("script: its commands take no idempotency keys, and the leader executes them"))
         answer, waits_for = execute_item(self._ex, self._handlers, item)

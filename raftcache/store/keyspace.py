@@ -114,7 +114,7 @@ class Keyspace:
         """`entry`, which is charged so much, stands where `old` stood; returns by how much that is more."""
         old_bytes = self._cost_of(key, old)
         if old.namespace_id == entry.namespace_id:
-            self.tenants.replaced(key, entry, size_bytes - old_bytes)
+            self.tenants.replaced(key, old, entry, size_bytes - old_bytes)
         else:
             self.tenants.left(key, old, old_bytes)
             self.tenants.entered(key, entry, size_bytes)
@@ -157,6 +157,7 @@ class Keyspace:
         """Put many keys of which none is here yet; faster than one by one. Raises KeyError where one is."""
         pages, before = self._pages, self._count
         loaded: dict[int, list[int]] = {}
+        expiring: dict[int, int] = {}
         for key, entry in rows:
             page = pages[crc32(key) & _PAGE_MASK]
             if key in page:
@@ -165,12 +166,13 @@ class Keyspace:
             size_bytes = entry_bytes(key, entry)
             if entry.expires_ms:
                 self.expiries.add(key, entry.expires_ms)
+                expiring[entry.namespace_id] = expiring.get(entry.namespace_id, 0) + 1
             if type(entry) is TaggedEntry:
                 size_bytes += self.families.entered(entry)
             loaded.setdefault(entry.namespace_id, []).append(size_bytes)
         self._count = before + len(rows)
         for namespace_id, sizes in loaded.items():
-            self.tenants.loaded(namespace_id, len(sizes), sum(sizes))
+            self.tenants.loaded(namespace_id, len(sizes), expiring.get(namespace_id, 0), sum(sizes))
             self.used_bytes += sum(sizes)
             self._budget.used_bytes += sum(sizes)
 

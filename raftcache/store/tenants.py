@@ -1,4 +1,5 @@
-"""What each namespace has in a keyspace: how many keys, how many bytes, and in which order they would go.
+"""What each namespace has in a keyspace: how many keys, how many of them with a time to live, how many bytes, and in
+which order they would go.
 
 A keyspace tells its `Tenants` of every change, whoever makes it: a leader that executes, a follower that applies, an
 undo. So the counts are exact on every replica after any sequence of changes, and each replica has the order of writes
@@ -50,12 +51,13 @@ class Kind(NamedTuple):
 
 
 class Tenant:
-    """One namespace id: `items` and `bytes` are exact. `order` is None where there is none, or none yet."""
+    """One namespace id: `items`, `bytes` and how many items are `expiring`, as they have a time to live, are exact.
+    `order` is None where there is none, or none yet."""
 
-    __slots__ = ("bytes", "counts_misses", "groups", "items", "kind", "order", "reads")
+    __slots__ = ("bytes", "counts_misses", "expiring", "groups", "items", "kind", "order", "reads")
 
     def __init__(self) -> None:
-        self.items = self.bytes = 0
+        self.items = self.expiring = self.bytes = 0
         self.kind: Kind | None = None
         self.order: Evictor | None = None
         self.groups: Groups | None = None
@@ -114,15 +116,21 @@ class Tenants:
             tenant = self._new(entry.namespace_id)
         tenant.items += 1
         tenant.bytes += size_bytes
+        if entry.expires_ms:
+            tenant.expiring += 1
         if tenant.groups is not None:
             tenant.note(key, entry)
         elif tenant.order is not None:
             tenant.order.write(key, size_bytes, entry.expires_ms, self.now_ms)
 
-    def replaced(self, key: bytes, entry: Entry, grown_bytes: int) -> None:
+    def replaced(self, key: bytes, old: Entry, entry: Entry, grown_bytes: int) -> None:
         """A key of the same namespace was written anew, and is charged so much more."""
         tenant = self.by_id[entry.namespace_id]
         tenant.bytes += grown_bytes
+        if entry.expires_ms:
+            tenant.expiring += 1
+        if old.expires_ms:
+            tenant.expiring -= 1
         if tenant.groups is not None:
             tenant.note(key, entry)
         elif tenant.order is not None:
@@ -133,15 +141,18 @@ class Tenants:
         tenant = self.by_id[old.namespace_id]
         tenant.items -= 1
         tenant.bytes -= size_bytes
+        if old.expires_ms:
+            tenant.expiring -= 1
         if tenant.order is not None:
             tenant.order.remove(key, evicted)
         elif not tenant.items and old.namespace_id not in self._kinds:
             del self.by_id[old.namespace_id]
 
-    def loaded(self, namespace_id: int, items: int, size_bytes: int) -> None:
-        """Many keys came at once. They are in no order until one is rebuilt."""
+    def loaded(self, namespace_id: int, items: int, expiring: int, size_bytes: int) -> None:
+        """Many keys came at once, so many of them with a time to live. They are in no order until one is rebuilt."""
         tenant = self.get(namespace_id)
         tenant.items += items
+        tenant.expiring += expiring
         tenant.bytes += size_bytes
 
     # -- orders --

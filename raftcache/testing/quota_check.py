@@ -101,6 +101,9 @@ def check_accounts(replica: ShardReplica, where: str) -> None:
                 f"{where}: namespace {id_} is charged {tenant.items} keys and {tenant.bytes} bytes, it has {len(mine)} "
                 f"and {plain_bytes}"
             )
+        expiring = sum(entry.expires_ms > 0 for _, entry in mine)
+        if tenant.expiring != expiring:
+            raise Violation(f"{where}: of namespace {id_} {tenant.expiring} keys count as expiring, {expiring} do")
         order = tenant.order
         if order is not None and (len(order) != len(mine) or not all(key in order for key, _ in mine)):
             raise Violation(f"{where}: the order of namespace {id_} has {len(order)} keys, of {len(mine)}")

@@ -256,7 +256,12 @@ def test_keys_of_all_shards_are_told_of_by_every_node_and_flushed(clients: list[
         assert len(found) == KEYS and set(found) == keys == set(client.keys("key-*"))
         assert set(client.scan_iter(match="key-1?")) == {b"key-%d" % number for number in range(10, 20)}
         assert client.dbsize() == KEYS and client.randomkey() in keys
+        assert client.info("keyspace")["db0"] == {"keys": KEYS, "expires": 0, "avg_ttl": 0}
     assert (three.memory_usage("key-1"), one.object("encoding", "key-1")) == (len("key-1v") + 170, b"embstr")
+    for client in clients:
+        assert client.object("freq", "none") is None
+        with pytest.raises(redis.ResponseError, match="idle time not tracked yet"):
+            client.object("idletime", "key-1")
     assert three.flushall() is True
     assert (one.dbsize(), two.keys(), one.get("key-1")) == (0, [], None)
 

@@ -11,7 +11,7 @@ from redis._parsers.helpers import parse_cluster_info, parse_cluster_nodes
 from redis.cluster import parse_cluster_shards, parse_cluster_slots
 from talk import Talk
 
-from raftcache.commands.types import Get, MultiGet, Transaction
+from raftcache.commands.types import Get, MultiGet, Transaction, Usage
 from raftcache.errors import NoLeader
 from raftcache.frontends.resp.clustering import Row, masters_first
 from raftcache.frontends.resp.state import Front, Standing
@@ -145,6 +145,7 @@ def test_readonly_lets_replicas_answer_reads(talk: Talk) -> None:
         assert not talk.say(*words).startswith(b"-") and asked(talk).replica, words
     for words in (("SET", HIGH, 1), ("EVAL", "return 1", 1, HIGH), ("WATCH", HIGH), ("GETEX", HIGH)):
         assert talk.say(*words) == moved(HIGH), words
+    assert talk.say("OBJECT", "FREQ", HIGH) and asked(talk) == Usage(HIGH.encode()), "leaders know, and are asked"
     assert talk.say("GET", LOW) == b"$-1\r\n" and asked(talk) == Get(LOW.encode()), "this node leads it"
     assert [talk.say("MULTI"), talk.say("GET", HIGH), talk.say("EXEC")][1:] == [b"+QUEUED\r\n", b"*1\r\n$-1\r\n"]
     assert asked(talk) == Transaction((Get(HIGH.encode()),)), "leaders execute blocks"
@@ -295,11 +296,18 @@ def test_a_router_port_has_no_cluster() -> None:
 def test_all_keys_are_those_of_the_shards_that_it_leads(talk: Talk, halves: Halves) -> None:
     talk.say("SET", LOW, 1)
     halves.led.pop()
+    assert b"db0:keys=1,expires=0," in talk.say("INFO", "keyspace")
     assert ask(talk, "DBSIZE") == 1 and ask(talk, "CLUSTER", "COUNTKEYSINSLOT", slot_of(LOW.encode())) == 1
     assert ask(talk, "CLUSTER", "COUNTKEYSINSLOT", 1) == 0
     assert talk.say("CLUSTER", "COUNTKEYSINSLOT", 16384) == b"-ERR Invalid slot\r\n"
     halves.led = [served._replace(node="n1") for served in halves.led]
     assert (ask(talk, "DBSIZE"), ask(talk, "KEYS", "*"), ask(talk, "SCAN", 0)) == (0, [], [b"0", []])
+
+
+def test_what_several_shards_do_not_count_is_one_error(talk: Talk, halves: Halves) -> None:
+    talk.backend.failing = NoLeader("nobody leads")
+    assert talk.say("DBSIZE").startswith(b"-CLUSTERDOWN") and talk.front.metrics.errors == {"CLUSTERDOWN": 1}
+    assert len(talk.backend.commands) == 2, "each shard was asked"
 
 
 def test_keys_of_a_slot_are_looked_for_in_its_shard_alone(talk: Talk, halves: Halves) -> None:

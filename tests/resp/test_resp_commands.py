@@ -8,6 +8,8 @@ from http_backend import SHARD, TERM, WALL_MS
 from shard_backend import ShardBackend
 from talk import NOTHING, Talk
 
+from raftcache.commands.namespaces import Namespaces
+from raftcache.commands.policy import Admission, Eviction, Limits, Namespace
 from raftcache.commands.types import AckLevel, Delete, Expire, Get, Incr, MultiGet, MultiSet, Set, Version
 from raftcache.frontends.resp.table import TABLE
 from raftcache.store.entry import Entry
@@ -15,6 +17,11 @@ from raftcache.store.entry import Entry
 OK = b"+OK\r\n"
 WRONG = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
 SOON_S, PAST_S = WALL_MS // 1000 + 100, WALL_MS // 1000 - 1
+NO_LFU = "An LFU maxmemory policy is not selected"
+NAMED = "the eviction of the key's namespace"
+COUNTING = "lfu, or another with admission tinylfu, or see /v1/hotkeys"
+DATING = "lru, or lrm for the time since the last write"
+FROM_HALF_ON = "use is tracked from half of a namespace's quota, or of the node's memory, on"
 
 
 def bulk(text: str) -> bytes:
@@ -59,7 +66,9 @@ STORIES: dict[str, list[tuple[str, bytes]]] = {
         *(("OBJECT ENCODING k", bulk("embstr")), ("SET k 12", OK), ("OBJECT ENCODING k", bulk("int"))),
         *((f"SET k {'x' * 45}", OK), ("OBJECT ENCODING k", bulk("raw")), ("OBJECT REFCOUNT k", b":1\r\n")),
         ("OBJECT REFCOUNT none", NOTHING),
-        ("OBJECT IDLETIME k", err("idle time not tracked: eviction goes by order of use, without times")),
+        *(("OBJECT IDLETIME none", NOTHING), ("OBJECT FREQ none", NOTHING)),
+        ("OBJECT IDLETIME k", err(f"idle time not tracked yet: {FROM_HALF_ON}")),
+        ("OBJECT FREQ k", err(f"{NO_LFU}, access frequency not tracked: {NAMED} is lru; give it {COUNTING}")),
     ],
     "append": [
         *(("APPEND k ab", b":2\r\n"), ("EXPIRE k 9", b":1\r\n"), ("APPEND k cd", b":4\r\n"), ("TTL k", b":9\r\n")),
@@ -248,6 +257,41 @@ def test_info_is_what_clients_and_exporters_read() -> None:
     assert "cmdstat_get" not in text
     assert b"cmdstat_get:calls=1," in talk.say("INFO", "ALL")
     assert talk.say("INFO", "clients").count(b"# ") == 1
+
+
+def uncounted(eviction: str) -> bytes:
+    return err(f"{NO_LFU}, access frequency not tracked: {NAMED} is {eviction}; give it {COUNTING}")
+
+
+def undated(eviction: str) -> bytes:
+    lfu = "An LFU maxmemory policy is selected, " if eviction == "lfu" else ""
+    return err(f"{lfu}idle time not tracked: {NAMED} is {eviction}; give it {DATING}")
+
+
+USES = [
+    ("lru", "all", uncounted("lru"), b":7\r\n"),
+    ("lrm", "tinylfu", b":1\r\n", b":27\r\n"),
+    ("lfu", "all", b":6\r\n", undated("lfu")),
+    ("ttl", "tinylfu", b":1\r\n", undated("ttl")),
+    ("none", "tinylfu", uncounted("none"), undated("none")),
+]
+
+
+@pytest.mark.parametrize(("eviction", "admission", "frequency", "idle"), USES, ids=lambda value: None)
+def test_how_a_key_is_used(eviction: str, admission: str, frequency: bytes, idle: bytes) -> None:
+    talk = Talk(ShardBackend())
+    limits = Limits(quota_items=2)
+    space = Namespace("default", 1, limits=limits, eviction=Eviction(eviction), admission=Admission(admission))
+    bench = talk.backend.bench
+    bench.follow(Namespaces(bench.policies.epoch + 1, (space,)))
+    bench.settle()
+    assert talk.say("SET", "k", 1) == OK
+    bench.runtime.advance(20)
+    assert talk.say("GET", "k") == bulk("1")
+    bench.runtime.advance(7)
+    assert (talk.say("OBJECT", "FREQ", "k"), talk.say("OBJECT", "IDLETIME", "k")) == (frequency, idle)
+    assert [talk.say("MULTI"), talk.say("OBJECT", "FREQ", "k"), talk.say("EXEC")][2] == b"*1\r\n" + frequency
+    assert talk.say("HELLO", 3) and talk.say("OBJECT", "FREQ", "none") == b"_\r\n"
 
 
 def test_client_list_has_everyone() -> None:

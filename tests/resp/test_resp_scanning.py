@@ -13,11 +13,11 @@ from shard_backend import ShardBackend
 from talk import NOTHING, Talk
 
 from raftcache.commands.policy import Namespace
-from raftcache.commands.types import SCAN_PAGES, SLOT_LIMIT, Delete, Set
+from raftcache.commands.types import SCAN_PAGES, SLOT_LIMIT, Delete, Scan, Set
 from raftcache.errors import NoLeader
 from raftcache.frontends.resp import scanning
 from raftcache.frontends.resp.glob import matcher
-from raftcache.frontends.resp.scanning import cursor_of, place_of
+from raftcache.frontends.resp.scanning import COUNT_TIMEOUT_S, cursor_of, place_of
 from raftcache.frontends.resp.spec import Refused
 
 
@@ -103,6 +103,52 @@ def test_keys_dbsize_and_a_random_key(talk: Talk) -> None:
     ask(talk, "SET", "gone", 1, "PX", 10)
     talk.backend.bench.runtime.now_s += 1
     assert sorted(ask(talk, "KEYS", "*")) == [b"a", b"ab", b"b"]  # type: ignore[type-var]
+
+
+def keyspace_of(talk: Talk) -> str:
+    info = ask(talk, "INFO", "keyspace")
+    assert isinstance(info, bytes)
+    return info.decode().removeprefix("# Keyspace\r\n")
+
+
+def test_info_counts_the_keys_and_those_that_expire(talk: Talk) -> None:
+    assert keyspace_of(talk) == "", "Redis has no line for nothing"
+    ask(talk, "MSET", "a", 1, "b", 2, "safe:c", 3)
+    ask(talk, "SET", "d", 4, "EX", 100)
+    ask(talk, "EXPIRE", "a", 100)
+    assert keyspace_of(talk) == "db0:keys=4,expires=2,avg_ttl=0\r\n" and ask(talk, "DBSIZE") == 4
+    ask(talk, "PERSIST", "a")
+    ask(talk, "DEL", "d")
+    assert keyspace_of(talk) == "db0:keys=3,expires=0,avg_ttl=0\r\n"
+    assert b"# Keyspace\r\ndb0:keys=3," in talk.say("INFO") and b"db0:keys=3," in talk.say("INFO", "ALL")
+    asked, now_s = talk.backend.commands, talk.backend.runtime.now()
+    deadlines = [deadline - now_s for command, deadline in asked if type(command) is Scan]
+    assert deadlines[-1] == COUNT_TIMEOUT_S < max(deadlines), "DBSIZE may take its time"
+
+
+def test_info_asks_nobody_for_sections_without_keys(talk: Talk) -> None:
+    talk.say("SET", "a", 1)
+    before = len(talk.backend.commands)
+    assert b"# Server\r\n" in talk.say("INFO", "server", "memory")
+    assert [talk.say("MULTI"), talk.say("INFO")] == [b"+OK\r\n", b"+QUEUED\r\n"]
+    assert talk.say("EXEC").endswith(b"# Keyspace\r\n\r\n"), "a block does not wait for shards"
+    assert len(talk.backend.commands) == before
+
+
+def test_info_leaves_the_keys_out_where_nobody_leads(talk: Talk) -> None:
+    talk.say("SET", "a", 1)
+    talk.backend.bench.group.lose()
+    assert keyspace_of(talk) == "" and b"redis_version:" in talk.say("INFO")
+    assert not talk.front.metrics.errors, "no client saw an error"
+
+
+def test_info_that_waits_holds_its_place_and_its_protocol(talk: Talk) -> None:
+    talk.say("SET", "a", 1)
+    talk.backend.held = []
+    assert talk.say("INFO", "keyspace") + talk.say("PING") + talk.say("HELLO", 3) == b""
+    talk.backend.release()
+    line = b"# Keyspace\r\ndb0:keys=1,expires=0,avg_ttl=0\r\n"
+    assert talk.rest().startswith(b"$%d\r\n%b\r\n+PONG\r\n%%" % (len(line), line))
 
 
 def test_keys_is_bounded(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ BAD = [
     (Get(b"k", max_staleness_ms=5), "bad_request", ["maxStalenessMs", "readPreference"]),
     (Get(b"k", replica=True, max_staleness_ms=-1), "bad_request", ["maxStalenessMs", "-1", str(t.STALENESS_LIMIT_MS)]),
     (t.Persist(b""), "invalid_key", ["key"]),
+    (t.Usage(b""), "invalid_key", ["key"]),
     (MultiGet((Get(b"k"),) * 1001), "too_many_keys", ["keys", "1001", "1000"]),
     (t.Script(b"", (b"k",) * 1001), "too_many_keys", ["keys", "1001", "1000"]),
     (t.Script(b" " * (128 * 1024 + 1)), "bad_request", ["script", "131073", "131072"]),
@@ -91,4 +92,4 @@ def test_rows_tell_keys_and_writes() -> None:
     assert TABLE[MultiGet].keys(MultiGet((Get(b"a"), Get(b"b")))) == (b"a", b"b")
     mixed = t.Transaction((t.Script(b""), t.Script(b"", (b"a", b"b")), Get(b"c")), ((b"d", None),))
     assert TABLE[t.Transaction].keys(mixed) == (b"a", b"b", b"c", b"d")
-    assert {row.name for row in TABLE.values() if not row.is_write} == {"get", "multi_get", "scan"}
+    assert {row.name for row in TABLE.values() if not row.is_write} == {"get", "multi_get", "scan", "usage"}

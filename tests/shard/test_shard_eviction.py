@@ -331,6 +331,7 @@ def _hold_accounts(bench: Bench) -> None:
     for id_, tenant in keyspace.tenants.by_id.items():
         mine = [row for row in rows if row[1].namespace_id == id_]
         assert (tenant.items, tenant.bytes) == (len(mine), sum(entry_bytes(*row) for row in mine))
+        assert tenant.expiring == sum(entry.expires_ms > 0 for _, entry in mine)
         if tenant.order is not None:
             assert len(tenant.order) == tenant.items and tenant.order.used_bytes == tenant.bytes
             assert all(key in tenant.order for key, _ in mine)

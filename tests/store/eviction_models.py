@@ -12,12 +12,14 @@ from raftcache.store.eviction.sketch import Sketch
 
 @dataclass
 class Kept:
-    """What a model knows of a key. `used` and `modified` are the numbers of the calls."""
+    """What a model knows of a key. `used` and `modified` are the numbers of the calls, with their times."""
 
     size: int
     expires_ms: int = 0
     used: int = 0
     modified: int = 0
+    used_ms: int = 0
+    modified_ms: int = 0
     count: int = 0
     minute: int = 0
 
@@ -33,7 +35,7 @@ class Model(ABC):
     def read(self, key: bytes, now_ms: int, times: int = 1) -> None:
         self.calls += 1
         if key in self.kept:
-            self.kept[key].used = self.calls
+            self.kept[key].used, self.kept[key].used_ms = self.calls, now_ms
             self.touched(key, now_ms, times)
 
     def write(self, key: bytes, size: int, expires_ms: int, now_ms: int) -> None:
@@ -41,6 +43,7 @@ class Model(ABC):
         fresh = key not in self.kept
         kept = self.kept.setdefault(key, Kept(0))
         kept.size, kept.expires_ms, kept.used, kept.modified = size, expires_ms, self.calls, self.calls
+        kept.used_ms = kept.modified_ms = now_ms
         self.born(key, now_ms) if fresh else self.touched(key, now_ms, 1)
 
     def remove(self, key: bytes, evicted: bool = False) -> bool:
@@ -53,6 +56,14 @@ class Model(ABC):
     def touched(self, key: bytes, now_ms: int, times: int) -> None:
         """A key was read, or written again."""
         return
+
+    def frequency(self, key: bytes, now_ms: int) -> int | None:
+        """How often a key is used."""
+        return None
+
+    def idle_s(self, key: bytes, now_ms: int) -> int | None:
+        """How long it was not."""
+        return None
 
     @abstractmethod
     def best(self, by_items: bool, now_ms: int) -> set[bytes]:
@@ -68,11 +79,17 @@ class Model(ABC):
 
 
 class Lru(Model):
+    def idle_s(self, key: bytes, now_ms: int) -> int | None:
+        return now_ms // 1000 - self.kept[key].used_ms // 1000
+
     def best(self, by_items: bool, now_ms: int) -> set[bytes]:
         return self.least(lambda kept: kept.used)
 
 
 class Lrm(Model):
+    def idle_s(self, key: bytes, now_ms: int) -> int | None:
+        return now_ms // 1000 - self.kept[key].modified_ms // 1000
+
     def best(self, by_items: bool, now_ms: int) -> set[bytes]:
         return self.least(lambda kept: kept.modified)
 
@@ -112,6 +129,10 @@ class Lfu(Model):
             base = max(0, kept.count - frequency.FIRST_COUNT)
             if kept.count < 255 and self.random() * (base * frequency.LOG_FACTOR + 1) < 1:
                 kept.count += 1
+
+    def frequency(self, key: bytes, now_ms: int) -> int | None:
+        kept = self.kept[key]
+        return max(0, kept.count - (now_ms // frequency.DECAY_MS - kept.minute))
 
     def best(self, by_items: bool, now_ms: int) -> set[bytes]:
         minute = self._minute(now_ms)
@@ -189,6 +210,12 @@ class TinyLru(Model):
     main: list[bytes] = field(default_factory=list)
     candidates: list[bytes] = field(default_factory=list)
     by_items: bool = False
+
+    def frequency(self, key: bytes, now_ms: int) -> int | None:
+        return self.sketch.estimate(key)
+
+    def idle_s(self, key: bytes, now_ms: int) -> int | None:
+        return now_ms // 1000 - self.kept[key].used_ms // 1000
 
     def read(self, key: bytes, now_ms: int, times: int = 1) -> None:
         if key not in self.kept:

@@ -47,6 +47,13 @@ def check_accounts(evictor: Evictor, model: models.Model) -> None:
     assert evictor.used_bytes == sum(kept.size for kept in model.kept.values())
 
 
+def check_usage(evictor: Evictor, model: models.Model, now_ms: int) -> None:
+    for key in model.kept:
+        assert evictor.frequency(key, now_ms) == model.frequency(key, now_ms)
+        assert evictor.idle_s(key, now_ms) == model.idle_s(key, now_ms)
+    assert evictor.frequency(b"none", now_ms) is evictor.idle_s(b"none", now_ms) is None
+
+
 def check_victims(evictor: Evictor, model: models.Model, over_bytes: int, over_items: int, now_ms: int) -> None:
     for key in evictor.victims(over_bytes, over_items, now_ms):
         assert over_bytes > 0 or over_items > 0, "more was taken than was over"
@@ -76,6 +83,7 @@ class Pair:
             for one in (self.evictor, self.model):
                 self._use(one, what, *arguments)
         check_accounts(self.evictor, self.model)
+        check_usage(self.evictor, self.model, self.now_ms)
 
     def _use(self, one: Evictor | models.Model, what: str, key: bytes, *arguments: Anything) -> None:
         if what == "write":
@@ -160,6 +168,17 @@ def test_lfu_finds_a_newcomer_below_what_it_has_taken_from() -> None:
     assert evictor.victims(0, 1, 0) == [b"a"]
     evictor.write(b"c", 1, 0, 0)
     assert evictor.victims(0, 1, 0) == [b"c"]
+
+
+def test_the_time_of_a_use_survives_a_clock_that_is_set_back_and_the_year_2106() -> None:
+    evictor = Evictor(Eviction.LRU, Admission.ALL, lambda: 0.0)
+    evictor.write(b"a", 1, 0, 10_000)
+    assert (evictor.idle_s(b"a", 9000), evictor.idle_s(b"a", 10_999), evictor.idle_s(b"a", 11_000)) == (0, 0, 1)
+    end_ms = (1 << 32) * 1000
+    evictor.read(b"a", end_ms - 2000)
+    assert evictor.idle_s(b"a", end_ms + 5000) == 7
+    evictor.read(b"a", end_ms + 6000)
+    assert evictor.idle_s(b"a", end_ms + 9000) == 3
 
 
 def test_random_takes_each_key_about_as_often() -> None:

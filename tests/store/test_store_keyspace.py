@@ -46,6 +46,7 @@ def test_bytes_and_expiry_index_equal_a_recount(before: list[Any], after: list[A
         assert keyspace.used_bytes == recount(keyspace)
         with_ttl = [key for key, found in live(keyspace).items() if found is not None and found.expires_ms]
         assert keyspace.expiries.size == len(with_ttl)
+        assert sum(tenant.expiring for tenant in keyspace.tenants.by_id.values()) == len(with_ttl)
     assert budget.used_bytes == sum(keyspace.used_bytes for keyspace in shards)
 
 
@@ -133,6 +134,7 @@ def test_loading_equals_putting_one_by_one_and_refuses_a_key_twice() -> None:
     assert live(loaded) == live(one_by_one) and len(loaded) == 50
     assert loaded.used_bytes == one_by_one.used_bytes
     assert loaded.expiries.size == one_by_one.expiries.size == 49
+    assert loaded.tenants.get(1).expiring == one_by_one.tenants.get(1).expiring == 49
     with pytest.raises(KeyError, match="occurs twice"):
         loaded.load([(b"7", entry())])
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from raftcache.commands.types import SCAN_LIMIT, SLOT_LIMIT, Scanned
 from raftcache.frontends.resp.encoding import OK, Verbatim, array_head, bulk, encode, integer
-from raftcache.frontends.resp.scanning import Done, Walk, cursor_of, place_of
+from raftcache.frontends.resp.scanning import Done, Walk, cursor_of, place_of, refusing
 from raftcache.frontends.resp.spec import Args, Refused
 from raftcache.frontends.resp.spec import integer as number
 from raftcache.frontends.resp.state import Client, Front
@@ -249,7 +249,7 @@ def _keys_of_slot(
     mine = [each for each in topology.shards() if each.owns(slot) and each.is_led and each.node == topology.node_id]
     if not mine:
         return end()
-    first, walk = mine[0].slots[0][0], Walk(front, failed)
+    first, walk = mine[0].slots[0][0], Walk(front, refusing(front, failed))
 
     def told(some: Scanned, cursor: int | None) -> None:
         enough = see([key for key in some.keys if slot_of(key) == slot])

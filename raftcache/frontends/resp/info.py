@@ -1,5 +1,8 @@
 """INFO: what the port knows of itself, in the sections and the names of Redis's, so that redis_exporter reads it. What
-this process does not know is left out rather than made up, but for what exporters cannot do without."""
+this process does not know is left out rather than made up, but for what exporters cannot do without.
+
+How many keys there are is for shards to say: those that DBSIZE asks. Where one of them does not answer soon, the line
+is left out, as it is where there are none. `avg_ttl`, of which Redis takes a sample, is always 0."""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections.abc import Callable, Iterable
 from raftcache import __version__
 from raftcache.compiled import is_compiled
 from raftcache.frontends.resp.encoding import Verbatim, encode
+from raftcache.frontends.resp.scanning import COUNT_TIMEOUT_S, Done, count
 from raftcache.frontends.resp.spec import Args
 from raftcache.frontends.resp.state import REDIS_VERSION, Client, Front
 
@@ -16,19 +20,45 @@ _ALL = (b"ALL", b"EVERYTHING")
 _DEFAULT = b"DEFAULT"
 _EXTRA = ("Commandstats", "Errorstats")
 """Sections that are not shown unless asked for."""
+_KEYSPACE = "Keyspace"
 
 
-def info(front: Front, client: Client, args: Args) -> bytes:
+def info(front: Front, client: Client, args: Args, done: Done) -> None:
     """INFO [section ...]."""
+    names, resp3 = _chosen(args), client.resp3
+    if _KEYSPACE not in names:
+        return done(_shown(front, names, {}, resp3))
+    count(
+        front,
+        lambda keys, expiring: done(_shown(front, names, _keys(keys, expiring), resp3)),
+        lambda _failure: done(_shown(front, names, {}, resp3)),
+        COUNT_TIMEOUT_S,
+    )
+
+
+def info_at_once(front: Front, client: Client, args: Args) -> bytes:
+    """INFO [section ...] in a block, where no shard is asked: without the keys."""
+    return _shown(front, _chosen(args), {}, client.resp3)
+
+
+def _keys(keys: int, expiring: int) -> Fields:
+    return {"db0": f"keys={keys},expires={expiring},avg_ttl=0"} if keys else {}
+
+
+def _chosen(args: Args) -> list[str]:
     asked = [word.upper() for word in args[1:]] or [_DEFAULT]
-    chosen = [
+    return [
         name
         for name in SECTIONS
         if name.upper().encode() in asked
         or any(word in _ALL for word in asked)
         or (_DEFAULT in asked and name not in _EXTRA)
     ]
-    return encode(Verbatim("\r\n".join([_section(name, SECTIONS[name](front)) for name in chosen])), client.resp3)
+
+
+def _shown(front: Front, names: Iterable[str], keyspace: Fields, resp3: bool) -> bytes:
+    sections = [_section(name, keyspace if name == _KEYSPACE else SECTIONS[name](front)) for name in names]
+    return encode(Verbatim("\r\n".join(sections)), resp3)
 
 
 def _section(name: str, fields: Fields) -> str:
@@ -107,6 +137,7 @@ def _cluster(front: Front) -> Fields:
 
 
 def _keyspace(front: Front) -> Fields:
+    """What shards said comes in its place."""
     return {}
 
 
@@ -120,7 +151,7 @@ SECTIONS: dict[str, Callable[[Front], Fields]] = {
     "Commandstats": _commandstats,
     "Errorstats": _errorstats,
     "Cluster": _cluster,
-    "Keyspace": _keyspace,
+    _KEYSPACE: _keyspace,
 }
 
 

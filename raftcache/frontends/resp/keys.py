@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-from raftcache.commands.types import Command, Delete, Get, Many, MultiDelete, MultiGet, Value
+from raftcache.commands.policy import Admission, Eviction
+from raftcache.commands.types import Command, Delete, Get, Many, MultiDelete, MultiGet, Usage, Used, Value
 from raftcache.frontends.resp.encoding import ONE, ZERO, bulk, integer, null
 from raftcache.frontends.resp.expiry import changed
 from raftcache.frontends.resp.spec import SYNTAX, Args, Refused, Shape
 from raftcache.frontends.resp.spec import integer as integer_of
 from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, TTL_OVERHEAD_BYTES
+
+_NONE: Final = Eviction.NONE.value
+_LFU: Final = Eviction.LFU.value
+_TINYLFU: Final = Admission.TINYLFU.value
+_BY_RECENCY: Final = frozenset({Eviction.LRU.value, Eviction.LRM.value})
+_FROM_HALF_ON: Final = "use is tracked from half of a namespace's quota, or of the node's memory, on"
 
 
 def delete(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Shape]:
@@ -82,12 +90,37 @@ def object_refcount(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Sh
 
 
 def object_freq(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Shape]:
-    """OBJECT FREQ key: orders of eviction are kept from half of a quota on, and not told one by one."""
+    """OBJECT FREQ key: where its namespace counts uses."""
+    return Usage(args[2]), _frequency
+
+
+def _frequency(reply: Used, resp3: bool) -> bytes:
+    if not reply.exists:
+        return null(resp3)
+    if reply.frequency is not None:
+        return integer(reply.frequency)
+    if reply.eviction != _NONE and (reply.eviction == _LFU or reply.admission == _TINYLFU):
+        raise Refused(f"ERR access frequency not tracked yet: {_FROM_HALF_ON}")
     raise Refused(
-        "ERR An LFU maxmemory policy is not selected, access frequency not tracked: see the hot keys, /v1/hotkeys"
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked: the eviction of the key's "
+        f"namespace is {reply.eviction}; give it lfu, or another with admission tinylfu, or see /v1/hotkeys"
     )
 
 
 def object_idletime(args: Args, wall_ms: Callable[[], int]) -> tuple[Command, Shape]:
-    """OBJECT IDLETIME key: orders know who was used before whom, and not when."""
-    raise Refused("ERR idle time not tracked: eviction goes by order of use, without times")
+    """OBJECT IDLETIME key: where its namespace goes by recency."""
+    return Usage(args[2]), _idle_time
+
+
+def _idle_time(reply: Used, resp3: bool) -> bytes:
+    if not reply.exists:
+        return null(resp3)
+    if reply.idle_s is not None:
+        return integer(reply.idle_s)
+    if reply.eviction in _BY_RECENCY:
+        raise Refused(f"ERR idle time not tracked yet: {_FROM_HALF_ON}")
+    lfu = "An LFU maxmemory policy is selected, " if reply.eviction == _LFU else ""
+    raise Refused(
+        f"ERR {lfu}idle time not tracked: the eviction of the key's namespace is {reply.eviction}; give it lru, or lrm "
+        "for the time since the last write"
+    )

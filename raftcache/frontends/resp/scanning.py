@@ -29,11 +29,17 @@ COUNT_DEFAULT = 10
 KEYS_LIMIT = 100_000
 KEYS_LIMIT_BYTES = 16 << 20
 """What KEYS answers at most. Who has more should use SCAN."""
+COUNT_TIMEOUT_S = 0.25
+"""How long INFO waits for what shards count. Clients send it to learn whether there is anybody, and mostly could do
+without the figure."""
 FLUSH_TIMEOUT_S = 10.0
 """Shards confirm an invalidation about a second after an election."""
 INVALID_CURSOR = "ERR invalid cursor"
 
 Done = Callable[[bytes], None]
+Unanswered = Callable[[Failure], None]
+Counts = Callable[[int, int], None]
+"""`counts(keys, expiring)`."""
 Page = Callable[[Scanned, int | None], None]
 """`page(found, cursor)`: keys, and where to go on, None for nowhere."""
 
@@ -57,10 +63,10 @@ def first_slots(document: dict[str, Any]) -> list[int]:
 
 class Walk:
     """Asks shards for keys: on a cluster port those that this node leads, for clients ask every node there. `failed`
-    gets the error line of what was not answered."""
+    gets what was not answered."""
 
-    def __init__(self, front: Front, failed: Done) -> None:
-        self._front, self._failed = front, failed
+    def __init__(self, front: Front, failed: Unanswered, timeout_s: float = REQUEST_TIMEOUT_S) -> None:
+        self._front, self._failed, self._timeout_s = front, failed, timeout_s
         topology = front.topology
         own = topology.own_slots() if topology is not None else None
         self.slots = first_slots(front.backend.cluster()) if own is None else own
@@ -72,17 +78,22 @@ class Walk:
         if own is None:
             return then(Scanned((), None, 0), None)
         page = page if own == slot else 0
-        deadline = self._front.runtime.now() + REQUEST_TIMEOUT_S
+        deadline = self._front.runtime.now() + self._timeout_s
         self._front.backend.execute(Scan(own, page, count), deadline, partial(self._answered, own, then))
 
     def _answered(self, slot: int, then: Page, reply: Reply) -> None:
         if not isinstance(reply, Scanned):
             assert isinstance(reply, Failure), "a scan is answered by Scanned or a Failure"
-            return self._failed(error_bytes(self._front, line_of(reply, self._front.is_cluster)))
+            return self._failed(reply)
         if reply.next_page is not None:
             return then(reply, cursor_of(slot, reply.next_page))
         later = next((first for first in self.slots if first > slot), None)
         then(reply, None if later is None else cursor_of(later, 0))
+
+
+def refusing(front: Front, done: Done) -> Unanswered:
+    """Answers a client with the error of what was not answered."""
+    return lambda failure: done(error_bytes(front, line_of(failure, front.is_cluster)))
 
 
 def scan(front: Front, client: Client, args: Args, done: Done) -> None:
@@ -99,7 +110,7 @@ def scan(front: Front, client: Client, args: Args, done: Done) -> None:
         keys = [key for key in found.keys if matches(key)] if is_wanted else []
         done(b"".join([array_head(2), bulk(b"%d" % (cursor or 0)), array_head(len(keys)), *map(bulk, keys)]))
 
-    Walk(front, done).step(int(args[1]), min(count, SCAN_LIMIT), told)
+    Walk(front, refusing(front, done)).step(int(args[1]), min(count, SCAN_LIMIT), told)
 
 
 def _options(words: Args) -> dict[bytes, bytes]:
@@ -111,7 +122,7 @@ def _options(words: Args) -> dict[bytes, bytes]:
 
 def keys(front: Front, client: Client, args: Args, done: Done) -> None:
     """KEYS pattern."""
-    matches, found, walk = matcher(args[1]), list[bytes](), Walk(front, done)
+    matches, found, walk = matcher(args[1]), list[bytes](), Walk(front, refusing(front, done))
     size = 0
 
     def told(some: Scanned, cursor: int | None) -> None:
@@ -131,20 +142,32 @@ def keys(front: Front, client: Client, args: Args, done: Done) -> None:
 
 def dbsize(front: Front, client: Client, args: Args, done: Done) -> None:
     """DBSIZE."""
-    answer = _once(done)
-    walk, total = Walk(front, answer), 0
-    missing = len(walk.slots)
+    count(front, lambda keys, _expiring: done(integer(keys)), refusing(front, done), REQUEST_TIMEOUT_S)
+
+
+def count(front: Front, counted: Counts, failed: Unanswered, timeout_s: float) -> None:
+    """How many keys there are, and how many of them have a time to live. One of the two callbacks is called, once."""
+    keys = expiring = missing = 0
+    is_over = False
 
     def told(found: Scanned, _cursor: int | None) -> None:
-        nonlocal total, missing
-        total, missing = total + found.size, missing - 1
+        nonlocal keys, expiring, missing
+        keys, expiring, missing = keys + found.size, expiring + found.expiring, missing - 1
         if not missing:
-            answer(integer(total))
+            counted(keys, expiring)
 
+    def not_told(failure: Failure) -> None:
+        nonlocal is_over
+        if not is_over:
+            is_over = True
+            failed(failure)
+
+    walk = Walk(front, not_told, timeout_s)
+    missing = len(walk.slots)
     for slot in walk.slots:
         walk.step(cursor_of(slot, 0), 0, told)
     if not walk.slots:
-        done(integer(0))
+        counted(0, 0)
 
 
 def _once(done: Done) -> Done:
@@ -162,7 +185,7 @@ def _once(done: Done) -> Done:
 def randomkey(front: Front, client: Client, args: Args, done: Done) -> None:
     """RANDOMKEY: of the first page that has any from a random one on, around all shards. Where keys are few that
     favours those behind a gap."""
-    walk, dice = Walk(front, done), front.runtime.random
+    walk, dice = Walk(front, refusing(front, done)), front.runtime.random
     if not walk.slots:
         return done(null(client.resp3))
     start = cursor_of(dice.choice(walk.slots), dice.randrange(SCAN_PAGES))

@@ -244,12 +244,12 @@ class Session:
                 slot = self._ask(spec, args, now_s)
                 if slot is None:
                     return
-            elif spec.local is not None:
-                return self._say(spec.local(front, client, args))
-            else:
-                assert spec.later is not None, "a command is one of three kinds"
+            elif spec.later is not None:
                 slot = _Slot(self, None, None, client.resp3)
                 spec.later(front, client, args, slot.done)
+            else:
+                assert spec.local is not None, "a command is one of three kinds"
+                return self._say(spec.local(front, client, args))
         except Refused as refusal:
             front.metrics.rejected[spec.name] += 1
             return self._say(error_bytes(front, str(refusal)))

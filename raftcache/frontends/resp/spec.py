@@ -2,7 +2,8 @@
 
 A command is one of three kinds. A *plan* turns arguments into a command for the shards and names the function that
 makes bytes of its reply; it is pure. A *local* command is answered at once from what the port knows. A *later* one asks
-the cluster in a way of its own, and hands in its answer when it has it.
+the cluster in a way of its own, and hands in its answer when it has it; one that is local as well is answered so where
+it cannot wait, in a block.
 
 Texts of errors are Redis's, since clients compare them: see `common` in Redis's server.c and t_string.c.
 """

@@ -58,7 +58,7 @@ def _own(
 
 def _local(name: str, arity: int, flags: tuple[str, ...], since: str, local: Local, summary: str) -> Spec:
     at_once = name in ("quit", "reset")
-    group = "server" if "admin" in flags or name in ("command", "info", "time", "role") else "connection"
+    group = "server" if "admin" in flags or name in ("command", "time", "role") else "connection"
     return Spec(name, arity, flags, summary, group, since, local=local, at_once=at_once)
 
 
@@ -154,10 +154,21 @@ _OBJECT = _container(
     (
         _about("object|encoding", 3, "2.2.3", keys.object_encoding, "int, embstr or raw."),
         _about("object|refcount", 3, "2.2.3", keys.object_refcount, "1."),
-        _about("object|freq", 3, "4.0.0", keys.object_freq, "Refused."),
-        _about("object|idletime", 3, "2.2.3", keys.object_idletime, "Refused."),
+        _about("object|freq", 3, "4.0.0", keys.object_freq, "How often a key is used."),
+        _about("object|idletime", 3, "2.2.3", keys.object_idletime, "For how many seconds it was not used."),
     ),
     "generic",
+)
+
+_INFO = Spec(
+    "info",
+    -1,
+    ("loading", "stale"),
+    "About this port, in sections.",
+    "server",
+    "1.0.0",
+    local=info.info_at_once,
+    later=info.info,
 )
 
 _CONNECTION = (
@@ -170,7 +181,7 @@ _CONNECTION = (
     _local("hello", -1, _ANY, "6.0.0", connection.hello, "Choose the protocol."),
     _local("time", 1, _ANY, "2.6.0", connection.time_, "This process's clock."),
     _local("role", 1, _ANY, "2.8.12", info.role, "master."),
-    _local("info", -1, ("loading", "stale"), "1.0.0", info.info, "About this port, in sections."),
+    _INFO,
     _local("debug", -2, _ADMIN, "1.0.0", admin.debug, "Refused."),
     _local("shutdown", -1, _ADMIN, "1.0.0", admin.shutdown, "Refused."),
 )

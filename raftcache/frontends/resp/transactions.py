@@ -81,7 +81,7 @@ def unwatch(front: Front, client: Client, args: Args) -> bytes:
 def queue(front: Front, client: Client, block: Block, spec: Spec, args: Args) -> bytes:
     """Keep a command for EXEC, or refuse it, and with it the whole block."""
     size_bytes = sum(map(len, args))
-    if spec.later is not None and spec.script is None:
+    if spec.later is not None and spec.script is None and spec.local is None:
         refusal = "ERR Command not allowed inside a transaction"
     elif len(block.commands) >= MULTI_KEY_LIMIT:
         refusal = f"ERR a transaction has at most {MULTI_KEY_LIMIT} commands"

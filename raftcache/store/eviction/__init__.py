@@ -3,7 +3,7 @@
 | module | what | how exact | bytes a key* |
 |---|---|---|--:|
 | `evictor` | the door: reads, writes, removals, victims; exact charges | exact | 20 |
-| `recency` | `lru`, `lrm` | exact | 8 |
+| `recency` | `lru`, `lrm`, with the time of the last use in seconds | exact | 12 |
 | `frequency` | `lfu` with decay | the order is exact, its counters are estimates (Morris) | 12 |
 | `nearest` | `ttl` | exact | 24 |
 | `chance` | `random` | exact | 8 |

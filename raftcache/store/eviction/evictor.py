@@ -7,10 +7,14 @@ most log2(n) steps for `ttl`, and what `choose` of the order says.
 Victims are *taken out* of the evictor when they are named, so what it has in use is then what will be in use, and
 asking again gives others. The leader removes each from the keyspace by an effect, in the same turn. If that effect is
 undone, the key is written back as any other; it has lost its place, not its entry.
+
+For orders that go by recency the time of a key's last use is kept here, whichever part of the order has the key: in
+whole seconds, so that 4 bytes hold it, and modulo 2 ** 32. It decides nothing.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 
 from raftcache.commands.policy import Admission, Eviction
@@ -18,7 +22,7 @@ from raftcache.store.eviction.chance import Random
 from raftcache.store.eviction.frequency import LeastFrequentlyUsed
 from raftcache.store.eviction.lists import Lists
 from raftcache.store.eviction.nearest import NearestExpiry
-from raftcache.store.eviction.order import NoOrder, Order
+from raftcache.store.eviction.order import NoOrder, Order, extend_to
 from raftcache.store.eviction.recency import LeastRecentlyModified, LeastRecentlyUsed
 from raftcache.store.eviction.s3fifo import S3Fifo
 from raftcache.store.eviction.table import KeyTable
@@ -31,14 +35,22 @@ VICTIMS_PER_CALL = 64
 """Keys that one call of `victims` names at most."""
 
 
+_SECONDS_MASK = (1 << 32) - 1
+_SECONDS_AHEAD = 1 << 31
+"""A use that seems to be longer ago than that is one that is yet to come, by a clock that was set back."""
+
+
 class Evictor:
     """The keys of one namespace in one shard. Sizes are what the caller charges, in bytes; times the shard's, in ms."""
 
-    __slots__ = ("_order", "_table")
+    __slots__ = ("_dates_reads", "_dates_writes", "_order", "_table", "_used_s")
 
     def __init__(self, eviction: Eviction, admission: Admission, random: Callable[[], float]) -> None:
         """`random()` is uniform in [0, 1)."""
         kind = _ORDERS[eviction]
+        self._dates_writes, self._dates_reads = kind.dates_writes, kind.dates_reads
+        self._used_s = array("I")
+        """By slot; only where one of these is true."""
         sentinels = kind.sentinels + 1  # One for the window of `tinylfu`.
         self._table = table = KeyTable(sentinels)
         lists = Lists(sentinels)
@@ -62,6 +74,8 @@ class Evictor:
         slot = self._table.find(key)
         if slot:
             self._order.read(slot, times, now_ms)
+            if self._dates_reads:
+                self._used_s[slot] = now_ms // 1000 & _SECONDS_MASK
         else:
             self._order.missed(key)
 
@@ -72,7 +86,26 @@ class Evictor:
         if slot:
             self._order.written(slot, table.resize(slot, size_bytes), expires_ms, now_ms)
         else:
-            self._order.insert(table.add(key, size_bytes), expires_ms, now_ms)
+            slot = table.add(key, size_bytes)
+            self._order.insert(slot, expires_ms, now_ms)
+            if self._dates_writes:
+                extend_to(self._used_s, slot)
+        if self._dates_writes:
+            self._used_s[slot] = now_ms // 1000 & _SECONDS_MASK
+
+    def frequency(self, key: bytes, now_ms: int) -> int | None:
+        """How often a key is used, by the measure of its order; None where that has none, or the key is not here."""
+        slot = self._table.find(key)
+        return self._order.frequency(slot, now_ms) if slot else None
+
+    def idle_s(self, key: bytes, now_ms: int) -> int | None:
+        """How long ago a key was used last, in whole seconds; None where its order does not go by that, or it is not
+        here."""
+        slot = self._table.find(key)
+        if not slot or not self._dates_writes:
+            return None
+        idle_s = now_ms // 1000 - self._used_s[slot] & _SECONDS_MASK
+        return idle_s if idle_s < _SECONDS_AHEAD else 0
 
     def remove(self, key: bytes, evicted: bool = False) -> bool:
         """A key was removed, whoever did it. False where it is not here, as a victim is not any more.

@@ -98,6 +98,10 @@ class LeastFrequentlyUsed(Order):
         """A slot's counter, as of the time last told."""
         return max(self._ranks[slot] - self._minute, 0)
 
+    def frequency(self, slot: int, now_ms: int) -> int:
+        """The counter, as of now."""
+        return max(self._ranks[slot] - max(self._minute, now_ms // DECAY_MS), 0)
+
     def _list_of(self, rank: int) -> int:
         if rank <= self._minute:
             return _COLD

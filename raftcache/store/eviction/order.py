@@ -23,6 +23,8 @@ class Order(ABC):
 
     sentinels = 1
     """How many lists it keeps, slot 0 as "none" among them where it keeps no list there."""
+    dates_writes = dates_reads = False
+    """Whether the order goes by the time of the last write, and by that of the last read: then the evictor keeps it."""
 
     def __init__(self, table: KeyTable, lists: Lists) -> None:
         self.table = table
@@ -43,6 +45,10 @@ class Order(ABC):
     @abstractmethod
     def written(self, slot: int, grown_bytes: int, expires_ms: int, now_ms: int) -> None:
         """A key that is present is written anew, with so much more charged; the table has that already."""
+
+    def frequency(self, slot: int, now_ms: int) -> int | None:
+        """How often a key is used, by whatever measure the order has; None where it has none. Asking is no use."""
+        return None
 
     @abstractmethod
     def remove(self, slot: int) -> None:

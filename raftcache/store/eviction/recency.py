@@ -1,8 +1,8 @@
 """`lru` and `lrm`: whoever was used, or written, the longest ago goes first. Both are exact.
 
 One list, from the oldest use to the newest. A use moves a slot to the end, which takes a few assignments in arrays, so
-there is nothing to gain from a sample of keys with their times, as Redis takes it: exact order costs 8 bytes a key,
-and Redis's clock in each key would not cost less here.
+there is nothing to gain from a sample of keys with their times, as Redis takes it: exact order costs 8 bytes a key. The
+time of the last use, which decides nothing and is there to be asked for, is another 4 (`evictor`).
 
 `lru` counts reads and writes as uses, `lrm` writes alone. `lrm` is the one order that needs no word about reads, so a
 new leader has it as the old one had it.
@@ -25,6 +25,8 @@ class LeastRecentlyModified(Order):
 
     __slots__ = ()
 
+    dates_writes = True
+
     def insert(self, slot: int, expires_ms: int, now_ms: int) -> None:
         """The newest."""
         self.lists.append(_USES, slot)
@@ -46,6 +48,8 @@ class LeastRecentlyUsed(LeastRecentlyModified):
     """`lru`."""
 
     __slots__ = ()
+
+    dates_reads = True
 
     def read(self, slot: int, times: int, now_ms: int) -> None:
         """The newest again."""

@@ -77,6 +77,10 @@ class TinyLfu(Order):
         else:
             self._inner.written(slot, grown_bytes, expires_ms, now_ms)
 
+    def frequency(self, slot: int, now_ms: int) -> int:
+        """The estimate, whichever order is behind: so that keys in the window and others are told by one measure."""
+        return self._sketch.estimate(self.table.key(slot))
+
     def remove(self, slot: int) -> None:
         """Out of whichever part has it."""
         if slot in self._windowed:
