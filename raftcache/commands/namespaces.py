@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from raftcache.commands.policy import DEFAULT, Namespace, is_limited
 from raftcache.commands.types import AckLevel, ReadLevel
 from raftcache.errors import NoLeader, RaftcacheError, UnknownNamespace
@@ -11,7 +13,8 @@ class Namespaces:
     """All namespaces of one epoch, immutable; resolves a key to its namespace with one dict lookup. `looks` has the
     ids of those where a read that names no level needs no more than a look: it is at `latest`, and charged to no
     rate. `writes` has those where a set that names nothing else is acknowledged at `primary`, lives for ever, and is
-    charged to neither rate nor quota, each with the longest value that it takes."""
+    charged to neither rate nor quota, each with the longest value that it takes; `joint_writes` the same of those
+    where it is acknowledged at `quorum`."""
 
     def __init__(self, epoch: int, namespaces: tuple[Namespace, ...]) -> None:
         self.epoch = epoch
@@ -39,12 +42,9 @@ class Namespaces:
         under the id of another one (`shard.policies`). So an id is plain only where all that have it are."""
         every = (*self._by_prefix.values(), self.default)
         looks_not = {ns.id for ns in every if ns.reads_at != ReadLevel.LATEST or is_limited(ns)}
-        writes_not = {ns.id for ns in every if not _writes_plainly(ns)}
         self.looks = frozenset([ns.id for ns in every if ns.id not in looks_not])
-        self.writes: dict[int, int] = {}
-        for ns in every:
-            if ns.id not in writes_not:
-                self.writes[ns.id] = min(ns.max_item_bytes, self.writes.get(ns.id, ns.max_item_bytes))
+        self.writes = _plain_writes(every, AckLevel.PRIMARY)
+        self.joint_writes = _plain_writes(every, AckLevel.QUORUM)
 
     def resolve(self, key: bytes) -> Namespace:
         """The namespace that `key` belongs to."""
@@ -52,10 +52,21 @@ class Namespaces:
         return self.default if colon < 0 else self._by_prefix.get(key[:colon], self.default)
 
 
-def _writes_plainly(namespace: Namespace) -> bool:
+def _plain_writes(every: Iterable[Namespace], ack: AckLevel) -> dict[int, int]:
+    """The longest value by id, of those all of whose policies have plain writes that are acknowledged at `ack`."""
+    found, others = dict[int, int](), set[int]()
+    for ns in every:
+        if _writes_plainly(ns, ack):
+            found[ns.id] = min(ns.max_item_bytes, found.get(ns.id, ns.max_item_bytes))
+        else:
+            others.add(ns.id)
+    return {id_: limit for id_, limit in found.items() if id_ not in others}
+
+
+def _writes_plainly(namespace: Namespace, ack: AckLevel) -> bool:
     lives_on = namespace.default_ttl_ms is None and namespace.max_ttl_ms is None
     quota = namespace.limits.quota_bytes is not None or namespace.limits.quota_items is not None
-    return namespace.ack == AckLevel.PRIMARY and lives_on and not quota and not is_limited(namespace)
+    return namespace.ack == ack and lives_on and not quota and not is_limited(namespace)
 
 
 def missing_namespace(namespaces: Namespaces, name: str) -> RaftcacheError:

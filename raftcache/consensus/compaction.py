@@ -106,6 +106,8 @@ class Compaction:
         if last > journal.start_index:
             journal.covered_by(self._meta_at(last))
         journal.drop_oldest(last)
+        if not self._g.sends.active and not self.running:
+            self._g.storage.snapshots.forget_below(journal.start_index)
 
     def take(self, done: TakenDone) -> None:
         """Take a snapshot now, or await the one under way; `done` is told, once. Where nothing was applied since the
@@ -190,8 +192,10 @@ class Compaction:
             tail_start = journal.tail_start(self._g.settings.log_tail_bytes)
             self._drop_to = min(self._g.sends.lowest_index(meta.index), tail_start)
             self._drop_some()
-        self._g.sends.taken()
-        self._tell(self._outcome(meta))
+        outcome, (waiting, self._waiting) = self._outcome(meta), (self._waiting, [])
+        self._g.sends.taken()  # This may begin the next one, whom nobody has asked for yet.
+        for done in waiting:
+            done(outcome)
 
     def _drop_some(self) -> None:
         """Drop the next segment of the log, once the file of the one before is gone."""

@@ -237,11 +237,12 @@ class SnapshotSends:
     # -- status ----------------------------------------------------------------------------------
 
     def lowest_index(self, default: int) -> int:
-        """The oldest snapshot being sent, or taken because somebody asked: the log behind it will be wanted next. At
-        most `default`."""
+        """The oldest snapshot being sent, or taken because somebody asked, which without a disk each is: the log behind
+        it will be wanted next. At most `default`."""
         lowest = min([send.meta.index for send in self._sends.values()], default=default)
         compaction = self._g.compaction
-        if compaction.index is not None and (self._awaiting or compaction.awaited):
+        wanted = self._awaiting or compaction.awaited or not self._g.storage.log.on_disk
+        if compaction.index is not None and wanted:
             lowest = min(lowest, compaction.index)
         return min(lowest, default)
 

@@ -14,6 +14,7 @@ from raftcache.clock import Runtime
 from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.types import Command, Failure, Receipt, Reply, Version
 from raftcache.errors import RaftcacheError
+from raftcache.shard.joint import Joint, JointWrites
 from raftcache.store.entry import Looked
 
 
@@ -122,9 +123,12 @@ class Backend(Protocol):
         """What a read of `key` that names no level finds, if it can be said at once: an entry, or False for none. None
         where it has to be executed. `now_s` is `runtime.now()`, read since the read was asked for."""
 
-    def write(self, key: bytes, value: bytes, now_s: float) -> Version | None:
-        """Write a key as a set does that names nothing but key and value, if that is acknowledged at `primary` and at
-        once: its version. None where nothing was done and it has to be executed. `now_s` as for `look`."""
+    def write(
+        self, key: bytes, value: bytes, now_s: float, joint: Joint | None = None
+    ) -> Version | JointWrites | None:
+        """Write a key as a set does that names nothing but key and value. Its version, if that is acknowledged at
+        `primary` and at once; if it waits for a quorum, the writes in `joint` that it is answered with, of which it is
+        the newest. None where nothing was done and it has to be executed. `now_s` as for `look`."""
 
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone

@@ -31,6 +31,7 @@ from raftcache.errors import Overloaded
 from raftcache.node.storage import NodeStorage
 from raftcache.wal.api import GroupStorage
 from raftcache.wal.errors import Damaged
+from raftcache.wal.storage import is_continued
 
 log = logging.getLogger("raftcache.node")
 
@@ -44,6 +45,8 @@ RENEWALS_WINDOW_S = 60.0
 
 OPENING = "opening"
 
+TAKE_AGAIN_S = 0.05
+"""After a snapshot that was not taken, or was too old."""
 RETRY_S = 2.0
 """Before a replica that the disk refused is tried again."""
 
@@ -304,14 +307,25 @@ class Replicas:
             return then()
         busy = self._begin(group_id, "being written down")
 
+        def over() -> None:
+            self._over(busy)
+            if not busy.abandoned and not self.stopping:
+                then()
+
+        def take() -> None:
+            """Nothing else holds the state: tried until it is held, for one under way may be too old by its end."""
+            storage = group.storage
+            if group.stopped or busy.abandoned or is_continued(storage.log, storage.snapshots.latest()):
+                over()
+            else:
+                group.take_snapshot(done)
+
         def done(outcome: SnapshotTaken | str) -> None:
             if isinstance(outcome, str):
                 log.warning("%s: no snapshot of it: %s", group_id, outcome)
-            self._over(busy)
-            if not busy.abandoned:
-                then()
+            self._runtime.call_later(TAKE_AGAIN_S, take)  # This is the middle of a step of the group.
 
-        group.take_snapshot(done)
+        take()
 
     def is_empty(self, group_id: str) -> bool:
         """Whether a replica is open and knows nothing of its group yet."""

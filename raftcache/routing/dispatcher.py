@@ -43,11 +43,13 @@ from raftcache.errors import Overloaded, TooManyKeys
 from raftcache.metadata.view import MetadataView
 from raftcache.routing.current import shard_map_of
 from raftcache.routing.gather import Gather
+from raftcache.routing.joining import Joining
 from raftcache.routing.receipts import ReceiptGather, ReceiptsDone
 from raftcache.routing.request import Request, SlotRequest
 from raftcache.routing.retry import ROUTING_CODES, RetrySettings, pause_seconds
 from raftcache.routing.session import KeySession
 from raftcache.routing.slots import slot_of
+from raftcache.shard.joint import Joint, JointWrites
 from raftcache.store.entry import Looked
 
 SWEEP_SECONDS: Final = 0.05
@@ -98,8 +100,11 @@ class LocalShard(Protocol):
     def look(self, key: bytes, slot: int, now_s: float) -> Looked:
         """What a plain read finds at once. See `Dispatcher.look`."""
 
-    def write(self, key: bytes, value: bytes, slot: int, now_s: float) -> Version | None:
+    def write(
+        self, key: bytes, value: bytes, slot: int, now_s: float, joint: Joint | None = None
+    ) -> Version | JointWrites | None:
         """Execute a plain set at once. See `Dispatcher.write`."""
+
 
 Local = Callable[[str], "LocalShard | None"]
 """The replica of a shard on this node, if there is one."""
@@ -154,6 +159,7 @@ class Dispatcher:
         self._settings = settings or RetrySettings()
         self._inflight: dict[Request, None] = {}
         self._parked: dict[Request, None] = {}
+        self.joining = Joining(self)
         self._sweeping = False
         self._waking = False
         view.subscribe(self._view_changed)
@@ -170,7 +176,12 @@ class Dispatcher:
     @property
     def inflight(self) -> int:
         """Requests not yet answered, the parked ones included."""
-        return len(self._inflight)
+        return len(self._inflight) + self.joining.writes
+
+    @property
+    def inflight_full(self) -> bool:
+        """Whether no further one may be put in flight. Joint writes count as one for each batch."""
+        return len(self._inflight) + len(self.joining) >= self._settings.inflight_limit
 
     @property
     def parked(self) -> int:
@@ -185,7 +196,7 @@ class Dispatcher:
         """
         if isinstance(command, MultiGet | MultiSet | MultiDelete):
             return self._scatter(command, deadline, reply)
-        if len(self._inflight) >= self._settings.inflight_limit:
+        if self.inflight_full:
             return reply(self._overloaded())
         kind = SlotRequest if type(command) is Scan else Request
         kind(self, command, command.key, deadline, reply).attempt()
@@ -193,11 +204,11 @@ class Dispatcher:
     def execute_now(self, command: Command, deadline: float, later: Later) -> Reply | None:
         """`execute` for one who can use an answer that is there at once: it is returned, and nothing was made to wait
         for it. Else the result is None, and what `later` returned, when it was called once, gets the answer."""
-        if len(self._inflight) >= self._settings.inflight_limit:
+        if self.inflight_full:
             return self._overloaded()
         shard_id = self.map.shard_of(command.key) if type(command) in AT_ONCE else None  # type: ignore[union-attr]
         replica = None if shard_id is None else self.local(shard_id)
-        if replica is None or not replica.serving:
+        if replica is None or not replica.serving or self.joining.is_asking:
             self.execute(command, deadline, later())
             return None
 
@@ -214,13 +225,22 @@ class Dispatcher:
         replica = self._replica_of(slot)
         return None if replica is None else replica.look(key, slot, now_s)
 
-    def write(self, key: bytes, value: bytes, now_s: float) -> Version | None:
-        """Write a key as a plain set does, where this node leads its shard and acknowledges it at once: its version.
-        None where nothing was done and it has to be executed. `now_s` as for `look`. Neither puts anything in flight,
-        so neither is refused for what is."""
+    def write(
+        self, key: bytes, value: bytes, now_s: float, joint: Joint | None = None
+    ) -> Version | JointWrites | None:
+        """Write a key as a plain set does, where this node leads its shard: its version, if that is acknowledged at
+        once; if it waits for a quorum, the writes in `joint` with which it is answered. None where nothing was done and
+        it has to be executed. `now_s` as for `look`. What is answered at once is not refused for what is in flight."""
         slot = slot_of(key)
         replica = self._replica_of(slot)
-        return None if replica is None else replica.write(key, value, slot, now_s)
+        if replica is None:
+            return None
+        if self.joining.is_asking or (joint is not None and self.inflight_full):
+            return None
+        wrote = replica.write(key, value, slot, now_s, joint)
+        if joint is not None and type(wrote) is JointWrites and wrote.answered is None:
+            self.joining.take_in(wrote, now_s + joint.timeout_s)
+        return wrote
 
     def _replica_of(self, slot: int) -> LocalShard | None:
         """This node's replica of the shard that owns a slot, if it has one."""
@@ -239,7 +259,7 @@ class Dispatcher:
             many = failure_of(TooManyKeys(f"versions must be at most {MULTI_KEY_LIMIT}, got {len(asked)}"))
             return done([many] * len(asked))
         parts = ReceiptGather(self, asked, wait_ms, deadline, done).parts()
-        if len(self._inflight) + len(parts) > self._settings.inflight_limit:
+        if len(self._inflight) + len(self.joining) + len(parts) > self._settings.inflight_limit:
             return done([self._overloaded()] * len(asked))
         for part in parts:
             part.attempt()
@@ -251,7 +271,7 @@ class Dispatcher:
         if count == 0:
             return reply(Many(()))
         parts = Gather(self, command, deadline, reply).parts(range(count))
-        if len(self._inflight) + len(parts) > self._settings.inflight_limit:
+        if len(self._inflight) + len(self.joining) + len(parts) > self._settings.inflight_limit:
             return reply(self._overloaded())
         for part in parts:
             part.attempt()
@@ -265,6 +285,10 @@ class Dispatcher:
     def track(self, request: Request) -> None:
         """Hold a request that was not answered at once, and see to its deadline."""
         self._inflight[request] = None
+        self.sweep_soon()
+
+    def sweep_soon(self) -> None:
+        """Something is in flight, and has a deadline."""
         if not self._sweeping:
             self._sweeping = True
             self._runtime.call_later(SWEEP_SECONDS, self._sweep)
@@ -316,6 +340,7 @@ class Dispatcher:
         for request in [each for each in self._inflight if each.deadline <= now]:
             if not request.done:
                 request.expire()
-        self._sweeping = bool(self._inflight)
+        self.joining.sweep(now)
+        self._sweeping = bool(self._inflight) or len(self.joining) > 0
         if self._sweeping:
             self._runtime.call_later(SWEEP_SECONDS, self._sweep)

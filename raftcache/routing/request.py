@@ -96,6 +96,8 @@ class Request:
         if shard_id is None:
             dispatcher.view.refresh()
             return self._park()
+        if dispatcher.joining.is_asking and self._has_to_stand_in_line(shard_id):
+            return
         replica = dispatcher.local(shard_id)
         if (
             replica is None
@@ -111,6 +113,15 @@ class Request:
             replica.submit(self.command, self.on_reply, self.deadline, self.mint)
         if not self.done:
             dispatcher.track(self)
+
+    def _has_to_stand_in_line(self, shard_id: str) -> bool:
+        """Whether older writes of this front end come first at the shard (`joining`); then it is in their line."""
+        joining = self._dispatcher.joining
+        if not joining.stands_before(shard_id) or is_read(self.command):
+            return False
+        self._dispatcher.track(self)
+        joining.line_up(shard_id, self.wake)
+        return True
 
     def _is_late(self) -> bool:
         return self._dispatcher.now() >= self.deadline

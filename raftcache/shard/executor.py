@@ -69,6 +69,7 @@ from raftcache.errors import (
     WrongShard,
 )
 from raftcache.shard.held import Hold
+from raftcache.shard.joint import Joint, JointWrites
 from raftcache.shard.pipeline import PendingBatch, Pipeline
 from raftcache.shard.policies import Point, Policies, effect_of
 from raftcache.shard.stats import ShardStats
@@ -243,12 +244,16 @@ class Executor:
         self.stats.hits[namespace.name] += 1
         return entry
 
-    def write(self, key: bytes, value: bytes, slot: int, now_s: float) -> Version | None:
-        """Write a key as a set does that names nothing else, where this replica leads and it is acknowledged at once;
-        else nothing is done, and it takes a command. Where anything may be in its way, that is found out there."""
+    def write(
+        self, key: bytes, value: bytes, slot: int, now_s: float, joint: Joint | None = None
+    ) -> Version | JointWrites | None:
+        """Write a key as a set does that names nothing else, where this replica leads. Its version, where that is
+        acknowledged at once; where it waits for a quorum, the writes in `joint` among which it waits. None: nothing is
+        done, and it takes a command. Where anything may be in its way, that is found out there."""
         namespaces = self.policies.in_force
         namespace = namespaces.resolve(key)
-        limit_bytes = namespaces.writes.get(namespace.id)
+        waits = joint is not None and namespace.id in namespaces.joint_writes
+        limit_bytes = (namespaces.joint_writes if waits else namespaces.writes).get(namespace.id)
         if limit_bytes is None or len(value) > limit_bytes or not is_key(key):
             return None
         if self.blocked or not self.owns_slot(slot) or not self.leads_at(now_s) or not self.pipeline.can_admit():
@@ -256,12 +261,12 @@ class Executor:
         size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
         if self.budget.used_bytes + 2 * size_bytes + ENTRY_OVERHEAD_BYTES > self.budget.mark_bytes:
             return None
-        if self.pipeline.windows.check(namespace, size_bytes, now_s) is not None:
+        if not waits and self.pipeline.windows.check(namespace, size_bytes, now_s) is not None:
             return None
         self.pipeline.admit()
-        version = self.put(key, value, RAW, 0, namespace, PRIMARY, None, now_s)
         self.stats.sets += 1
-        return version
+        version = self.put(key, value, RAW, 0, namespace, QUORUM if waits else PRIMARY, None, now_s)
+        return self.pipeline.join(joint, key, value, version, now_s) if waits and joint is not None else version
 
     def _track(self, tenant: Tenant, key: bytes, stands: bool) -> None:
         if stands:

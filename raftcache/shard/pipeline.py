@@ -45,10 +45,11 @@ from math import inf
 from typing import Final
 
 from raftcache.clock import Handle, Runtime
-from raftcache.commands.types import Counted, Failure, Many, Reply, Scripted, Version, Written, failure_of
+from raftcache.commands.types import AckLevel, Counted, Failure, Many, Reply, Scripted, Version, Written, failure_of
 from raftcache.errors import OutcomeUnknown, Overloaded, RaftcacheError
 from raftcache.shard.acked import AckedWrite
 from raftcache.shard.group import ShardGroup
+from raftcache.shard.joint import Joint, JointWrites
 from raftcache.shard.stats import ShardStats
 from raftcache.shard.window import NOWHERE, LossWindows, Place, Portion
 from raftcache.store.effects import SESSION, Batch, Effect, encode_batch
@@ -341,6 +342,15 @@ class Pipeline:
         if not self._scheduled:
             self._schedule()
 
+    def join(self, joint: Joint, key: bytes, value: bytes, version: Version, now_s: float) -> JointWrites:
+        """`wait` for a plain write, at `quorum`, whose answer comes with those of its client's others in the batch."""
+        writes = joint.newest
+        if writes is None or not writes.takes(self._open, now_s):
+            writes = joint.newest = JointWrites(self._open, now_s)
+            self.wait(writes, Written(True, version, None, AckLevel.QUORUM))
+        writes.items.append((key, value, version))
+        return writes
+
     def wait_for(self, batch: PendingBatch, reply_to: ReplyTo, answer: Reply) -> None:
         """Answer a command that wrote nothing when `batch` commits, one that is still in the pipeline."""
         batch.waiters.append((reply_to, answer))
@@ -450,7 +460,7 @@ class Pipeline:
                 if version is None and not keyed:
                     deliver(reply_to, not_leader)
                 else:
-                    self._stats.outcomes_unknown += 1
+                    self._stats.outcomes_unknown += len(reply_to.items) if type(reply_to) is JointWrites else 1
                     deliver(reply_to, outcome_unknown(version))
 
     def _undo(self, batch: PendingBatch) -> None:

@@ -62,6 +62,7 @@ from raftcache.shard.held import HeldCommands, Hold
 from raftcache.shard.history import History
 from raftcache.shard.hotkeys import HotKeys
 from raftcache.shard.invalidating import Dropped, TagDrops
+from raftcache.shard.joint import Joint, JointWrites
 from raftcache.shard.losses import Losses, loss_bound
 from raftcache.shard.minted import Mint, Waits, enveloped, keep_if_wrote, room_for, unfolded, was_executed
 from raftcache.shard.multi import Gather
@@ -254,15 +255,17 @@ class ShardReplica:
             self.hotkeys.take(Get(key), Value(value, RAW, self._executor.newest(), None, ReadLevel.LATEST))
         return found
 
-    def write(self, key: bytes, value: bytes, slot: int, now_s: float) -> Version | None:
-        """Write a key, in this slot, as a plain set does that is acknowledged at once; None where it has to be
-        submitted. `now_s` as for `look`."""
+    def write(
+        self, key: bytes, value: bytes, slot: int, now_s: float, joint: Joint | None = None
+    ) -> Version | JointWrites | None:
+        """Write a key, in this slot, as a plain set does: its version where that is acknowledged at once, the writes
+        that it waits with where it waits for a quorum; None where it has to be submitted. `now_s` as for `look`."""
         if not self.serving:
             return None
-        version = self._executor.write(key, value, slot, now_s)
-        if version is not None and next(self.hotkeys.skips, True):
+        wrote = self._executor.write(key, value, slot, now_s, joint)
+        if wrote is not None and next(self.hotkeys.skips, True):
             self.hotkeys.take(Set(key, value), None)
-        return version
+        return wrote
 
     def submit_from(self, source: str, command: Asked, reply: ReplyTo, deadline_s: float = inf) -> None:
         """`submit` for a command that came in by another front end than this node's own: by that of this name."""

@@ -47,6 +47,7 @@ from raftcache.node.losses import serve_lost_writes
 from raftcache.node.storage import storage_in
 from raftcache.routing.bootstrap import metadata_members, plan_cluster
 from raftcache.routing.dispatcher import Dispatcher, Waits
+from raftcache.shard.joint import Joint, JointWrites
 from raftcache.shard.minted import Mint
 from raftcache.shard.replica import ShardReplica
 from raftcache.store.entry import Entry, Looked
@@ -55,6 +56,9 @@ from raftcache.testing.loop import SimLoop, SimRuntime
 from raftcache.testing.network import NetworkSettings, SimNetwork
 
 DATA = "/data"
+JOINT_TIMEOUT_S = 10.0
+"""How long a plain write of a `quorum` namespace may wait: longer than on the Redis ports, so that more of those whose
+leader was cut off learn what became of them."""
 
 
 def sim_consensus() -> ConsensusSettings:
@@ -125,12 +129,14 @@ class WatchedShard:
             self._saw(Get(key), self.shown(found))
         return found
 
-    def write(self, key: bytes, value: bytes, slot: int, now_s: float) -> Version | None:
+    def write(
+        self, key: bytes, value: bytes, slot: int, now_s: float, joint: Joint | None = None
+    ) -> Version | JointWrites | None:
         """See `ShardReplica.write`."""
-        version = self._replica.write(key, value, slot, now_s)
-        if version is not None:
-            self._saw(Set(key, value), Written(True, version, None, AckLevel.PRIMARY))
-        return version
+        wrote = self._replica.write(key, value, slot, now_s, joint)
+        if type(wrote) is Version:
+            self._saw(Set(key, value), Written(True, wrote, None, AckLevel.PRIMARY))
+        return wrote
 
     def shown(self, found: Entry | Literal[False]) -> Value:
         """What a read says that found this by a look, as far as it is judged."""
@@ -182,6 +188,8 @@ class SimProcess:
             self.core.view, self.runtime, self.shard, self._remote(cluster), node_id=node_id
         )
 
+        self._joint = Joint(JOINT_TIMEOUT_S)
+        self._joined: dict[JointWrites, list[Callable[[Reply], None]]] = {}
         self.hub = WatchHub(self.core.view, self.runtime)
         call = self._call(cluster)
         self.watch = RemoteWatch(self.core.view, self.runtime, call, lambda: cluster.metadata_ids)
@@ -197,12 +205,28 @@ class SimProcess:
             if found is not None and shard_id and (shard := self.shard(shard_id)):
                 return reply(shard.shown(found))
         elif type(command) is Set and command == Set(command.key, command.value):
-            version = self.dispatcher.write(command.key, command.value, self.runtime.now())
-            if version is not None:
-                return reply(Written(True, version, None, AckLevel.PRIMARY))
+            wrote = self.dispatcher.write(command.key, command.value, self.runtime.now(), self._joint)
+            if type(wrote) is JointWrites:
+                return self._join(wrote, reply)
+            if wrote is not None:
+                return reply(Written(True, wrote, None, AckLevel.PRIMARY))
         answer = self.dispatcher.execute_now(command, deadline, lambda: reply)
         if answer is not None:
             reply(answer)
+
+    def _join(self, writes: JointWrites, reply: Callable[[Reply], None]) -> None:
+        """Await the newest of joint writes, as one of them."""
+        self._joined.setdefault(writes, []).append(reply)
+
+        def told(replies: list[Reply] | None) -> None:
+            waiting = self._joined.pop(writes)
+            for place, (key, value, version) in enumerate(writes.items):
+                written = Written(True, version, None, AckLevel.QUORUM)
+                if replies is None:
+                    self._answers(Set(key, value), written)
+                waiting[place](written if replies is None else replies[place])
+
+        writes.tell = told
 
     def start(self, cluster: SimCluster) -> None:
         """Start the node. It also follows the metadata from outside: its own replica may be empty, or it has none."""

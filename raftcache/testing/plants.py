@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from raftcache.commands.policy import Namespace
-from raftcache.commands.types import Fate, Receipt
+from raftcache.commands.types import AckLevel, Fate, Receipt, Written
 from raftcache.consensus.election import Election
 from raftcache.consensus.group import Group
 from raftcache.consensus.journal import Journal
@@ -20,6 +20,7 @@ from raftcache.consensus.replication import Replication
 from raftcache.consensus.snapshots import SnapshotInbox
 from raftcache.consensus.staleness import Staleness
 from raftcache.consensus.syncing import Syncing
+from raftcache.routing.joining import _Resumed
 from raftcache.shard import receipts, retries, snapshot
 from raftcache.shard.executor import Executor
 from raftcache.shard.following import PolicyFollower
@@ -43,6 +44,15 @@ Patch = tuple[Any, str, Any]
 def _ack_before_quorum() -> list[Patch]:
     """A quorum write is answered when it is executed."""
     return [(Pipeline, "wait", lambda self, reply_to, answer, durable=False: reply_to(answer))]
+
+
+def _lost_joint_write_acknowledged() -> list[Patch]:
+    """What was lost with its leadership, or never proposed, is answered as written."""
+
+    def send_again(self: _Resumed, place: int) -> None:
+        self._put(place, Written(True, self._writes.items[place][2], None, AckLevel.QUORUM))
+
+    return [(_Resumed, "_send_again", send_again)]
 
 
 def _no_undo() -> list[Patch]:
@@ -382,6 +392,7 @@ def _name_unheeded() -> list[Patch]:
     return [(Executor, "resolve", lambda self, command: self.namespaces().resolve(command.key))]
 PLANTS: dict[str, Callable[[], list[Patch]]] = {
     "ack-before-quorum": _ack_before_quorum,
+    "lost-joint-write-acknowledged": _lost_joint_write_acknowledged,
     "no-undo": _no_undo,
     "undo-oldest-first": _undo_oldest_first,
     "forget-log": _forget_log,

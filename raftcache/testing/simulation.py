@@ -20,6 +20,7 @@ from raftcache.testing import checks, invalidation_check, policy_check
 from raftcache.testing.checks import Oracle, Violation
 from raftcache.testing.cluster import STANDARD_SPACES, ClusterSettings, SimCluster, sim_consensus
 from raftcache.testing.faults import Nemesis
+from raftcache.testing.joint_check import JOINT_CLIENTS, JointClient
 from raftcache.testing.lease_faults import LeaseFaults, tightened
 from raftcache.testing.minted_check import COUNTING_CLIENTS, CountingClient
 from raftcache.testing.network import NetworkSettings
@@ -84,6 +85,8 @@ class RunResult:
     counted: int = 0
     repeated: int = 0
     """Writes under minted keys that came to a shard again, their outcome unknown."""
+    joined: int = 0
+    """Writes of clients that write several keys at once where these are led, acknowledged."""
     shown: int = 0
     replica_reads: int = 0
     lost_unread: int = 0
@@ -125,6 +128,8 @@ class Run:
         self.read_levels = ReadLevels(self.cluster, self.oracle)
         self.retrying = [RetryingClient(number, self.cluster, durable=power) for number in range(RETRYING_CLIENTS)]
         self.counting = [CountingClient(number, self.cluster, durable=power) for number in range(COUNTING_CLIENTS)]
+        # What waits for a quorum alone survives no loss of power by a majority.
+        self.joining = [JointClient(number, self.cluster) for number in range(0 if power else JOINT_CLIENTS)]
         self.owners = [policy_check.Owner(number, self.cluster) for number in range(policy_check.OWNERS)]
         self.nemesis = Nemesis(self.cluster, seconds - QUIET_S, self._power_lost if power else None)
         if lease:
@@ -157,6 +162,7 @@ class Run:
             retried=sum(client.retried for client in self.retrying),
             counted=sum(client.answered for client in self.counting),
             repeated=self.cluster.repeats,
+            joined=sum(client.answered for client in self.joining),
             trace=self.cluster.loop.trace_hash(),
             policy_changes=sum(owner.confirmed for owner in self.owners),
             judged=sum(owner.judged_reads + owner.judged_writes for owner in self.owners),
@@ -198,6 +204,8 @@ class Run:
             retrying.start()
         for counting in self.counting:
             counting.start()
+        for joining in self.joining:
+            joining.start()
         for owner in self.owners:
             owner.start()
         self.nemesis.start()
@@ -237,6 +245,8 @@ class Run:
             retrying.drain()
         for counting in self.counting:
             counting.stop()
+        for joining in self.joining:
+            joining.stop()
         for owner in self.owners:
             owner.stopped = True
         self.cluster.loop.run_until(self.cluster.loop.time + 1.0)
@@ -255,6 +265,8 @@ class Run:
             retrying.check()
         for counting in self.counting:
             counting.check()
+        for joining in self.joining:
+            joining.check()
         if self.seconds >= EVIDENCE_S:
             self._check_evidence()
             policy_check.check_evidence(self.owners)
@@ -353,7 +365,8 @@ def main(argv: list[str] | None = None) -> int:
             totals.update(writes_lost=sum(result.lost.values()), runs_that_lost_writes=bool(result.lost))
             totals.update({f"lost_in_{name}": count for name, count in result.lost.items()})
             totals.update(shown=result.shown, replica_reads=result.replica_reads, lost_unread=result.lost_unread)
-            totals.update(leases_used=result.leases_used, counted=result.counted, repeated=result.repeated)
+            totals.update(leases_used=result.leases_used, counted=result.counted, joined=result.joined)
+            totals.update(repeated=result.repeated)
             totals.update(policy_changes=result.policy_changes, judged_under_policies=result.judged)
             totals.update(majorities_lost=result.majorities_lost, runs_with_majority_lost=result.majorities_lost > 0)
             if result.violation:

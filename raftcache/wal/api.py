@@ -188,6 +188,9 @@ class SnapshotStore(Protocol):
     def writer(self, meta: SnapshotMeta) -> SnapshotWriter:
         """Start a new snapshot."""
 
+    def forget_below(self, index: int) -> None:
+        """Let go of those of older entries where they are in memory: no log goes on from them. A disk keeps them."""
+
     def receiver(self) -> SnapshotReceiver:
         """Start to receive one; an unfinished earlier one is thrown away."""
 

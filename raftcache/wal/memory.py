@@ -155,6 +155,11 @@ class MemorySnapshots:
         """Start a new snapshot."""
         return MemorySnapshotWriter(self, meta)
 
+    def forget_below(self, index: int) -> None:
+        """Let go of those of older entries."""
+        with self._lock:
+            self._kept = tuple([each for each in self._kept if each[0].index >= index])
+
     def receiver(self) -> MemorySnapshotReceiver:
         """Start to receive one; an unfinished earlier one is thrown away."""
         if self._receiver is not None:

@@ -162,6 +162,9 @@ class FileSnapshots:
             raise
         return FileSnapshotWriter(self, meta, draft, encoder)
 
+    def forget_below(self, index: int) -> None:
+        """Nothing: a start needs the newest, and a transfer under way the one before it."""
+
     def receiver(self) -> FileSnapshotReceiver:
         """Start to receive one; an unfinished earlier one is thrown away. Raises OSError."""
         if self._receiver is not None:

@@ -91,10 +91,15 @@ def _settle(files: Files, directory: str, boot_id: str) -> None:
     files.write_atomic(f"{directory}/{BOOT}", boot_id.encode(), sync=False)
 
 
+def is_continued(log: Log, snapshot: SnapshotMeta | None) -> bool:
+    """Whether no entries are missing between a snapshot and the log."""
+    return log.base_index <= (0 if snapshot is None else snapshot.index)
+
+
 def require_continued(log: Log, snapshot: SnapshotMeta | None, path: str = "a log in memory") -> None:
-    """Raises WalDamaged where entries are missing between a snapshot and the log."""
+    """Raises WalDamaged where some are."""
     index = 0 if snapshot is None else snapshot.index
-    if log.base_index > index:
+    if not is_continued(log, snapshot):
         raise WalDamaged(path, 0, f"the log starts behind entry {log.base_index}, the snapshot is of entry {index}")
 
 

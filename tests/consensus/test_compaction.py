@@ -8,6 +8,9 @@ from collections.abc import Callable
 import pytest
 from hazards.guarded import GuardedLab
 
+from raftcache.consensus import read_remains
+from raftcache.consensus.compaction import SnapshotTaken
+
 Make = Callable[..., GuardedLab]
 TAIL_BYTES = 1000
 PAYLOAD_BYTES = 100
@@ -98,16 +101,68 @@ def test_regression_a_snapshot_slower_than_the_tail_still_helps(guarded: Make, j
     assert group.journal.held_bytes <= 2 * TAIL_BYTES + PAYLOAD_BYTES, "and it is let go of again"
 
 
-def test_a_peer_that_is_gone_keeps_no_log(guarded: Make) -> None:
-    """Its link breaks while a snapshot is taken for it."""
-    lab = guarded(log_tail_bytes=TAIL_BYTES)
+def snapshot_for_nobody(guarded: Make, journal: str) -> GuardedLab:
+    """n0 has begun a snapshot for n2, whose links have broken since."""
+    lab = guarded(journal=journal, log_tail_bytes=TAIL_BYTES)
     lab.elect("n0")
     lab.isolate("n2")
-    write_on(lab, 300)
+    write_on(lab, 600)
     lab.heal()
-    group = lab.group("n0")
-    assert lab.run_until(lambda: group.compaction.running, 3)
+    assert lab.run_until(lambda: lab.group("n0").compaction.running, 3)
     lab.isolate("n2")
-    write_on(lab, 60, 300)
+    return lab
+
+
+def test_a_peer_that_is_gone_keeps_no_log(guarded: Make) -> None:
+    lab = snapshot_for_nobody(guarded, "file")
+    group = lab.group("n0")
+    write_on(lab, 60, 600)
+    assert group.compaction.running
     assert group.journal.held_bytes <= 2 * TAIL_BYTES + PAYLOAD_BYTES
     assert not group.sends.active
+
+
+def test_in_memory_it_is_kept_until_the_snapshot_is_taken(guarded: Make) -> None:
+    """Somebody may ask for the snapshot under way who needs what follows it, too: whoever has to write down a replica
+    that is to be closed, as its state is nowhere else. It was told of one that the log had left behind."""
+    lab = snapshot_for_nobody(guarded, "memory")
+    group, number, held = lab.group("n0"), 600, list[int]()
+    write_on(lab, 60, number)
+    assert group.compaction.running
+    group.take_snapshot(lambda _outcome: held.append(read_remains(group.storage).last_index - group.last_index))
+    while group.compaction.running and number < 1200:
+        write_on(lab, 1, number)
+        number += 1
+    assert held == [0]
+    write_on(lab, 60, number)
+    assert group.journal.held_bytes <= 2 * TAIL_BYTES + PAYLOAD_BYTES
+
+
+def test_a_snapshot_in_memory_that_no_log_goes_on_from_is_let_go_of(guarded: Make) -> None:
+    lab = guarded(log_tail_bytes=TAIL_BYTES)
+    lab.elect("n0")
+    write_on(lab, 60)
+    lab.compact("n0")
+    assert lab.group("n0").status().snapshot_index
+    write_on(lab, 60, 60)
+    assert lab.group("n0").storage.snapshots.latest() is None
+
+
+def test_who_asked_is_told_of_the_snapshot_that_was_taken(guarded: Make) -> None:
+    """Not of the next one, which may begin before they are told."""
+    lab = snapshot_for_nobody(guarded, "file")
+    group, number = lab.group("n0"), 600
+    while group.journal[0].index <= (group.compaction.index or 0) and number < 700:
+        write_on(lab, 1, number)
+        number += 1
+    lab.heal()
+    assert lab.run_until(lambda: bool(group.sends._awaiting), 3)
+    assert group.compaction.running and group.compaction.taken == 0
+    told: list[SnapshotTaken | str] = []
+    index = group.compaction.index
+    group.take_snapshot(told.append)
+    assert lab.run_until(lambda: bool(told), 20)
+    (taken,) = told
+    assert isinstance(taken, SnapshotTaken) and taken.index == index
+    assert taken.seconds > 0.05
+    assert group.compaction.running, "one that is not too old for the peer"

@@ -164,7 +164,7 @@ def test_regression_a_chunk_of_a_higher_term_makes_its_receiver_adopt_it(guarded
 def test_regression_a_snapshot_older_than_the_log_in_memory_is_taken_anew(guarded: Callable[..., GuardedLab]) -> None:
     """The log in memory is trimmed though no snapshot was due. The newest one, of nothing, was sent to a peer that
     lagged: it did not help, for the log no longer began there, and was sent again, for ever."""
-    lab = guarded(log_tail_bytes=1)
+    lab = guarded(journal="file", log_tail_bytes=1)
     lab.elect("n0")
     lab.isolate("n1")
     lab.propose_all("n0", [noise(i) for i in range(20)])

@@ -142,7 +142,7 @@ class FakeBackend:
         """All is to be executed here, and recorded."""
         return None
 
-    def write(self, key: bytes, value: bytes, now_s: float) -> Version | None:
+    def write(self, key: bytes, value: bytes, now_s: float, joint: object = None) -> Version | None:
         """Likewise."""
         return None
 

@@ -24,6 +24,7 @@ from raftcache.commands.types import (
 from raftcache.frontends.resp.scripts.calling import Scripts
 from raftcache.frontends.resp.scripts.sandbox import Sandbox
 from raftcache.routing.slots import slot_of
+from raftcache.shard.joint import Joint, JointWrites
 from raftcache.store.entry import Looked
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "shard"))
@@ -51,8 +52,13 @@ class ShardBackend(FakeBackend):
     def look(self, key: bytes, now_s: float) -> Looked:
         return self.bench.replica.look(key, slot_of(key), now_s)
 
-    def write(self, key: bytes, value: bytes, now_s: float) -> Version | None:
-        return self.bench.replica.write(key, value, slot_of(key), now_s)
+    def write(
+        self, key: bytes, value: bytes, now_s: float, joint: Joint | None = None
+    ) -> Version | JointWrites | None:
+        wrote = self.bench.replica.write(key, value, slot_of(key), now_s, joint)
+        if isinstance(wrote, JointWrites) and wrote.answered is None:
+            wrote.answered = lambda writes, _reply: writes.finish(None)
+        return wrote
 
     def _reply(self, command: Command) -> Reply:
         if isinstance(command, Transaction | Scan | Script):

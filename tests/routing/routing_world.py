@@ -90,7 +90,7 @@ class LocalReplica:
     def look(self, key: bytes, slot: int, now_s: float) -> Looked:
         return None
 
-    def write(self, key: bytes, value: bytes, slot: int, now_s: float) -> Version | None:
+    def write(self, key: bytes, value: bytes, slot: int, now_s: float, joint: object = None) -> Version | None:
         return None
 
     def submit(

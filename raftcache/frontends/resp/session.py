@@ -2,8 +2,9 @@
 
 Most commands are answered before `execute` returns, and then cost no more than their bytes. A reply that comes later (a
 write that waits for its commit, a command for a shard elsewhere) leaves a *slot* in the queue of replies, and those
-behind it wait there: for this connection only. Commands are executed on all the same, up to `PENDING_LIMIT` of them;
-then nothing more is read until half of the queue has gone.
+behind it wait there: for this connection only. Plain writes that wait for the same batch share a slot, where nothing
+was asked between them. Commands are executed on all the same, up to `PENDING_LIMIT` of them; then nothing more is read
+until half of the queue has gone.
 
 A turn of the loop executes at most `COMMANDS_PER_TURN` commands and stops at `OUTPUT_PER_TURN_BYTES` of replies, so
 that one connection with a deep pipeline holds up neither the others nor Raft; what is left waits, unparsed, for the
@@ -17,15 +18,18 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from raftcache.commands.types import Command, Reply
+from raftcache.commands.types import Command, Reply, Set, Version
 from raftcache.frontends.resp.describing import find
+from raftcache.frontends.resp.encoding import OK
 from raftcache.frontends.resp.parsing import Parser, ProtocolError
 from raftcache.frontends.resp.redirecting import as_replica_read, redirection
 from raftcache.frontends.resp.replying import defect_bytes, error_bytes, reply_bytes, shed_bytes
 from raftcache.frontends.resp.spec import Args, Planned, Refused, Shape, Spec
 from raftcache.frontends.resp.state import REQUEST_TIMEOUT_S, Client, Front
+from raftcache.frontends.resp.strings import stored
 from raftcache.frontends.resp.table import TABLE
 from raftcache.frontends.resp.transactions import queue
+from raftcache.shard.joint import JointWrites
 
 log = logging.getLogger("raftcache.resp")
 
@@ -44,14 +48,16 @@ on its own machine, with commands in the body (`securityWarningCommand` in Redis
 
 
 class _Slot:
-    """One reply's place. It is the callback that the backend calls with the reply."""
+    """One reply's place. It is the callback that the backend calls with the reply. `others`: how many more replies it
+    stands for."""
 
-    __slots__ = ("_command", "_resp3", "_session", "_shape", "data", "queued")
+    __slots__ = ("_command", "_resp3", "_session", "_shape", "data", "others", "queued")
 
     def __init__(self, session: Session, command: Any, shape: Shape | None, resp3: bool) -> None:
         self._session, self._command, self._shape, self._resp3 = session, command, shape, resp3
         self.data: bytes | None = None
         self.queued = False
+        self.others = 0
 
     def __call__(self, reply: Reply) -> None:
         session = self._session
@@ -63,6 +69,26 @@ class _Slot:
             self.data = data
             if self.queued:
                 self._session.answered(self)
+
+
+class _JointSlot(_Slot):
+    """The place of the replies of joint writes."""
+
+    __slots__ = ("_writes",)
+
+    def __init__(self, session: Session, writes: JointWrites, resp3: bool) -> None:
+        super().__init__(session, None, None, resp3)
+        self._writes = writes
+
+    def told(self, replies: list[Reply] | None) -> None:
+        """All replies are there; None: all are written."""
+        if replies is None:
+            return self.done(OK * (self.others + 1))
+        self.done(b"".join([self._bytes(*each) for each in zip(self._writes.items, replies, strict=True)]))
+
+    def _bytes(self, item: tuple[bytes, bytes, Version], reply: Reply) -> bytes:
+        session = self._session
+        return reply_bytes(session.front, session.client, reply, Set(item[0], item[1]), stored, self._resp3)
 
 
 class Session:
@@ -83,6 +109,8 @@ class Session:
         self._out: list[bytes] = []
         self._out_bytes = self._held_bytes = 0
         self._pending: deque[_Slot] = deque()
+        self._others = 0  # Replies that share a slot with another one.
+        self._newest_joint: _JointSlot | None = None
         self._alone: tuple[Spec, Args] | None = None  # A command that waits until nothing is pending.
         self._barrier: _Slot | None = None  # Its slot, while it is under way.
         self._full = self._running = self._ending = self._closed = False
@@ -267,6 +295,10 @@ class Session:
                 self._took_time = False
                 self._say_pieces(said)
                 return None
+            if type(said) is JointWrites:
+                self._took_time = False
+                self._join(said)
+                return None
             planned = said  # type: ignore[assignment]
         if planned is None:
             assert spec.plan is not None
@@ -293,7 +325,21 @@ class Session:
         assert late is not None, "nobody waits for a reply that is to come"
         return late
 
+    def _join(self, writes: JointWrites) -> None:
+        """Another write waits: with those that have the newest slot, or in a slot of its own."""
+        slot = self._newest_joint
+        if writes.tell is None or slot is None:
+            slot = _JointSlot(self, writes, self.client.resp3)
+            writes.tell = slot.told
+            self._queue(slot, False)
+            self._newest_joint, self.client.joint.newest = slot, writes
+        else:
+            slot.others += 1
+            self._others += 1
+            self._heed_limits()
+
     def _queue(self, slot: _Slot, alone: bool) -> None:
+        self.client.joint.newest = None  # What waits after this is answered after it.
         data = slot.data
         if data is not None and not self._pending:
             self._out.append(data)
@@ -346,12 +392,15 @@ class Session:
         """Let out the replies at the head of the queue that are there."""
         pending = self._pending
         while pending and (data := pending[0].data) is not None:
-            if pending.popleft() is self._barrier:
+            slot = pending.popleft()
+            if slot is self._barrier:
                 self._barrier = None
+            self._others -= slot.others
             self._held_bytes -= len(data)
             self._out.append(data)
             self._out_bytes += len(data)
-        if self._full and len(pending) <= PENDING_LIMIT // 2 and self._held_bytes <= HELD_LIMIT_BYTES // 2:
+        waiting = len(pending) + self._others
+        if self._full and waiting <= PENDING_LIMIT // 2 and self._held_bytes <= HELD_LIMIT_BYTES // 2:
             self._full = False
         if self._alone is not None and not pending:
             (spec, args), self._alone = self._alone, None
@@ -360,7 +409,7 @@ class Session:
     def _heed_limits(self) -> None:
         if self._full:
             return
-        if len(self._pending) >= PENDING_LIMIT:
+        if len(self._pending) + self._others >= PENDING_LIMIT:
             self._full = True
             self.front.metrics.stalls["pending_replies"] += 1
         elif self._held_bytes >= HELD_LIMIT_BYTES:

@@ -17,6 +17,7 @@ from typing import Final
 
 from raftcache.commands.types import INT64_MAX, INT64_MIN, Command, Reply, Script
 from raftcache.frontends.resp.state import Client, Front
+from raftcache.shard.joint import JointWrites
 
 Args = list[bytes]
 """A command's arguments, its name first."""
@@ -25,9 +26,9 @@ Shape = Callable[..., bytes]
 Planned = tuple[Command, Shape]
 Plan = Callable[[Args, Callable[[], int]], Planned]
 """`plan(args, wall_ms)`. Raises Refused."""
-Quick = Callable[[Front, Client, Args, float], "list[bytes] | Planned | None"]
-"""`quick(front, client, args, now_s)`: the reply in pieces, where no command has to be made for it. Else what is
-left to be executed, or None where that is all of it. Raises Refused."""
+Quick = Callable[[Front, Client, Args, float], "list[bytes] | JointWrites | Planned | None"]
+"""`quick(front, client, args, now_s)`: the reply in pieces, where no command has to be made for it; or the writes with
+which it is answered. Else what is left to be executed, or None where that is all of it. Raises Refused."""
 Local = Callable[[Front, Client, Args], bytes]
 """Raises Refused."""
 ScriptPlan = Callable[[Front, Args], Script]

@@ -13,6 +13,7 @@ from raftcache.frontends.resp.parsing import Room
 from raftcache.frontends.resp.scripts.cache import ScriptCache
 from raftcache.frontends.resp.scripts.sandbox import Sandbox
 from raftcache.frontends.resp.topology import Topology
+from raftcache.shard.joint import Joint
 
 REDIS_VERSION: Final = "7.4.0"
 """The version whose behaviour clients are told to expect."""
@@ -73,6 +74,9 @@ class Client:
     """READONLY was said: this node answers reads of slots that it does not lead."""
     watched: dict[bytes, Version | None] = field(default_factory=dict)
     """What WATCH found, for EXEC."""
+
+    joint: Joint = field(default_factory=lambda: Joint(REQUEST_TIMEOUT_S))
+    """What its writes are joined by that wait for a quorum."""
 
     def note_write(self, key: bytes, version: Version) -> None:
         """A write was acknowledged and is not committed yet, as far as is known here."""

@@ -41,6 +41,7 @@ from raftcache.frontends.resp.expiry import MILLISECOND, SECOND_MS, invalid_time
 from raftcache.frontends.resp.spec import SYNTAX, Args, Plan, Planned, Refused, Shape, wrong_arity
 from raftcache.frontends.resp.spec import integer as number
 from raftcache.frontends.resp.state import Client, Front
+from raftcache.shard.joint import JointWrites
 
 WallMs = Callable[[], int]
 _TIMES: Final = {
@@ -84,14 +85,14 @@ def value(reply: Value, resp3: bool) -> bytes:
     return bulk(found)
 
 
-def set_now(front: Front, client: Client, args: Args, now_s: float) -> list[bytes] | None:
-    """SET key value, where it is acknowledged from memory."""
+def set_now(front: Front, client: Client, args: Args, now_s: float) -> list[bytes] | JointWrites | None:
+    """SET key value, where it is acknowledged from memory, or waits for a quorum."""
     if len(args) != 3:
         return None
-    version = front.backend.write(args[1], args[2], now_s)
-    if version is None:
-        return None
-    client.note_write(args[1], version)
+    wrote = front.backend.write(args[1], args[2], now_s, client.joint)
+    if wrote is None or type(wrote) is JointWrites:
+        return wrote
+    client.note_write(args[1], wrote)
     return [OK]
 
 
