@@ -11,7 +11,9 @@ stand, the answer is `Unmet`, which reveals what does stand.
 
 **Commands fail alone**, as in Redis: one that is refused has done nothing, and the others are executed all the same. A
 command that would be held for room in its namespace's loss window waits for its commit instead, for it cannot be
-executed at another time than the rest. A script that fails leaves what it has done, as it does outside.
+executed at another time than the rest. A script that fails leaves what it has done, as it does outside. One whose
+reply would show a value with which all replies are over `REPLIES_LIMIT_BYTES` is not executed: a reply that no message
+can carry would leave everybody in doubt.
 
 **Scripts** (`scripts`) run where they stand among the commands. All of a transaction's have one interpreter, which
 bounds what they take together.
@@ -28,11 +30,15 @@ from collections.abc import Callable
 from typing import Any
 
 from raftcache.commands.table import check_transaction
-from raftcache.commands.types import Many, Script, Transaction, Unmet
+from raftcache.commands.types import Failure, Get, Many, Script, Transaction, Unmet
+from raftcache.errors import ValueTooLarge
 from raftcache.shard.executor import PRIMARY, QUORUM, Executed, Executor, Interpret, WaitsFor
 from raftcache.shard.pipeline import Acknowledged
 from raftcache.shard.scripts import require_keys, run_item
 from raftcache.shard.undivided import Handlers, ItemAnswer, acknowledge, execute_item, highest, reached
+
+REPLIES_LIMIT_BYTES = 12 << 20
+"""Of the values in a transaction's replies. With the results of its scripts they fit into one message between nodes."""
 
 
 def transaction(handlers: Handlers) -> Callable[[Executor, Transaction], Executed]:
@@ -49,8 +55,14 @@ def transaction(handlers: Handlers) -> Callable[[Executor, Transaction], Execute
             unmet = _first_unmet(ex, command)
             if unmet is not None:
                 return unmet
-            interpret = ex.interpreter()
-            answers = [_execute(ex, handlers, interpret, item) for item in command.items]
+            interpret, room_bytes, answers = ex.interpreter(), REPLIES_LIMIT_BYTES, list[ItemAnswer]()
+            for item in command.items:
+                size_bytes = _revealed_bytes(ex, item)
+                if size_bytes > room_bytes:
+                    answers.append((_too_long(ex), PRIMARY))
+                else:
+                    room_bytes -= size_bytes
+                    answers.append(_execute(ex, handlers, interpret, item))
         finally:
             ex.pipeline.undivided = None
         waits_for = highest([each for _, each in answers])
@@ -59,6 +71,19 @@ def transaction(handlers: Handlers) -> Callable[[Executor, Transaction], Execute
         return Many(tuple([reached(answer, waits_for) for answer, _ in answers])), waits_for
 
     return execute
+
+
+def _revealed_bytes(ex: Executor, item: Any) -> int:
+    """Of the value that an item's reply shows, of what stands there. Scripts have a bound of their own."""
+    if type(item) is not Get and not getattr(item, "reveal", False):
+        return 0
+    entry = ex.keyspace.get(item.key)
+    return 0 if entry is None else len(entry.value)
+
+
+def _too_long(ex: Executor) -> Failure:
+    text = f"replies: with this one's value those of the transaction are over {REPLIES_LIMIT_BYTES} bytes: not executed"
+    return ex.stats.refusal(ValueTooLarge(text))
 
 
 def _execute(ex: Executor, handlers: Handlers, interpret: Interpret, item: Any) -> ItemAnswer:

@@ -31,8 +31,11 @@ from raftcache.commands.types import (
     encode_command,
     encode_reply,
 )
+from raftcache.frontends.resp.scripts.sandbox import RESULTS_LIMIT_BYTES
 from raftcache.shard import pipeline as pipeline_module
+from raftcache.shard import transactions
 from raftcache.store.effects import decode_batch
+from raftcache.wire.rpc import BODY_LIMIT_BYTES
 
 QUORUM = AckLevel.QUORUM
 
@@ -275,3 +278,21 @@ def test_transfers_keep_the_sum_through_any_failover() -> None:
             values = [bench.send(Get(key))[0] for key in (b"left", b"right")]
             assert sum(int(each.value or 0) for each in values if isinstance(each, Value)) == 1000
     assert failovers > 30
+
+
+def test_regression_replies_that_no_message_could_carry_are_refused_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand values of a megabyte were put together, and the reply failed on its way, as a bad request, though all
+    had been executed."""
+    monkeypatch.setattr(transactions, "REPLIES_LIMIT_BYTES", 250)
+    bench = Bench().lead()
+    bench.ask(Set(b"{t}a", bytes(100)))
+    items = (Get(b"{t}a"), Set(b"{t}a", bytes(120), reveal=True), Set(b"{t}a", b"new", reveal=True), Get(b"{t}b"))
+    answer = bench.ask(Transaction((*items, Set(b"{t}a", b"last"), Get(b"{t}a"))))
+    assert [type(each) for each in answer.items] == [Value, Written, Failure, Value, Written, Value]
+    assert failed(answer.items[2], "value_too_large")
+    assert answer.items[5].value == b"last", "there is room for short ones"
+    assert len(bench.replica.keyspace.get(b"{t}a").value) == 4
+
+
+def test_the_longest_replies_fit_into_a_message() -> None:
+    assert transactions.REPLIES_LIMIT_BYTES + RESULTS_LIMIT_BYTES < BODY_LIMIT_BYTES
