@@ -15,13 +15,14 @@ become ready; whoever stands in it has its deadline all the same.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from raftcache.commands.types import (
     AckLevel,
+    Command,
     Failure,
     Fate,
     Receipt,
@@ -35,8 +36,27 @@ from raftcache.errors import NoLeader, OutcomeUnknown
 from raftcache.routing.retry import ROUTING_CODES
 from raftcache.shard.joint import JointWrites
 
-if TYPE_CHECKING:
-    from raftcache.routing.dispatcher import Dispatcher
+Told = Callable[[list[Receipt | Failure]], None]
+
+
+class Sends(Protocol):
+    """What joint writes need of their dispatcher."""
+
+    retries: Counter[str]
+
+    def now(self) -> float:
+        """The clock that deadlines are on."""
+
+    def sweep_soon(self) -> None:
+        """Something is in flight, and has a deadline."""
+
+    def receipts(
+        self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: Told
+    ) -> None:
+        """See `Dispatcher.receipts`."""
+
+    def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
+        """See `Dispatcher.execute`."""
 
 
 class _Step:
@@ -51,7 +71,7 @@ class _Step:
 class Joining:
     """The joint writes of one dispatcher that are not answered, and the lines behind those whose fate is asked for."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Sends) -> None:
         self._dispatcher = dispatcher
         self._waiting: dict[JointWrites, None] = {}
         self._resumed: dict[JointWrites, None] = {}
@@ -124,7 +144,7 @@ class _Resumed:
     """Joint writes whose leadership has ended: the replies so far."""
 
     def __init__(
-        self, dispatcher: Dispatcher, joining: Joining, writes: JointWrites, done: Callable[[list[Reply]], None]
+        self, dispatcher: Sends, joining: Joining, writes: JointWrites, done: Callable[[list[Reply]], None]
     ) -> None:
         self._dispatcher, self._joining, self._writes, self._done = dispatcher, joining, writes, done
         self._shard_id = writes.items[0][2].shard

@@ -43,7 +43,7 @@ class Case:
 
     def __init__(self) -> None:
         self.dispatcher = FakeDispatcher()
-        self.joining = Joining(self.dispatcher)  # type: ignore[arg-type]
+        self.joining = Joining(self.dispatcher)
         self.writes = JointWrites(object(), 100.0)
         self.told: list[list[Reply] | None] = []
         self.writes.tell = self.told.append

@@ -71,7 +71,8 @@ def get(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
 
 def get_now(front: Front, client: Client, args: Args, now_s: float) -> list[bytes] | None:
     """GET key, by a look. In pieces, for a turn's replies are put together in one copy anyway."""
-    found = front.backend.look(args[1], now_s)
+    quick = front.quick
+    found = front.backend.look(args[1], now_s) if quick is None else quick.look(args[1], now_s)
     if found is None:
         return None
     return [NULL_3 if client.resp3 else NULL_2] if found is False else bulk_pieces(found.value)
@@ -89,7 +90,11 @@ def set_now(front: Front, client: Client, args: Args, now_s: float) -> list[byte
     """SET key value, where it is acknowledged from memory, or waits for a quorum."""
     if len(args) != 3:
         return None
-    wrote = front.backend.write(args[1], args[2], now_s, client.joint)
+    quick, joint = front.quick, client.joint
+    if quick is None:
+        wrote = front.backend.write(args[1], args[2], now_s, joint)
+    else:
+        wrote = quick.write(args[1], args[2], now_s, joint)
     if wrote is None or type(wrote) is JointWrites:
         return wrote
     client.note_write(args[1], wrote)
