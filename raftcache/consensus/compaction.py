@@ -17,7 +17,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from raftcache.wal.api import SnapshotMeta, SnapshotWriter
+from raftcache.wal.api import SnapshotMeta, SnapshotWriter, covered_index
 
 if TYPE_CHECKING:
     from raftcache.consensus.group import Group
@@ -124,8 +124,7 @@ class Compaction:
     def start(self, again: bool = False) -> bool:
         """Begin a snapshot; False where one is under way or nothing is new. `again`: also where nothing is new, for
         the newest one is found damaged."""
-        latest = self._g.storage.snapshots.latest()
-        index, newest = self._g.applied_index, 0 if latest is None else latest.index
+        index, newest = self._g.applied_index, covered_index(self._g.storage.snapshots.latest())
         if self.running or self._g.stopped or index < newest or (index == newest and not again):
             return False
         self._counted_from = self._g.journal.appended_bytes
@@ -192,10 +191,8 @@ class Compaction:
             tail_start = journal.tail_start(self._g.settings.log_tail_bytes)
             self._drop_to = min(self._g.sends.lowest_index(meta.index), tail_start)
             self._drop_some()
-        outcome, (waiting, self._waiting) = self._outcome(meta), (self._waiting, [])
-        self._g.sends.taken()  # This may begin the next one, whom nobody has asked for yet.
-        for done in waiting:
-            done(outcome)
+        self._tell(self._outcome(meta))  # Before the next one may begin, which is not what they asked for.
+        self._g.sends.taken()
 
     def _drop_some(self) -> None:
         """Drop the next segment of the log, once the file of the one before is gone."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from raftcache.consensus.journal import REGULAR
-from raftcache.wal.api import GroupStorage
+from raftcache.wal.api import GroupStorage, covered_index
 from raftcache.wal.storage import require_continued
 
 
@@ -29,7 +29,7 @@ def read_remains(storage: GroupStorage) -> Remains:
     """Read an opened storage. Its log must not be in use. Raises WalDamaged where the log begins behind the snapshot,
     SnapshotDamaged while the blocks are pulled."""
     log, meta = storage.log, storage.snapshots.latest()
-    base = meta.index if meta is not None else 0
+    base = covered_index(meta)
     require_continued(log, meta)
     commands = [
         (entry.term, entry.data[1:]) for entry in log.entries() if entry.index > base and entry.data[0] == REGULAR

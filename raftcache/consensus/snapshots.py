@@ -239,12 +239,11 @@ class SnapshotSends:
     def lowest_index(self, default: int) -> int:
         """The oldest snapshot being sent, or taken because somebody asked, which without a disk each is: the log behind
         it will be wanted next. At most `default`."""
-        lowest = min([send.meta.index for send in self._sends.values()], default=default)
-        compaction = self._g.compaction
-        wanted = self._awaiting or compaction.awaited or not self._g.storage.log.on_disk
-        if compaction.index is not None and wanted:
-            lowest = min(lowest, compaction.index)
-        return min(lowest, default)
+        wanted, compaction = [send.meta.index for send in self._sends.values()], self._g.compaction
+        is_asked_for = self._awaiting or compaction.awaited or not self._g.storage.log.on_disk
+        if compaction.index is not None and is_asked_for:
+            wanted.append(compaction.index)
+        return min([default, *wanted])
 
     @property
     def active(self) -> bool:

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from raftcache.consensus.api import GroupStatus, MemberId, PeerStatus
+from raftcache.wal.api import covered_index
 
 if TYPE_CHECKING:
     from raftcache.consensus.engine import PeerNode
@@ -62,7 +63,7 @@ class Vitals:
 
     def status(self) -> GroupStatus:
         """The whole picture; `peers` is empty where this replica does not lead."""
-        group, latest = self._g, self._g.storage.snapshots.latest()
+        group = self._g
         return GroupStatus(
             group_id=group.group_id,
             member=group.member,
@@ -75,7 +76,7 @@ class Vitals:
             last_index=group.last_index,
             first_index=group.journal[0].index + 1,
             log_bytes=group.journal.size_bytes(),
-            snapshot_index=0 if latest is None else latest.index,
+            snapshot_index=covered_index(group.storage.snapshots.latest()),
             synced_index=group.journal.synced_index,
             durable_index=group.durable_index,
             suspect=group.suspect,

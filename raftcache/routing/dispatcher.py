@@ -179,10 +179,9 @@ class Dispatcher:
         """Requests not yet answered, the parked ones included."""
         return len(self._inflight) + self.joining.writes
 
-    @property
-    def inflight_full(self) -> bool:
-        """Whether no further one may be put in flight. Joint writes count as one for each batch."""
-        return len(self._inflight) + len(self.joining) >= self._settings.inflight_limit
+    def _is_full(self, more: int = 1) -> bool:
+        """Whether so many more may not be put in flight. Joint writes count as one for each batch."""
+        return len(self._inflight) + len(self.joining) + more > self._settings.inflight_limit
 
     @property
     def parked(self) -> int:
@@ -197,7 +196,7 @@ class Dispatcher:
         """
         if isinstance(command, MultiGet | MultiSet | MultiDelete):
             return self._scatter(command, deadline, reply)
-        if self.inflight_full:
+        if self._is_full():
             return reply(self._overloaded())
         kind = SlotRequest if type(command) is Scan else Request
         kind(self, command, command.key, deadline, reply).attempt()
@@ -205,7 +204,7 @@ class Dispatcher:
     def execute_now(self, command: Command, deadline: float, later: Later) -> Reply | None:
         """`execute` for one who can use an answer that is there at once: it is returned, and nothing was made to wait
         for it. Else the result is None, and what `later` returned, when it was called once, gets the answer."""
-        if self.inflight_full:
+        if self._is_full():
             return self._overloaded()
         shard_id = self.map.shard_of(command.key) if type(command) in AT_ONCE else None  # type: ignore[union-attr]
         replica = None if shard_id is None else self.local(shard_id)
@@ -238,7 +237,7 @@ class Dispatcher:
         replica = self._replica_of(slot)
         if replica is None:
             return None
-        if self.joining.is_asking or (joint is not None and self.inflight_full):
+        if self.joining.is_asking or (joint is not None and self._is_full()):
             return None
         if isinstance(replica, ShardReplica):
             wrote = replica.write(key, value, slot, now_s, joint)
@@ -265,7 +264,7 @@ class Dispatcher:
             many = failure_of(TooManyKeys(f"versions must be at most {MULTI_KEY_LIMIT}, got {len(asked)}"))
             return done([many] * len(asked))
         parts = ReceiptGather(self, asked, wait_ms, deadline, done).parts()
-        if len(self._inflight) + len(self.joining) + len(parts) > self._settings.inflight_limit:
+        if self._is_full(len(parts)):
             return done([self._overloaded()] * len(asked))
         for part in parts:
             part.attempt()
@@ -277,7 +276,7 @@ class Dispatcher:
         if count == 0:
             return reply(Many(()))
         parts = Gather(self, command, deadline, reply).parts(range(count))
-        if len(self._inflight) + len(self.joining) + len(parts) > self._settings.inflight_limit:
+        if self._is_full(len(parts)):
             return reply(self._overloaded())
         for part in parts:
             part.attempt()

@@ -252,8 +252,9 @@ class Executor:
         done, and it takes a command. Where anything may be in its way, that is found out there."""
         namespaces = self.policies.in_force
         namespace = namespaces.resolve(key)
-        waits = joint is not None and namespace.id in namespaces.joint_writes
-        limit_bytes = (namespaces.joint_writes if waits else namespaces.writes).get(namespace.id)
+        limit_bytes, waits_in = namespaces.writes.get(namespace.id), None
+        if limit_bytes is None and joint is not None:
+            limit_bytes, waits_in = namespaces.joint_writes.get(namespace.id), joint
         if limit_bytes is None or len(value) > limit_bytes or not is_key(key):
             return None
         if self.blocked or not self.owns_slot(slot) or not self.leads_at(now_s) or not self.pipeline.can_admit():
@@ -261,12 +262,12 @@ class Executor:
         size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
         if self.budget.used_bytes + 2 * size_bytes + ENTRY_OVERHEAD_BYTES > self.budget.mark_bytes:
             return None
-        if not waits and self.pipeline.windows.check(namespace, size_bytes, now_s) is not None:
+        if waits_in is None and self.pipeline.windows.check(namespace, size_bytes, now_s) is not None:
             return None
         self.pipeline.admit()
         self.stats.sets += 1
-        version = self.put(key, value, RAW, 0, namespace, QUORUM if waits else PRIMARY, None, now_s)
-        return self.pipeline.join(joint, key, value, version, now_s) if waits and joint is not None else version
+        version = self.put(key, value, RAW, 0, namespace, PRIMARY if waits_in is None else QUORUM, None, now_s)
+        return version if waits_in is None else self.pipeline.join(waits_in, key, value, version, now_s)
 
     def _track(self, tenant: Tenant, key: bytes, stands: bool) -> None:
         if stands:
@@ -450,6 +451,14 @@ class Executor:
             return self.observed(key)
         self.stats.proofs["barrier"] += 1
         return QUORUM, self.newest()
+
+    def read_waits(self, key: bytes, level: ReadLevel) -> tuple[WaitsFor, Version]:
+        """What the answer of a read of `key` at `committed` or `linearizable` waits for, and the version that one of
+        nothing carries. To be asked when the key was looked up. Raises Overloaded."""
+        waits_for, version = self.observed(key) if level == COMMITTED else self.proved(key)
+        if level == COMMITTED and waits_for is not PRIMARY:
+            self.pipeline.admit_waiter()
+        return waits_for, version
 
     def version_of(self, entry: Entry) -> Version:
         """The version of the write that an entry stems from."""

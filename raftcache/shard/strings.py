@@ -5,7 +5,7 @@ from __future__ import annotations
 from raftcache.commands.table import check_append, check_delete, check_get, check_set, check_size
 from raftcache.commands.types import RAW, Append, Counted, Delete, Get, ReadLevel, Set, Value, Version, Written
 from raftcache.errors import ValueTooLarge
-from raftcache.shard.executor import COMMITTED, LATEST, LINEARIZABLE, PRIMARY, REPLICA, Answer, Executor
+from raftcache.shard.executor import LATEST, LINEARIZABLE, PRIMARY, REPLICA, Answer, Executor
 from raftcache.store.entry import Entry, tags_of
 from raftcache.store.tags import tags_bytes
 
@@ -25,9 +25,7 @@ def get(ex: Executor, command: Get) -> Answer:
     if level == LATEST:
         counts[namespace.name] += 1
         return _value(ex, entry, level), PRIMARY
-    waits_for, version = ex.observed(key) if level == COMMITTED else ex.proved(key)
-    if level == COMMITTED and waits_for is not PRIMARY:
-        ex.pipeline.admit_waiter()
+    waits_for, version = ex.read_waits(key, level)
     counts[namespace.name] += 1
     return _value(ex, entry, level, version), waits_for
 

@@ -26,7 +26,7 @@ policy says of writes that exceed it: what is executed cannot be refused any mor
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from raftcache.commands.table import check_transaction
@@ -55,14 +55,7 @@ def transaction(handlers: Handlers) -> Callable[[Executor, Transaction], Execute
             unmet = _first_unmet(ex, command)
             if unmet is not None:
                 return unmet
-            interpret, room_bytes, answers = ex.interpreter(), REPLIES_LIMIT_BYTES, list[ItemAnswer]()
-            for item in command.items:
-                size_bytes = _revealed_bytes(ex, item)
-                if size_bytes > room_bytes:
-                    answers.append((_too_long(ex), PRIMARY))
-                else:
-                    room_bytes -= size_bytes
-                    answers.append(_execute(ex, handlers, interpret, item))
+            answers = _execute_all(ex, handlers, command.items)
         finally:
             ex.pipeline.undivided = None
         waits_for = highest([each for _, each in answers])
@@ -71,6 +64,18 @@ def transaction(handlers: Handlers) -> Callable[[Executor, Transaction], Execute
         return Many(tuple([reached(answer, waits_for) for answer, _ in answers])), waits_for
 
     return execute
+
+
+def _execute_all(ex: Executor, handlers: Handlers, items: Sequence[Any]) -> list[ItemAnswer]:
+    interpret, room_bytes, answers = ex.interpreter(), REPLIES_LIMIT_BYTES, list[ItemAnswer]()
+    for item in items:
+        size_bytes = _revealed_bytes(ex, item)
+        if size_bytes > room_bytes:
+            answers.append((_too_long(ex), PRIMARY))
+        else:
+            room_bytes -= size_bytes
+            answers.append(_execute(ex, handlers, interpret, item))
+    return answers
 
 
 def _revealed_bytes(ex: Executor, item: Any) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from raftcache.commands.policy import Namespace
 from raftcache.commands.table import check_usage
 from raftcache.commands.types import Usage, Used
-from raftcache.shard.executor import COMMITTED, LATEST, LINEARIZABLE, PRIMARY, Answer, Executor
+from raftcache.shard.executor import LATEST, LINEARIZABLE, PRIMARY, Answer, Executor
 
 
 def usage(ex: Executor, command: Usage) -> Answer:
@@ -23,10 +23,7 @@ def usage(ex: Executor, command: Usage) -> Answer:
     used = _used(ex, key, namespace)
     if level == LATEST:
         return used, PRIMARY
-    waits_for, _ = ex.observed(key) if level == COMMITTED else ex.proved(key)
-    if level == COMMITTED and waits_for is not PRIMARY:
-        ex.pipeline.admit_waiter()
-    return used, waits_for
+    return used, ex.read_waits(key, level)[0]
 
 
 def _used(ex: Executor, key: bytes, namespace: Namespace) -> Used:

@@ -434,6 +434,11 @@ class SimCluster:
                 members[group.group_id] = max(seen, members.get(group.group_id, seen))
         self.members_seen |= {group_id: seen for group_id, (_, seen) in members.items() if seen}
 
+    def values_at(self, key: bytes) -> set[bytes]:
+        """What replicas have at a key, of all shards: one value once they have settled, none where it is not there."""
+        replicas = [replica for process in self.processes.values() for replica in process.core.shards.values()]
+        return {entry.value for replica in replicas if (entry := replica.keyspace.get(key)) is not None}
+
     def members_without(self, group_id: str, leader_id: str, index: int) -> tuple[int, int]:
         """How many members, of how many, have not synced the leader's entry at `index`, as far as they run."""
         leader = self.processes[leader_id].core.host.groups[group_id]

@@ -3,10 +3,9 @@
 Each client has a few keys of one shard that nobody else writes, in a namespace that is acknowledged at `quorum`. In a
 round it writes new values to all of them at once, by the short way of the Redis ports, or reads them. As a rule it asks
 the shard's leader, and goes on as soon as it has its answers, so leaderships end in the middle of rounds. After a slow
-round it reads, before anything is written over what it was answered then. What it was
-answered must be so: a key has the newest value that was acknowledged, never one before it, and never one of which it
-was said that it was not written. Of a key whose write is of unknown outcome nothing more is known, and another one
-takes its place.
+round it reads, before anything is written over what it was answered then. What it was answered must be so: a key has
+the newest value that was acknowledged, never one before it, and never one of which it was said that it was not written.
+Of a key whose write is of unknown outcome nothing more is known, and another one takes its place.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class JointClient:
     def __init__(self, number: int, cluster: SimCluster) -> None:
         self.cluster, self.number = cluster, number
         self.random = random.Random(cluster.loop.seed * 32_452_843 + number)
-        self.answered = self.refused = self._fresh = 0
+        self.answered = self._fresh = 0
         self.stopped = False
         self._names = [self._fresh_name() for _ in range(KEYS_AT_ONCE)]
         self._values: dict[bytes, bytes | None] = dict.fromkeys(self._names)
@@ -58,8 +57,7 @@ class JointClient:
     def check(self) -> None:
         """Every replica has what was acknowledged."""
         for name, value in self._values.items():
-            replicas = [r for process in self.cluster.processes.values() for r in process.core.shards.values()]
-            found = {entry.value for r in replicas if (entry := r.keyspace.get(name)) is not None}
+            found = self.cluster.values_at(name)
             if name not in self._open and found != ({value} if value is not None else set()):
                 raise Violation(f"{name!r}: {value!r} was acknowledged last, and replicas have {found}")
 
@@ -107,8 +105,6 @@ class JointClient:
             self.answered += 1
         elif isinstance(reply, Failure) and value and reply.code == "outcome_unknown":
             self._leave(name)
-        else:
-            self.refused += 1
         if not self._open and not self.stopped:
             self._was_slow = self.cluster.loop.time - self._asked_at > SLOW_S
             self.start()

@@ -48,9 +48,7 @@ class CountingClient:
 
     def check(self) -> None:
         """Every replica has counted what was answered, once. Of a counter that is out, that is not known."""
-        replicas = [replica for process in self.cluster.processes.values() for replica in process.core.shards.values()]
-        found = [entry for replica in replicas if (entry := replica.keyspace.get(self.counter)) is not None]
-        counted = {int(entry.value) for entry in found}
+        counted = set(map(int, self.cluster.values_at(self.counter)))
         if not self.waiting and counted != ({self.counted} if self.counted else set()):
             raise Violation(f"{self.counter!r}: {self.counted} increments were answered, and replicas have {counted}")
 

@@ -23,6 +23,11 @@ class SnapshotMeta(NamedTuple):
     members: tuple[str, ...]
 
 
+def covered_index(snapshot: SnapshotMeta | None) -> int:
+    """The entry that a group's newest snapshot is of; 0 where there is none."""
+    return 0 if snapshot is None else snapshot.index
+
+
 class SyncWork(Protocol):
     """Brings what a log had flushed to the disk. One that fails leaves the log in need of `mend_work`."""
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import logging
 import os
 
-from raftcache.wal.api import GroupStorage, Log, SnapshotMeta
+from raftcache.wal.api import GroupStorage, Log, SnapshotMeta, covered_index
 from raftcache.wal.errors import WalDamaged
 from raftcache.wal.files import Files
 from raftcache.wal.log import DEFAULT_SEGMENT_BYTES, FileLog
@@ -64,7 +64,7 @@ def open_storage(
         group_id,
         segment_bytes,
         strict=same_boot,
-        covered_index=snapshot.index if snapshot is not None else 0,
+        covered_index=covered_index(snapshot),
         before_cut=suspicion.mark,
     )
     _fit_log_to_snapshot(log, snapshot, log_directory)
@@ -93,14 +93,14 @@ def _settle(files: Files, directory: str, boot_id: str) -> None:
 
 def is_continued(log: Log, snapshot: SnapshotMeta | None) -> bool:
     """Whether no entries are missing between a snapshot and the log."""
-    return log.base_index <= (0 if snapshot is None else snapshot.index)
+    return log.base_index <= covered_index(snapshot)
 
 
 def require_continued(log: Log, snapshot: SnapshotMeta | None, path: str = "a log in memory") -> None:
     """Raises WalDamaged where some are."""
-    index = 0 if snapshot is None else snapshot.index
     if not is_continued(log, snapshot):
-        raise WalDamaged(path, 0, f"the log starts behind entry {log.base_index}, the snapshot is of entry {index}")
+        base, index = log.base_index, covered_index(snapshot)
+        raise WalDamaged(path, 0, f"the log starts behind entry {base}, the snapshot is of entry {index}")
 
 
 def _fit_log_to_snapshot(log: FileLog, snapshot: SnapshotMeta | None, path: str) -> None:

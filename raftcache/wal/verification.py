@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from raftcache.wal.api import SnapshotMeta
+from raftcache.wal.api import SnapshotMeta, covered_index
 from raftcache.wal.errors import Damaged, SnapshotDamaged, WalDamaged
 from raftcache.wal.files import Files
 from raftcache.wal.inspection import GroupFiles, Place, snapshot_paths
@@ -109,7 +109,7 @@ def _whole_snapshot(files: Files, path: str, group_id: str) -> SnapshotMeta:
 
 def _log(files: Files, place: Place, group: GroupFiles, boot_id: str, newest: SnapshotMeta | None) -> Iterator[Finding]:
     strict = boot_id != "" and _boot_mark(files, group) == boot_id
-    covered = newest.index if newest is not None else 0
+    covered = covered_index(newest)
     if not segment_names(files, group.log):
         if newest is not None or _has_voted(files, place, group):
             yield Finding(group.log, 0, "the log is missing, though there are votes or snapshots", GROUP_WAY_OUT, True)

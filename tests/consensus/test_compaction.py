@@ -63,13 +63,19 @@ def test_members_are_known_where_their_entry_is_cut(guarded: Make) -> None:
     assert group.members == members
 
 
-@pytest.mark.parametrize("journal", ["memory", "file"])
-def test_who_was_away_gets_a_snapshot_taken_for_it(guarded: Make, journal: str) -> None:
+def left_behind(guarded: Make, journal: str, count: int) -> GuardedLab:
+    """n0 leads and has written so much while n2 was away, which is there again."""
     lab = guarded(journal=journal, log_tail_bytes=TAIL_BYTES)
     lab.elect("n0")
     lab.isolate("n2")
-    write_on(lab, 100)
+    write_on(lab, count)
     lab.heal()
+    return lab
+
+
+@pytest.mark.parametrize("journal", ["memory", "file"])
+def test_who_was_away_gets_a_snapshot_taken_for_it(guarded: Make, journal: str) -> None:
+    lab = left_behind(guarded, journal, 100)
     assert lab.run_until(lambda: lab.state("n2") == lab.state("n0"), 10)
     assert lab.group("n0").compaction.taken == lab.snapshots_installed("n2") == 1
 
@@ -79,11 +85,7 @@ def test_regression_a_snapshot_slower_than_the_tail_still_helps(guarded: Make, j
     """While a snapshot was being taken for a peer, the log was trimmed as ever. Where writes filled the tail in that
     time, the snapshot was too old when it was done, another one was taken, and the peer stayed behind for as long as
     the writes went on."""
-    lab = guarded(journal=journal, log_tail_bytes=TAIL_BYTES)
-    lab.elect("n0")
-    lab.isolate("n2")
-    write_on(lab, 300)
-    lab.heal()
+    lab = left_behind(guarded, journal, 300)
     group, first = lab.group("n0"), 300
     assert lab.run_until(lambda: group.compaction.running, 3)
     began_bytes = group.journal.appended_bytes
@@ -103,11 +105,7 @@ def test_regression_a_snapshot_slower_than_the_tail_still_helps(guarded: Make, j
 
 def snapshot_for_nobody(guarded: Make, journal: str) -> GuardedLab:
     """n0 has begun a snapshot for n2, whose links have broken since."""
-    lab = guarded(journal=journal, log_tail_bytes=TAIL_BYTES)
-    lab.elect("n0")
-    lab.isolate("n2")
-    write_on(lab, 600)
-    lab.heal()
+    lab = left_behind(guarded, journal, 600)
     assert lab.run_until(lambda: lab.group("n0").compaction.running, 3)
     lab.isolate("n2")
     return lab

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from raftcache.commands.types import SCAN_LIMIT, SCAN_PAGES, SLOT_LIMIT, Failure, Reply, Scan, Scanned
 from raftcache.errors import RaftcacheError
@@ -35,6 +35,8 @@ without the figure."""
 FLUSH_TIMEOUT_S = 10.0
 """Shards confirm an invalidation about a second after an election."""
 INVALID_CURSOR = "ERR invalid cursor"
+
+T = TypeVar("T")
 
 Done = Callable[[bytes], None]
 Unanswered = Callable[[Failure], None]
@@ -147,8 +149,8 @@ def dbsize(front: Front, client: Client, args: Args, done: Done) -> None:
 
 def count(front: Front, counted: Counts, failed: Unanswered, timeout_s: float) -> None:
     """How many keys there are, and how many of them have a time to live. One of the two callbacks is called, once."""
-    keys = expiring = missing = 0
-    is_over = False
+    walk = Walk(front, _once(failed), timeout_s)
+    keys, expiring, missing = 0, 0, len(walk.slots)
 
     def told(found: Scanned, _cursor: int | None) -> None:
         nonlocal keys, expiring, missing
@@ -156,25 +158,17 @@ def count(front: Front, counted: Counts, failed: Unanswered, timeout_s: float) -
         if not missing:
             counted(keys, expiring)
 
-    def not_told(failure: Failure) -> None:
-        nonlocal is_over
-        if not is_over:
-            is_over = True
-            failed(failure)
-
-    walk = Walk(front, not_told, timeout_s)
-    missing = len(walk.slots)
     for slot in walk.slots:
         walk.step(cursor_of(slot, 0), 0, told)
     if not walk.slots:
         counted(0, 0)
 
 
-def _once(done: Done) -> Done:
+def _once(done: Callable[[T], None]) -> Callable[[T], None]:
     """For several questions at once: only the first answer counts, which is the first that failed, or the whole."""
-    answers = list[bytes]()
+    answers = list[T]()
 
-    def answer(data: bytes) -> None:
+    def answer(data: T) -> None:
         answers.append(data)
         if len(answers) == 1:
             done(data)
