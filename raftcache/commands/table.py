@@ -20,6 +20,7 @@ from raftcache.commands.policy import Namespace
 from raftcache.commands.types import AckLevel, ReadLevel
 from raftcache.errors import BadRequest, InvalidKey, LevelTooLow, TooManyKeys, ValueTooLarge
 
+_KEY_LIMIT_BYTES: Final = t.KEY_LIMIT_BYTES
 _IDEMPOTENCY_KEY: Final = re.compile(rb"[\x20-\x7e]{1,%d}\Z" % t.IDEMPOTENCY_KEY_LIMIT_BYTES)
 
 _TAG: Final = re.compile(t.TAG_PATTERN.removesuffix("$") + r"\Z")
@@ -249,7 +250,7 @@ def validate(command: t.Command, namespaces: Namespaces) -> None:
 
 def is_key(key: bytes) -> bool:
     """Whether a key has a length that keys may have."""
-    return 1 <= len(key) <= t.KEY_LIMIT_BYTES
+    return 1 <= len(key) <= _KEY_LIMIT_BYTES
 
 
 def _check_key(key: bytes) -> None:

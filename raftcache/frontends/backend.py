@@ -14,7 +14,8 @@ from raftcache.clock import Runtime
 from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.types import Command, Failure, Receipt, Reply, Version
 from raftcache.errors import RaftcacheError
-from raftcache.shard.joint import Joint, JointWrites
+from raftcache.routing.moments import Pair, Wrote
+from raftcache.shard.joint import Joint
 from raftcache.store.entry import Looked
 
 
@@ -119,16 +120,16 @@ class Backend(Protocol):
         """`execute` for one who can use a reply that is there at once: it is the result. Where it is not, the result is
         None, and what `later` returned, when it was called once, is the `reply`."""
 
-    def look(self, key: bytes, now_s: float) -> Looked:
-        """What a read of `key` that names no level finds, if it can be said at once: an entry, or False for none. None
-        where it has to be executed. `now_s` is `runtime.now()`, read since the read was asked for."""
+    def look_many(self, keys: Sequence[bytes], now_s: float, until_bytes: int | None = None) -> list[Looked]:
+        """What reads of these keys that name no level find, each if it can be said at once: an entry, or False for
+        none; None where it has to be executed. With `until_bytes` there is nothing said behind the first None, nor
+        behind the value with which there are so many bytes. `now_s` is `runtime.now()`, read since they were asked
+        for."""
 
-    def write(
-        self, key: bytes, value: bytes, now_s: float, joint: Joint | None = None
-    ) -> Version | JointWrites | None:
-        """Write a key as a set does that names nothing but key and value. Its version, if that is acknowledged at
-        `primary` and at once; if it waits for a quorum, the writes in `joint` that it is answered with, of which it is
-        the newest. None where nothing was done and it has to be executed. `now_s` as for `look`."""
+    def write_many(self, pairs: Sequence[Pair], now_s: float, joint: Joint | None = None) -> Wrote:
+        """Write keys as sets do that name nothing but key and value, in order, up to the first that has to be executed:
+        either all that are written are acknowledged at `primary`, and at once, or all wait for a quorum, in `joint`.
+        `now_s` as for `look_many`."""
 
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone

@@ -51,7 +51,8 @@ class ViewBackend:
         self._confirmations = Confirmations(runtime, view, call)
         self._refresh = NamespaceRefresh(runtime, view, metadata)
         # Nothing stands between the hot commands and the dispatcher.
-        self.execute_now, self.look, self.write = dispatcher.execute_now, dispatcher.look, dispatcher.write
+        self.execute_now = dispatcher.execute_now
+        self.look_many, self.write_many = dispatcher.look_many, dispatcher.write_many
 
     @property
     def runtime(self) -> Runtime:

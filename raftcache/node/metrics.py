@@ -56,7 +56,6 @@ SHARD_GAUGES = (
     ("raftcache_session_records_bytes", "Bytes of these.", lambda r: r.sessions.used_bytes),
     ("raftcache_speculative_writes", "Writes executed and not yet committed.", lambda r: r.pipeline.writes),
     ("raftcache_speculative_bytes", "Their undo images and effects.", lambda r: r.pipeline.held_bytes),
-    ("raftcache_speculative_keys", "Keys that they changed.", lambda r: r.pipeline.speculative_keys),
     ("raftcache_waiting_commands", "Commands that wait for a commit.", lambda r: r.pipeline.waiting),
     ("raftcache_waiting_receipts", "Questions for receipts that are held back.", lambda r: r.desk.waiting),
     ("raftcache_parked_replica_reads", "Reads that wait for their minVersion.", lambda r: r.replica_reads.parked),

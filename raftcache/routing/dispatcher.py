@@ -44,13 +44,13 @@ from raftcache.metadata.view import MetadataView
 from raftcache.routing.current import shard_map_of
 from raftcache.routing.gather import Gather
 from raftcache.routing.joining import Joining
+from raftcache.routing.moments import Moments, Pair, Wrote
 from raftcache.routing.receipts import ReceiptGather, ReceiptsDone
 from raftcache.routing.request import Request, SlotRequest
 from raftcache.routing.retry import ROUTING_CODES, RetrySettings, pause_seconds
 from raftcache.routing.session import KeySession
-from raftcache.routing.slots import slot_of
-from raftcache.shard.joint import Joint, JointWrites
-from raftcache.shard.replica import ShardReplica
+from raftcache.shard.joint import Joint
+from raftcache.shard.moment import ShardMoment
 from raftcache.store.entry import Looked
 
 SWEEP_SECONDS: Final = 0.05
@@ -92,19 +92,12 @@ class LocalShard(Protocol):
     def receipts(self, asked: Receipts, reply: Callable[[Reply], None]) -> None:
         """Say what became of versions; as `submit`, but asked of replicas that do not lead, too."""
 
-
     def submit_now(self, command: Command, later: Waits, deadline_s: float) -> Reply | None:
         """The same, with an answer that is there at once as the result; only for one that is not, `later` is called,
         for its `reply` and `mint`."""
 
-
-    def look(self, key: bytes, slot: int, now_s: float) -> Looked:
-        """What a plain read finds at once. See `Dispatcher.look`."""
-
-    def write(
-        self, key: bytes, value: bytes, slot: int, now_s: float, joint: Joint | None = None
-    ) -> Version | JointWrites | None:
-        """Execute a plain set at once. See `Dispatcher.write`."""
+    def moment(self, now_s: float) -> ShardMoment | None:
+        """For plain reads and writes of one moment, where it leads. See `ShardReplica.moment`."""
 
 
 Local = Callable[[str], "LocalShard | None"]
@@ -218,39 +211,35 @@ class Dispatcher:
             return None
         return answer
 
-    def look(self, key: bytes, now_s: float) -> Looked:
-        """What a read of `key` that names no level finds, where this node leads its shard and a look is enough; None
-        where it has to be executed. `now_s` was read from the runtime's clock since it was asked for."""
-        slot = slot_of(key)
-        replica = self._replica_of(slot)
-        if isinstance(replica, ShardReplica):  # As a rule: then compiled code calls it as such, and not by its name.
-            return replica.look(key, slot, now_s)
-        return None if replica is None else replica.look(key, slot, now_s)
+    def look_many(self, keys: Sequence[bytes], now_s: float, until_bytes: int | None = None) -> list[Looked]:
+        """What reads of these keys that name no level find, for each whose shard this node leads and where a look is
+        enough; None for one that has to be executed. With `until_bytes` there is nothing said behind the first None,
+        nor behind the value with which there are so many bytes. `now_s` was read from the runtime's clock since they
+        were asked for."""
+        moments = Moments(self.map, self.local, now_s)
+        try:
+            return moments.look(keys, until_bytes)
+        finally:
+            moments.close()
 
-    def write(
-        self, key: bytes, value: bytes, now_s: float, joint: Joint | None = None
-    ) -> Version | JointWrites | None:
-        """Write a key as a plain set does, where this node leads its shard: its version, if that is acknowledged at
-        once; if it waits for a quorum, the writes in `joint` with which it is answered. None where nothing was done and
-        it has to be executed. `now_s` as for `look`. What is answered at once is not refused for what is in flight."""
-        slot = slot_of(key)
-        replica = self._replica_of(slot)
-        if replica is None:
-            return None
-        if self.joining.is_asking or (joint is not None and self._is_full()):
-            return None
-        if isinstance(replica, ShardReplica):
-            wrote = replica.write(key, value, slot, now_s, joint)
-        else:
-            wrote = replica.write(key, value, slot, now_s, joint)
-        if joint is not None and type(wrote) is JointWrites and wrote.answered is None:
-            self.joining.take_in(wrote, now_s + joint.timeout_s)
-        return wrote
-
-    def _replica_of(self, slot: int) -> LocalShard | None:
-        """This node's replica of the shard that owns a slot, if it has one."""
-        shard_id = self.map.shard_of_slot(slot)
-        return None if shard_id is None else self.local(shard_id)
+    def write_many(self, pairs: Sequence[Pair], now_s: float, joint: Joint | None = None) -> Wrote:
+        """Write keys as plain sets do, in order, where this node leads their shards, up to the first that has to be
+        executed: each is acknowledged at once, or each waits for a quorum, in `joint`. `now_s` as for `look_many`.
+        What is acknowledged at once is not refused for what is in flight."""
+        if self.joining.is_asking:
+            return Wrote(0, [], [])
+        moments = Moments(self.map, self.local, now_s)
+        try:
+            count = moments.write(pairs)
+            if count or joint is None or self._is_full():
+                return Wrote(count, moments.newest(), [])
+            joined = moments.join(pairs, joint)
+        finally:
+            moments.close()
+        for writes in joined:
+            if writes.answered is None:
+                self.joining.take_in(writes, now_s + joint.timeout_s)
+        return Wrote(len(joined), [], joined)
 
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone

@@ -14,6 +14,9 @@ from typing import Final
 
 SLOTS: Final = 16_384
 
+_OPENING: Final = ord("{")
+"""Looked for as a number: `in` takes bytes for one first, and raises an error that it catches."""
+
 SlotRange = tuple[int, int]
 
 
@@ -22,8 +25,8 @@ def slot_of(key: bytes) -> int:
 
     The tag runs from the first `{` to the first `}` after it; an empty or unclosed one is no tag.
     """
-    opening = key.find(b"{")
-    if opening >= 0:
+    if _OPENING in key:
+        opening = key.find(b"{")
         closing = key.find(b"}", opening + 1)
         if closing > opening + 1:
             key = key[opening + 1 : closing]

@@ -38,9 +38,7 @@ from typing import Any, Final, TypeAlias
 
 from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.policy import DEFAULT, Namespace, OnExceeded, granted_ttl_ms
-from raftcache.commands.table import is_key
 from raftcache.commands.types import (
-    RAW,
     AckLevel,
     Command,
     Counted,
@@ -69,7 +67,6 @@ from raftcache.errors import (
     WrongShard,
 )
 from raftcache.shard.held import Hold
-from raftcache.shard.joint import Joint, JointWrites
 from raftcache.shard.pipeline import PendingBatch, Pipeline
 from raftcache.shard.policies import Point, Policies, effect_of
 from raftcache.shard.stats import ShardStats
@@ -86,7 +83,7 @@ from raftcache.store.effects import (
     Effect,
     effect_bytes,
 )
-from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, TTL_OVERHEAD_BYTES, Entry, Looked, TaggedEntry
+from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, TTL_OVERHEAD_BYTES, Entry, TaggedEntry
 from raftcache.store.keyspace import Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
@@ -228,47 +225,6 @@ class Executor:
             return None
         return entry
 
-    def look(self, key: bytes, slot: int, now_s: float) -> Looked:
-        """What a read of `key` shows that names no level, where this replica leads, that level is `latest`, and it
-        needs no more than a look. Such a read has nothing to wait for."""
-        namespaces = self.policies.in_force
-        namespace = namespaces.resolve(key)
-        if namespace.id not in namespaces.looks or not is_key(key):
-            return None
-        if not self.owns_slot(slot) or not self.leads_at(now_s) or not self.pipeline.can_admit():
-            return None
-        entry = self.lookup(key, namespace)
-        if entry is None:
-            self.stats.misses[namespace.name] += 1
-            return False
-        self.stats.hits[namespace.name] += 1
-        return entry
-
-    def write(
-        self, key: bytes, value: bytes, slot: int, now_s: float, joint: Joint | None = None
-    ) -> Version | JointWrites | None:
-        """Write a key as a set does that names nothing else, where this replica leads. Its version, where that is
-        acknowledged at once; where it waits for a quorum, the writes in `joint` among which it waits. None: nothing is
-        done, and it takes a command. Where anything may be in its way, that is found out there."""
-        namespaces = self.policies.in_force
-        namespace = namespaces.resolve(key)
-        limit_bytes, waits_in = namespaces.writes.get(namespace.id), None
-        if limit_bytes is None and joint is not None:
-            limit_bytes, waits_in = namespaces.joint_writes.get(namespace.id), joint
-        if limit_bytes is None or len(value) > limit_bytes or not is_key(key):
-            return None
-        if self.blocked or not self.owns_slot(slot) or not self.leads_at(now_s) or not self.pipeline.can_admit():
-            return None
-        size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
-        if self.budget.used_bytes + 2 * size_bytes + ENTRY_OVERHEAD_BYTES > self.budget.mark_bytes:
-            return None
-        if waits_in is None and self.pipeline.windows.check(namespace, size_bytes, now_s) is not None:
-            return None
-        self.pipeline.admit()
-        self.stats.sets += 1
-        version = self.put(key, value, RAW, 0, namespace, PRIMARY if waits_in is None else QUORUM, None, now_s)
-        return version if waits_in is None else self.pipeline.join(waits_in, key, value, version, now_s)
-
     def _track(self, tenant: Tenant, key: bytes, stands: bool) -> None:
         if stands:
             tenant.read(key, self.now_ms())
@@ -284,21 +240,24 @@ class Executor:
         namespace: Namespace,
         ack: AckLevel,
         tags: Collection[str] | None = None,
-        at_s: float | None = None,
     ) -> Version:
-        """Write a key: one effect, one undo record. Returns the write's version. `ack` is what its answer waits for.
-        `at_s` is when it was executed, where somebody has just looked at the clock."""
+        """Write a key: one effect, one undo record. Returns the write's version. `ack` is what its answer waits for."""
         self.seq = seq = self.seq + 1
         if tags:
             entry = TaggedEntry(value, flag, expires_ms, namespace.id, self.term, seq, canonical(tags))
             return self._put_tagged(key, entry, namespace, ack)
-        old = self.keyspace.put(key, Entry(value, flag, expires_ms, namespace.id, self.term, seq))
+        self.put_plain(key, value, flag, expires_ms, namespace.id, seq)
+        if ack == PRIMARY:
+            size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
+            self.pipeline.acknowledged(namespace.identity, key, seq, size_bytes)
+        return Version(self.shard_id, self.term, seq)
+
+    def put_plain(self, key: bytes, value: bytes, flag: int, expires_ms: int, namespace_id: int, seq: int) -> None:
+        """The effect `seq`: an entry without tags, and its undo record."""
+        old = self.keyspace.put(key, Entry(value, flag, expires_ms, namespace_id, self.term, seq))
         old_bytes = 0 if old is None else len(old.value) + ENTRY_OVERHEAD_BYTES
         size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
-        self.pipeline.record((PUT, key, value, flag, expires_ms, namespace.id), (key, old), size_bytes, old_bytes)
-        if ack == PRIMARY:
-            self.pipeline.acknowledged(namespace.origin or namespace.id, key, seq, size_bytes, at_s)
-        return Version(self.shard_id, self.term, seq)
+        self.pipeline.record((PUT, key, value, flag, expires_ms, namespace_id), (key, old), size_bytes, old_bytes)
 
     def _put_tagged(self, key: bytes, entry: TaggedEntry, namespace: Namespace, ack: AckLevel) -> Version:
         value, tags = entry.value, entry.tags
@@ -348,7 +307,7 @@ class Executor:
         old = self.keyspace.remove(key, code == EVICT)
         assert old is not None, "remove of a key that is not there"
         old_bytes = len(old.value) + ENTRY_OVERHEAD_BYTES
-        self.pipeline.record((code, key), (key, old), len(key) + EFFECT_OVERHEAD_BYTES, old_bytes)
+        self.pipeline.record_removal((code, key), (key, old), len(key) + EFFECT_OVERHEAD_BYTES, old_bytes)
 
     def evict(self, key: bytes, namespace: str, reason: str) -> None:
         """Remove a key for the room that it takes."""

@@ -97,12 +97,13 @@ class Losses:
         room = LOST_KEYS_LIMIT
         kept: list[UndoneBatch] = []
         for batch in reversed([each for each in batches if each.acked]):
-            names = [name_of(write) for write in batch.acked]
+            acked = batch.acked_writes()
+            names = [name_of(write) for write in acked]
             first = max(0, len(names) - room)
             room -= len(names) - first
             newest = [
                 _lost(shard_id, term, write, name, wall_ms)
-                for write, name in zip(batch.acked[first:], names[first:], strict=True)
+                for write, name in zip(acked[first:], names[first:], strict=True)
             ]
             kept.append(UndoneBatch(batch.first_seq, Counter(names), newest))
         self._undone[shard_id] = UndoneTerm(term, kept[::-1])

@@ -14,10 +14,10 @@ and reads that must not show what can still be lost. A read with nothing to wait
 that may stay empty otherwise; the batch then is the barrier that proves leadership after the read arrived. All
 reads of a turn share one.
 
-**What is speculative** is indexed by key, removes included: the newest batch that changed the key. A read at
-`committed` is executed against the live keys, and if its key is in the index it waits in that batch, which may be in
-flight already; it needs no batch of its own. One dict entry an effect, set when that is recorded and dropped when its
-batch commits, unless a newer one changed the key meanwhile: then that is whom to wait for.
+**What is speculative** about a key is the newest batch that changed it. A read at `committed` is executed against the
+live keys, and where there is such a batch it waits in that, which may be in flight already; it needs no batch of its
+own. What stands at a key says itself which effect put it there. Where nothing does, a removal may have done it: those
+are indexed by key, until their batch commits, unless a newer one removed the key again meanwhile.
 
 **Durable waiters** wait longer: until a quorum has synced their batch. Such a batch is proposed with the wish to be
 synced; once it is committed it leaves the pipeline like any other, and its durable waiters stand in a queue of their
@@ -47,11 +47,11 @@ from typing import Final
 from raftcache.clock import Handle, Runtime
 from raftcache.commands.types import AckLevel, Counted, Failure, Many, Reply, Scripted, Version, Written, failure_of
 from raftcache.errors import OutcomeUnknown, Overloaded, RaftcacheError
-from raftcache.shard.acked import AckedWrite
+from raftcache.shard.acked import AckedRun, AckedWrite
 from raftcache.shard.group import ShardGroup
 from raftcache.shard.joint import Joint, JointWrites
 from raftcache.shard.stats import ShardStats
-from raftcache.shard.window import NOWHERE, LossWindows, Place, Portion
+from raftcache.shard.window import NOWHERE, LossWindows, Place, Portion, Usage
 from raftcache.store.effects import SESSION, Batch, Effect, encode_batch
 from raftcache.store.entry import ENTRY_OVERHEAD_BYTES
 from raftcache.store.keyspace import Keyspace, UndoRecord
@@ -118,6 +118,7 @@ class PendingBatch:
         "portions",
         "proposed",
         "proposed_s",
+        "removes",
         "sessions",
         "time_ms",
         "undo",
@@ -135,13 +136,14 @@ class PendingBatch:
         self.undo_sessions: list[Change] = []
         self.undo_tags: list[UndoTag] = []
         self.sessions: dict[bytes, Change] = {}
-        self.acked: list[AckedWrite] = []
+        self.acked: list[AckedRun] = []
         self.portions: list[Portion] = []
         self.waiters: list[Waiter] = []
         self.durable_waiters: list[Waiter] = []
         self.effect_bytes = 0
         self.held_bytes = 0
         self.time_ms = 0
+        self.removes = False
         self.proposed = False
         self.proposed_s = 0.0
         self.index = 0
@@ -150,6 +152,20 @@ class PendingBatch:
     def last_seq(self) -> int:
         """The `seq` of its newest effect so far; that of the one before it where it has none."""
         return self.first_seq + len(self.effects) - 1
+
+    def acked_writes(self) -> list[AckedWrite]:
+        """The writes of it that are answered before it commits, oldest first."""
+        return [
+            AckedWrite(run.namespace_id, self.effects[seq - self.first_seq][1], seq, run.at_s)
+            for run in self.acked
+            for seq in range(run.first_seq, run.end_seq)
+        ]
+
+    def note_acked(self, namespace_id: int, seq: int, at_s: float) -> None:
+        """Its effect `seq` is a write that is answered before it commits."""
+        acked = self.acked
+        if not acked or not acked[-1].takes(namespace_id, seq, at_s):
+            acked.append(AckedRun(namespace_id, seq, at_s))
 
     def is_full(self) -> bool:
         """Whether the next command belongs into another batch."""
@@ -197,7 +213,7 @@ class Pipeline:
         end, if all of it may be."""
         self._open = PendingBatch(1)
         self._unsynced: deque[tuple[int, list[Waiter]]] = deque()
-        self._newest: dict[bytes, PendingBatch] = {}
+        self._removed: dict[bytes, PendingBatch] = {}
         self._scheduled = False
         self._pace_s, self._proposed_s = pace_s, -inf
         self._pause: Handle | None = None
@@ -236,6 +252,14 @@ class Pipeline:
         if self.undivided is None and self.waiting >= MAX_WAITERS:
             raise self._overloaded("waiting commands", MAX_WAITERS, self.waiting)
 
+    def admit_now(self) -> bool:
+        """`admit` for a command that is no part of a transaction: False where it would raise."""
+        if not self.can_admit():
+            return False
+        if self._open.is_full():
+            self._seal()
+        return True
+
     def can_admit(self) -> bool:
         """Whether `admit` would let a command in that is no part of a transaction."""
         return self.held_bytes < MAX_SPECULATIVE_BYTES and self.waiting < MAX_WAITERS
@@ -251,8 +275,13 @@ class Pipeline:
         """Add an executed effect and how to undo it, with the size of both: `old_bytes` is the undo image's."""
         batch = self._open
         batch.undo.append(undo)
-        self._newest[undo[0]] = batch
         self._add(batch, effect, effect_bytes, effect_bytes + old_bytes)
+
+    def record_removal(self, effect: Effect, undo: UndoRecord, effect_bytes: int, old_bytes: int) -> None:
+        """The same of an effect with which nothing stands at its key any more."""
+        self._removed[undo[0]] = self._open
+        self._open.removes = True
+        self.record(effect, undo, effect_bytes, old_bytes)
 
     def record_reply(self, effect: Effect, undo: UndoRecord, effect_bytes: int) -> None:
         """Add an executed change of the reply records and how to undo it."""
@@ -322,18 +351,20 @@ class Pipeline:
             self._seal()
         self._add(self._open, effect, effect_bytes, effect_bytes)
 
-    def acknowledged(
-        self, namespace_id: int, key: bytes, seq: int, size_bytes: int, at_s: float | None = None
-    ) -> None:
-        """The effect `seq`, of the open batch, is a write that is answered before that commits. `at_s` is now, where
-        somebody has just looked."""
+    def acknowledged(self, namespace_id: int, key: bytes, seq: int, size_bytes: int) -> None:
+        """The effect `seq`, of the open batch, is a write that is answered before that commits."""
         if self.undivided is not None:
             self.undivided.append((namespace_id, key, seq, size_bytes))
             return
-        if at_s is None:
-            at_s = self._runtime.now()
-        self._open.acked.append(AckedWrite(namespace_id, key, seq, size_bytes, at_s))
+        at_s = self._runtime.now()
+        self._open.note_acked(namespace_id, seq, at_s)
         self.windows.count(self._open.portions, namespace_id, size_bytes, at_s)
+
+    def acknowledged_at(self, usage: Usage, namespace_id: int, seq: int, size_bytes: int, at_s: float) -> None:
+        """The same outside of transactions, for one who has found the namespace's account."""
+        batch = self._open
+        batch.note_acked(namespace_id, seq, at_s)
+        self.windows.count_in(usage, batch.portions, size_bytes, at_s)
 
     def wait(self, reply_to: ReplyTo, answer: Reply, durable: bool = False) -> None:
         """Answer the command just executed when the open batch commits, or, `durable`, when a quorum has synced it."""
@@ -360,7 +391,10 @@ class Pipeline:
 
     def newest_change(self, key: bytes) -> PendingBatch | None:
         """The newest batch that changed `key`; None where all that is known of it is committed."""
-        return self._newest.get(key)
+        entry = self._keyspace.get(key)
+        if entry is None:
+            return self._removed.get(key)
+        return None if self.is_committed(entry.term, entry.seq) else self.batch_of(entry.seq)
 
     def newest_batch(self) -> PendingBatch | None:
         """The newest batch with effects that is not committed; None where all are."""
@@ -375,11 +409,6 @@ class Pipeline:
         """The `seq` of this term's newest committed effect."""
         oldest = self._in_flight or self._sealed or (self._open,)
         return oldest[0].first_seq - 1
-
-    @property
-    def speculative_keys(self) -> int:
-        """How many keys have a change that is not committed."""
-        return len(self._newest)
 
     def committed(self, index: int) -> PendingBatch:
         """The oldest batch in flight is committed: forget how to undo it. Its waiters are for `release_waiters`."""
@@ -432,7 +461,7 @@ class Pipeline:
             self._stats.undone_writes += len(batch.effects)
         self.windows.clear()
         batches = [*self._committed_unsynced(), *batches]
-        self._newest.clear()
+        self._removed.clear()
         self._in_flight.clear()
         self._sealed.clear()
         self._open = PendingBatch(1)
@@ -475,10 +504,10 @@ class Pipeline:
             self._dropped.put(family, mark)
 
     def _forget_changes(self, batch: PendingBatch) -> None:
-        newest = self._newest
-        for key, _ in batch.undo:
-            if newest.get(key) is batch:
-                del newest[key]
+        removed = self._removed
+        for key, _ in batch.undo if batch.removes else ():
+            if removed.get(key) is batch:
+                del removed[key]
 
     def _batches(self) -> list[PendingBatch]:
         return [*self._in_flight, *self._sealed, self._open]

@@ -31,7 +31,6 @@ from raftcache.commands.quotas import QuotaUse
 from raftcache.commands.table import check_many, check_minted
 from raftcache.commands.types import (
     MULTI_KEY_LIMIT,
-    RAW,
     Asked,
     Failure,
     Get,
@@ -40,15 +39,12 @@ from raftcache.commands.types import (
     MultiDelete,
     MultiGet,
     MultiSet,
-    ReadLevel,
     Receipts,
     Reply,
     Scan,
     Script,
-    Set,
     Transaction,
     Value,
-    Version,
     failure_of,
 )
 from raftcache.errors import InternalError, NotLeader, RaftcacheError, UnknownCommand
@@ -62,9 +58,9 @@ from raftcache.shard.held import HeldCommands, Hold
 from raftcache.shard.history import History
 from raftcache.shard.hotkeys import HotKeys
 from raftcache.shard.invalidating import Dropped, TagDrops
-from raftcache.shard.joint import Joint, JointWrites
 from raftcache.shard.losses import Losses, loss_bound
 from raftcache.shard.minted import Mint, Waits, enveloped, keep_if_wrote, room_for, unfolded, was_executed
+from raftcache.shard.moment import ShardMoment
 from raftcache.shard.multi import Gather
 from raftcache.shard.pipeline import Keyed, PendingBatch, Pipeline, ReplyTo, deliver, release_waiters
 from raftcache.shard.policies import Policies, has_point
@@ -79,7 +75,6 @@ from raftcache.shard.timebase import ShardTime
 from raftcache.shard.upkeep import Upkeep, all_of
 from raftcache.shard.window import NOWHERE, Place
 from raftcache.store.effects import LEADER_STARTED, Batch, apply_batch, decode_batch, encode_batch
-from raftcache.store.entry import Looked
 from raftcache.store.keyspace import Cut, Keyspace
 from raftcache.store.memory import MemoryBudget
 from raftcache.store.replies import Replies
@@ -244,28 +239,13 @@ class ShardReplica:
         self._answer_later(command, answer, waits_for, *later())
         return None
 
-    def look(self, key: bytes, slot: int, now_s: float) -> Looked:
-        """What a plain read of a key, in this slot, finds; None where it has to be submitted. `now_s` was read from the
-        clock since the read was asked for: that it led then is enough, however late the answer leaves."""
-        if not self.serving:
+    def moment(self, now_s: float) -> ShardMoment | None:
+        """For plain reads and writes that are executed at `now_s`, in this call; None where this replica does not lead.
+        `now_s` was read from the clock since they were asked for: that it led then is enough, however late the answers
+        leave."""
+        if not self.serving or not self._executor.leads_at(now_s):
             return None
-        found = self._executor.look(key, slot, now_s)
-        if found is not None and next(self.hotkeys.skips, True):
-            value = found.value if found else None
-            self.hotkeys.take(Get(key), Value(value, RAW, self._executor.newest(), None, ReadLevel.LATEST))
-        return found
-
-    def write(
-        self, key: bytes, value: bytes, slot: int, now_s: float, joint: Joint | None = None
-    ) -> Version | JointWrites | None:
-        """Write a key, in this slot, as a plain set does: its version where that is acknowledged at once, the writes
-        that it waits with where it waits for a quorum; None where it has to be submitted. `now_s` as for `look`."""
-        if not self.serving:
-            return None
-        wrote = self._executor.write(key, value, slot, now_s, joint)
-        if wrote is not None and next(self.hotkeys.skips, True):
-            self.hotkeys.take(Set(key, value), None)
-        return wrote
+        return ShardMoment(self._executor, self.hotkeys, now_s)
 
     def submit_from(self, source: str, command: Asked, reply: ReplyTo, deadline_s: float = inf) -> None:
         """`submit` for a command that came in by another front end than this node's own: by that of this name."""

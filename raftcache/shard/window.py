@@ -99,6 +99,14 @@ class Usage:
         self.age_limit_s = inf if window.ms is None else window.ms / 1000
         self.note_oldest()
 
+    def fits(self, size_bytes: int, now_s: float) -> bool:
+        """Whether one more write of that size may be acknowledged before it commits."""
+        return (
+            self.writes < self.writes_limit
+            and self.size_bytes + size_bytes <= self.bytes_limit
+            and now_s <= self.held_after_s
+        )
+
     def note_oldest(self) -> None:
         """Another write is the oldest now, or another age is allowed."""
         self.held_after_s = self.portions[0].at_s + self.age_limit_s if self.portions else inf
@@ -123,19 +131,21 @@ class LossWindows:
         self._place, self._now = place, now
         self._usages: dict[int, Usage] = {}
 
-    def check(self, namespace: Namespace, size_bytes: int, now_s: float | None = None) -> Exceeded | None:
-        """Whether one more write fits: None, or what it does not fit into. To be asked before it is executed; at
-        `now_s`, where somebody has just looked at the clock."""
+    def usage_of(self, namespace: Namespace) -> Usage:
+        """The account of a namespace, kept to its policy and to this shard's share as they are now: good for as long as
+        nobody lets go of the loop."""
         id_ = namespace.identity
         usage = self._usages.get(id_) or self._track(id_)
         place = self._place()
         if usage.namespace is not namespace or usage.place != place:
             usage.follow(namespace, place)
-        if (
-            usage.writes < usage.writes_limit
-            and usage.size_bytes + size_bytes <= usage.bytes_limit
-            and (usage.held_after_s == inf or (self._now() if now_s is None else now_s) <= usage.held_after_s)
-        ):
+        return usage
+
+    def check(self, namespace: Namespace, size_bytes: int, now_s: float | None = None) -> Exceeded | None:
+        """Whether one more write fits: None, or what it does not fit into. To be asked before it is executed; at
+        `now_s`, where somebody has just looked at the clock."""
+        usage = self.usage_of(namespace)
+        if usage.fits(size_bytes, self._now() if now_s is None else now_s):
             return None
         return self._why(usage, namespace.on_exceeded, size_bytes)
 
@@ -148,7 +158,10 @@ class LossWindows:
 
     def count(self, batch: list[Portion], namespace_id: int, size_bytes: int, at_s: float) -> None:
         """A write was executed at `at_s` and is answered before it commits; `batch` are the portions of its batch."""
-        usage = self._usages.get(namespace_id) or self._track(namespace_id)
+        self.count_in(self._usages.get(namespace_id) or self._track(namespace_id), batch, size_bytes, at_s)
+
+    def count_in(self, usage: Usage, batch: list[Portion], size_bytes: int, at_s: float) -> None:
+        """The same, in the account of its namespace."""
         if usage.batch is not batch:
             usage.batch = batch
             batch.append(Portion(usage, at_s))

@@ -125,13 +125,19 @@ def apply_batch(tables: Tables, batch: Batch) -> None:
     """Apply a committed batch to a replica's tables."""
     term = batch.term
     tables.keyspace.tenants.now_ms = batch.time_ms
-    for seq, effect in enumerate(batch.effects, batch.first_seq):
-        _APPLY[effect[0]](tables, effect, term, seq)
+    seq = batch.first_seq
+    for effect in batch.effects:
+        code = effect[0]
+        if code == PUT:  # Most are, and compiled code finds this one without looking it up.
+            _put(tables, effect, term, seq)
+        else:
+            _APPLY[code](tables, effect, term, seq)
+        seq += 1
 
 
 def _put(tables: Tables, effect: Effect, term: int, seq: int) -> None:
-    _, key, value, flag, expires_ms, namespace_id = effect
-    tables.keyspace.put(key, Entry(value, flag, expires_ms, namespace_id, term, seq))
+    # By places: to unpack it costs compiled code twice as much.
+    tables.keyspace.put(effect[1], Entry(effect[2], effect[3], effect[4], effect[5], term, seq))
 
 
 def _put_tagged(tables: Tables, effect: Effect, term: int, seq: int) -> None:

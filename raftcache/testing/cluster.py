@@ -49,8 +49,9 @@ from raftcache.routing.bootstrap import metadata_members, plan_cluster
 from raftcache.routing.dispatcher import Dispatcher, Waits
 from raftcache.shard.joint import Joint, JointWrites
 from raftcache.shard.minted import Mint
+from raftcache.shard.moment import ShardMoment
 from raftcache.shard.replica import ShardReplica
-from raftcache.store.entry import Entry, Looked
+from raftcache.store.entry import Entry
 from raftcache.testing.files import FakeFiles
 from raftcache.testing.loop import SimLoop, SimRuntime
 from raftcache.testing.network import NetworkSettings, SimNetwork
@@ -122,21 +123,9 @@ class WatchedShard:
             self._saw(command, answer)
         return answer
 
-    def look(self, key: bytes, slot: int, now_s: float) -> Looked:
-        """See `ShardReplica.look`."""
-        found = self._replica.look(key, slot, now_s)
-        if found is not None:
-            self._saw(Get(key), self.shown(found))
-        return found
-
-    def write(
-        self, key: bytes, value: bytes, slot: int, now_s: float, joint: Joint | None = None
-    ) -> Version | JointWrites | None:
-        """See `ShardReplica.write`."""
-        wrote = self._replica.write(key, value, slot, now_s, joint)
-        if type(wrote) is Version:
-            self._saw(Set(key, value), Written(True, wrote, None, AckLevel.PRIMARY))
-        return wrote
+    def moment(self, now_s: float) -> ShardMoment | None:
+        """See `ShardReplica.moment`. What is said by it is told to `saw` by whoever asked."""
+        return self._replica.moment(now_s)
 
     def shown(self, found: Entry | Literal[False]) -> Value:
         """What a read says that found this by a look, as far as it is judged."""
@@ -200,19 +189,24 @@ class SimProcess:
         """Execute a command as the Redis ports do: plain reads and writes go their short ways, and an answer that is
         there at once makes nothing wait for it."""
         if type(command) is Get and command == Get(command.key):
-            found = self.dispatcher.look(command.key, self.runtime.now())
+            found = self.dispatcher.look_many([command.key], self.runtime.now())[0]
             shard_id = self.dispatcher.map.shard_of(command.key)
             if found is not None and shard_id and (shard := self.shard(shard_id)):
-                return reply(shard.shown(found))
+                return self._reply(command, shard.shown(found), reply)
         elif type(command) is Set and command == Set(command.key, command.value):
-            wrote = self.dispatcher.write(command.key, command.value, self.runtime.now(), self._joint)
-            if type(wrote) is JointWrites:
-                return self._join(wrote, reply)
-            if wrote is not None:
-                return reply(Written(True, wrote, None, AckLevel.PRIMARY))
+            pairs = [(command.key, command.value)]
+            wrote = self.dispatcher.write_many(pairs, self.runtime.now(), self._joint)
+            if wrote.joint:
+                return self._join(wrote.joint[0], reply)
+            for _, version in wrote.newest:
+                return self._reply(command, Written(True, version, None, AckLevel.PRIMARY), reply)
         answer = self.dispatcher.execute_now(command, deadline, lambda: reply)
         if answer is not None:
             reply(answer)
+
+    def _reply(self, command: Command, answer: Reply, reply: Callable[[Reply], None]) -> None:
+        self._answers(command, answer)
+        reply(answer)
 
     def _join(self, writes: JointWrites, reply: Callable[[Reply], None]) -> None:
         """Await the newest of joint writes, as one of them."""

@@ -65,7 +65,8 @@ class Backend:
     def __init__(self, runtime: Loop, dispatcher: Dispatcher, view: MetadataView) -> None:
         self.runtime, self._dispatcher, self._view = runtime, dispatcher, view
         self.execute = dispatcher.execute
-        self.execute_now, self.look, self.write = dispatcher.execute_now, dispatcher.look, dispatcher.write
+        self.execute_now = dispatcher.execute_now
+        self.look_many, self.write_many = dispatcher.look_many, dispatcher.write_many
 
     def namespaces(self) -> Any:
         """The namespaces."""

@@ -73,6 +73,8 @@ from raftcache.frontends.backend import (
     ShardReplaced,
 )
 from raftcache.metadata.policy import LIMIT_FIELDS
+from raftcache.routing.moments import Wrote
+from raftcache.shard.joint import Joint, JointWrites
 from raftcache.store.entry import Looked
 
 WALL_MS = 1_700_000_000_000
@@ -142,9 +144,32 @@ class FakeBackend:
         """All is to be executed here, and recorded."""
         return None
 
-    def write(self, key: bytes, value: bytes, now_s: float, joint: object = None) -> Version | None:
+    def write(
+        self, key: bytes, value: bytes, now_s: float, joint: Joint | None = None
+    ) -> Version | JointWrites | None:
         """Likewise."""
         return None
+
+    def look_many(self, keys: Sequence[bytes], now_s: float, until_bytes: int | None = None) -> list[Looked]:
+        found = list[Looked]()
+        for key in keys:
+            found.append(looked := self.look(key, now_s))
+            size_bytes = sum(len(each.value) for each in found if each)
+            if until_bytes is not None and (looked is None or size_bytes >= until_bytes):
+                break
+        return found
+
+    def write_many(self, pairs: Sequence[tuple[bytes, bytes]], now_s: float, joint: Joint | None = None) -> Wrote:
+        """A run ends where the next write is answered in another way, which is found out by executing it. So here a run
+        is of one write, but for joint ones."""
+        joined = list[JointWrites]()
+        for key, value in pairs:
+            wrote = self.write(key, value, now_s, joint)
+            if not isinstance(wrote, JointWrites):
+                assert not joined or wrote is None, "no test mixes them"
+                return Wrote(len(joined), [], joined) if wrote is None else Wrote(1, [(key, wrote)], [])
+            joined.append(wrote)
+        return Wrote(len(joined), [], joined)
 
     def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
         self.commands.append((command, deadline))

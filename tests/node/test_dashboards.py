@@ -24,7 +24,7 @@ LEFT_OUT = {
     "raftcache_lease_held", "raftcache_messages_dropped", "raftcache_log_syncs", "raftcache_snapshots_taken",
     "raftcache_keys", "raftcache_keyspace_bytes", "raftcache_reply_records", "raftcache_reply_records_bytes",
     "raftcache_sessions", "raftcache_session_records", "raftcache_session_records_bytes",
-    "raftcache_speculative_writes", "raftcache_speculative_bytes", "raftcache_speculative_keys",
+    "raftcache_speculative_writes", "raftcache_speculative_bytes",
     "raftcache_waiting_commands", "raftcache_waiting_receipts", "raftcache_parked_replica_reads",
     "raftcache_policy_epoch", "raftcache_policy_points_pending", "raftcache_dropped_tags", "raftcache_drop_waiters",
     "raftcache_tagged_keys", "raftcache_awaiting_reclaim_keys", "raftcache_policy_waiters",

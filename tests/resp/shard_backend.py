@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from raftcache.commands.types import (
 )
 from raftcache.frontends.resp.scripts.calling import Scripts
 from raftcache.frontends.resp.scripts.sandbox import Sandbox
+from raftcache.routing.moments import Wrote
 from raftcache.routing.slots import slot_of
 from raftcache.shard.joint import Joint, JointWrites
 from raftcache.store.entry import Looked
@@ -50,15 +52,32 @@ class ShardBackend(FakeBackend):
         self.bench.runtime.wall_base_ms = WALL_MS - int(self.bench.runtime.now_s * 1000)
 
     def look(self, key: bytes, now_s: float) -> Looked:
-        return self.bench.replica.look(key, slot_of(key), now_s)
+        return self.bench.look(key)
 
     def write(
         self, key: bytes, value: bytes, now_s: float, joint: Joint | None = None
     ) -> Version | JointWrites | None:
-        wrote = self.bench.replica.write(key, value, slot_of(key), now_s, joint)
+        wrote = self.bench.write(key, value, joint)
         if isinstance(wrote, JointWrites) and wrote.answered is None:
             wrote.answered = lambda writes, _reply: writes.finish(None)
         return wrote
+
+    def write_many(self, pairs: Sequence[tuple[bytes, bytes]], now_s: float, joint: Joint | None = None) -> Wrote:
+        """As `Dispatcher.write_many`: those acknowledged at once, or else those that wait."""
+        moment = self.bench.replica.moment(self.bench.runtime.now())
+        if moment is None:
+            return Wrote(0, [], [])
+        slots = [slot_of(key) for key, _ in pairs]
+        tried = zip(pairs, slots, strict=True)
+        count = len(list(takewhile(bool, (moment.write(*pair, slot) for pair, slot in tried))))
+        joined = list[JointWrites]()
+        if not count and joint is not None:
+            tried = zip(pairs, slots, strict=True)
+            joined = [*takewhile(bool, (moment.join(*pair, slot, joint) for pair, slot in tried))]  # type: ignore[list-item]
+        moment.close()
+        for writes in joined:
+            writes.answered = lambda writes, _reply: writes.finish(None)
+        return Wrote(count or len(joined), [moment.newest] if moment.newest else [], joined)
 
     def _reply(self, command: Command) -> Reply:
         if isinstance(command, Transaction | Scan | Script):

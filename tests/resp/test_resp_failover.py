@@ -46,7 +46,8 @@ class Cluster(FakeBackend):
         self.view.update_state(state)
         self.view.update_leader(self.shard_id, 1, "n0")
         dispatcher = self.dispatcher
-        self.look, self.write = dispatcher.look, dispatcher.write  # type: ignore[method-assign,assignment]
+        self.look_many = dispatcher.look_many  # type: ignore[method-assign]
+        self.write_many = dispatcher.write_many  # type: ignore[method-assign]
         self.execute, self.execute_now = dispatcher.execute, dispatcher.execute_now  # type: ignore[method-assign]
 
     def _remote(

@@ -30,7 +30,6 @@ from raftcache.metadata.view import MetadataView
 from raftcache.routing.bootstrap import plan_cluster
 from raftcache.routing.dispatcher import Dispatcher, Waits
 from raftcache.routing.retry import RetrySettings
-from raftcache.store.entry import Looked
 from raftcache.testing.virtual import VirtualRuntime
 
 
@@ -87,10 +86,7 @@ class LocalReplica:
         self.submit(command, answers.append, deadline_s)
         return answers[0]
 
-    def look(self, key: bytes, slot: int, now_s: float) -> Looked:
-        return None
-
-    def write(self, key: bytes, value: bytes, slot: int, now_s: float, joint: object = None) -> Version | None:
+    def moment(self, now_s: float) -> None:
         return None
 
     def submit(

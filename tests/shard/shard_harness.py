@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 
 from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.policy import Namespace
-from raftcache.commands.types import AckLevel, Command, ReadLevel, Reply
+from raftcache.commands.types import AckLevel, Command, ReadLevel, Reply, Version
 from raftcache.consensus.api import StateMachine
 from raftcache.errors import NotLeader
 from raftcache.routing.slots import slot_of
 from raftcache.shard.executor import Interpreter, no_interpreter
+from raftcache.shard.joint import Joint, JointWrites
 from raftcache.shard.replica import ShardReplica
+from raftcache.store.entry import Looked
 from raftcache.store.memory import MemoryBudget
 
 T = TypeVar("T")
@@ -267,6 +269,29 @@ class Bench:
                 return
             self.group.commit()
         raise AssertionError("the pipeline does not drain")
+
+    def look(self, key: bytes) -> Looked:
+        """A plain read, by the short way."""
+        moment = self.replica.moment(self.runtime.now())
+        if moment is None:
+            return None
+        try:
+            return moment.look(key, slot_of(key))
+        finally:
+            moment.close()
+
+    def write(self, key: bytes, value: bytes, joint: Joint | None = None) -> Version | JointWrites | None:
+        """A plain write, by the short way; with `joint` also one that waits for a quorum."""
+        moment, slot = self.replica.moment(self.runtime.now()), slot_of(key)
+        if moment is None:
+            return None
+        try:
+            if moment.write(key, value, slot):
+                assert moment.newest is not None and moment.newest[0] == key
+                return moment.newest[1]
+            return None if joint is None else moment.join(key, value, slot, joint)
+        finally:
+            moment.close()
 
     def ask(self, command: Command) -> Any:
         """Submit and drive until the reply is there."""

@@ -10,7 +10,6 @@ from shard_harness import POLICIES, Bench
 from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.policy import Limits, Namespace
 from raftcache.commands.types import KEY_LIMIT_BYTES, AckLevel, Failure, Reply, Set, Version, Written
-from raftcache.routing.slots import slot_of
 from raftcache.shard import pipeline
 from raftcache.shard.joint import Joint, JointWrites
 
@@ -24,7 +23,7 @@ class Client:
 
     def write(self, key: bytes, value: bytes = b"1") -> JointWrites | Version | None:
         bench = self.bench
-        wrote = bench.replica.write(key, value, slot_of(key), bench.runtime.now(), self.joint)
+        wrote = bench.write(key, value, self.joint)
         if isinstance(wrote, JointWrites):
             wrote.answered = lambda writes, reply: self.answers.append((len(writes.items), reply))
         return wrote
@@ -92,7 +91,7 @@ def test_levels_decide_who_waits() -> None:
     bench = Bench().lead()
     client = Client(bench)
     assert isinstance(client.write(b"a"), Version), "acknowledged from memory"
-    assert bench.replica.write(b"safe:a", b"1", slot_of(b"safe:a"), bench.runtime.now()) is None, "nobody to wait"
+    assert bench.write(b"safe:a", b"1") is None, "nobody to wait"
     assert client.write(b"brief:a") is None
     assert client.write(b"x" * (KEY_LIMIT_BYTES + 1)) is None
     assert client.write(b"safe:a", bytes(POLICIES.at("safe").max_item_bytes + 1)) is None

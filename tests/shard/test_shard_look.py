@@ -23,9 +23,9 @@ from raftcache.commands.types import (
     Version,
     Written,
 )
-from raftcache.routing.slots import slot_of
 from raftcache.shard import pipeline
-from raftcache.shard.executor import Executor
+from raftcache.shard.joint import JointWrites
+from raftcache.shard.moment import ShardMoment
 from raftcache.store.entry import Looked
 
 KEYS = [b"a", b"b", b"c", b"safe:a", b"strict:a", b"brief:a", b"brief:b", b"shown:a", b"later:a"]
@@ -36,11 +36,13 @@ TURNED = Namespaces(4, (Namespace("default", 1, ack=AckLevel.QUORUM), *list(POLI
 
 
 def write(bench: Bench, key: bytes, value: bytes) -> Version | None:
-    return bench.replica.write(key, value, slot_of(key), bench.runtime.now())
+    wrote = bench.write(key, value)
+    assert not isinstance(wrote, JointWrites)
+    return wrote
 
 
 def look(bench: Bench, key: bytes) -> Looked:
-    return bench.replica.look(key, slot_of(key), bench.runtime.now())
+    return bench.look(key)
 
 
 def test_any_look_agrees_with_a_read() -> None:
@@ -89,7 +91,7 @@ def _happens(bench: Bench, chance: random.Random) -> None:
 
 @pytest.mark.replaces_methods
 def test_a_look_that_only_asks_the_keyspace_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Executor, "look", lambda ex, key, slot, now_s: ex.keyspace.get(key) or False)
+    monkeypatch.setattr(ShardMoment, "look", lambda self, key, slot: self._executor.keyspace.get(key) or False)
     with pytest.raises(AssertionError):
         test_any_look_agrees_with_a_read()
 

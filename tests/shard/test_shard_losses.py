@@ -10,13 +10,13 @@ from test_shard_receipts import depose, write
 
 from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.policy import LossWindow, Namespace
-from raftcache.commands.types import AckLevel, Delete, Incr, MultiSet, Set, Version
+from raftcache.commands.types import RAW, AckLevel, Delete, Incr, MultiSet, Set, Version
 from raftcache.shard import losses as losses_module
-from raftcache.shard.acked import AckedWrite
 from raftcache.shard.history import History
 from raftcache.shard.losses import Bounds, Losses, loss_bound
 from raftcache.shard.pipeline import PendingBatch
 from raftcache.shard.snapshot import prepare
+from raftcache.store.effects import PUT
 
 INF = float("inf")
 
@@ -104,7 +104,9 @@ def test_counts_are_exact_where_keys_are_not(monkeypatch: pytest.MonkeyPatch) ->
     batches = []
     for first in (1, 3, 5):
         batch = PendingBatch(first)
-        batch.acked = [AckedWrite(1, b"k%d" % seq, seq, 10, 0.0) for seq in (first, first + 1)]
+        batch.effects = [(PUT, b"k%d" % seq, b"", RAW, 0, 1) for seq in (first, first + 1)]
+        for seq in (first, first + 1):
+            batch.note_acked(1, seq, 0.0)
         batches.append(batch)
     losses.undone("s", 4, batches, POLICIES)
     losses.closed("s", History(term=5, seq=1, closed={4: 2}))

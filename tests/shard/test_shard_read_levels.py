@@ -82,7 +82,7 @@ def test_leadership_lost_is_a_definite_not_leader() -> None:
     replies = bench.send(Get(KEY))
     bench.group.lose("n2")
     assert [reply.code for reply in replies if isinstance(reply, Failure)] == ["not_leader"]
-    assert bench.replica.pipeline.speculative_keys == 0
+    assert not bench.replica.pipeline.writes and not bench.replica.pipeline._removed
 
 
 def test_a_request_may_ask_for_committed_where_latest_is_the_policy() -> None:
@@ -273,9 +273,11 @@ def test_the_index_follows_every_commit_and_undo() -> None:
             bench.runtime.now_s += 0.01
         pipeline = bench.replica.pipeline
         expected = {key: batch for batch in pipeline._batches() for key, _ in batch.undo}
-        assert pipeline._newest == expected
+        every = {*expected, *(b"shown:%d" % number for number in range(12))}
+        assert {key: pipeline.newest_change(key) for key in every} == {key: expected.get(key) for key in every}
+        assert set(pipeline._removed) <= set(expected)
     bench.settle()
-    assert bench.replica.pipeline.speculative_keys == 0
+    assert not bench.replica.pipeline.writes and not bench.replica.pipeline._removed
 
 
 def test_nothing_that_is_lost_was_ever_shown() -> None:

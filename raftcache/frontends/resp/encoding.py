@@ -51,13 +51,17 @@ class Group(NamedTuple):
 
 def bulk(value: bytes) -> bytes:
     """A bulk string."""
-    return b"".join(bulk_pieces(value))
+    pieces = list[bytes]()
+    add_bulk(pieces, value)
+    return b"".join(pieces)
 
 
-def bulk_pieces(value: bytes) -> list[bytes]:
+def add_bulk(pieces: list[bytes], value: bytes) -> None:
     """The same, not put together."""
     size = len(value)
-    return [_HEADS[size] if size < len(_HEADS) else b"$%d\r\n" % size, value, _LINE_END]
+    pieces.append(_HEADS[size] if size < len(_HEADS) else b"$%d\r\n" % size)
+    pieces.append(value)
+    pieces.append(_LINE_END)
 
 
 def integer(value: int) -> bytes:

@@ -119,6 +119,24 @@ class Parser:
                 return arguments
             # An empty command is no command, and no reason to answer.
 
+    def more(self, word: bytes, most: int) -> list[list[bytes]]:
+        """Commands that come next and begin as the last one did, whose name that object is; at most so many. Where it
+        is not seen in passing that one does, `next` has it."""
+        found = list[list[bytes]]()
+        if word is not self._word:
+            return found
+        opening = self._opening
+        while len(found) < most and self._chunk:
+            if self._chunk[self._at : self._at + len(opening)] != opening:
+                break
+            words = self._split(self._chunk, self._at)
+            if words is None:
+                break
+            if self._at == len(self._chunk):
+                self._chunk, self._at = b"", 0
+            found.append(words)
+        return found
+
     def close(self) -> None:
         """Give back what is reserved."""
         self._release()

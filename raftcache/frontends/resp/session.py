@@ -24,7 +24,7 @@ from raftcache.frontends.resp.encoding import OK
 from raftcache.frontends.resp.parsing import Parser, ProtocolError
 from raftcache.frontends.resp.redirecting import as_replica_read, redirection
 from raftcache.frontends.resp.replying import defect_bytes, error_bytes, reply_bytes, shed_bytes
-from raftcache.frontends.resp.spec import Args, Planned, Refused, Shape, Spec
+from raftcache.frontends.resp.spec import Args, Planned, Refused, Run, Shape, Spec
 from raftcache.frontends.resp.state import REQUEST_TIMEOUT_S, Client, Front
 from raftcache.frontends.resp.strings import stored
 from raftcache.frontends.resp.table import TABLE
@@ -41,6 +41,8 @@ HELD_HARD_LIMIT_BYTES = 64 << 20
 """The same, of commands that were under way already: over it the connection is given up."""
 COMMANDS_PER_TURN: Final = 256
 OUTPUT_PER_TURN_BYTES = 1 << 20
+RUN_LIMIT: Final = 64
+"""Commands of one name that are executed together."""
 NOTHING: Final = Spec("", 0, (), "", "", "")
 CROSS_PROTOCOL: Final = frozenset({b"POST", b"HOST:"})
 """What a browser's request begins with, or has in its second line. A page from anywhere can make it send one to a port
@@ -117,6 +119,8 @@ class Session:
         self._word, self._words, self._spec = b"", 0, NOTHING
         self._counted, self._calls = NOTHING, 0
         self._took_time = False
+        self._left = 0  # Commands that the turn may execute yet.
+        self._ahead: list[Args] = []  # Taken from the parser, and not executed yet: the next one is the last.
 
     # -- the socket's side -----------------------------------------------------------------------
 
@@ -141,6 +145,7 @@ class Session:
         """The connection is gone: late replies are dropped."""
         self._closed = self.client.leaving = True
         self._parser.close()
+        self._ahead.clear()
         self._pending.clear()
         self._out.clear()
 
@@ -163,7 +168,7 @@ class Session:
     @property
     def has_more(self) -> bool:
         """Whether `go_on` may have something to do: bytes that arrived, or the end behind them."""
-        return self.unfinished or self._ending or not self._parser.is_empty
+        return self.unfinished or self._ending or bool(self._ahead) or not self._parser.is_empty
 
     @property
     def over(self) -> bool:
@@ -193,15 +198,17 @@ class Session:
         may take its time, and the clock is read again."""
         self.unfinished = False
         shedding, client = self.front.shedding(), self.client
-        for _ in range(COMMANDS_PER_TURN):
+        self._left = COMMANDS_PER_TURN
+        while self._left > 0:
             if client.leaving or self._stalled():
                 return
             if self._out_bytes >= OUTPUT_PER_TURN_BYTES:
                 break
-            args = self._parser.next()
+            args = self._ahead.pop() if self._ahead else self._parser.next()
             if args is None:
                 client.leaving = self._ending
                 return
+            self._left -= 1
             self._start(args, now_s, shedding)
             if self._took_time:
                 self._took_time, now_s = False, self.front.runtime.now()
@@ -227,7 +234,7 @@ class Session:
             self._count_calls()
             self._counted, client.last_command = spec, spec.name
         self._calls += 1
-        if spec.quick is None:
+        if spec.quick is None and spec.run is None:
             self._count_calls()
         topology = front.topology
         if topology is not None and (elsewhere := redirection(topology, client, spec, args)):
@@ -268,6 +275,8 @@ class Session:
         front, client = self.front, self.client
         self._took_time = True
         try:
+            if spec.run is not None and self._run(spec, spec.run, args, now_s):
+                return
             if spec.plan is not None:
                 slot = self._ask(spec, args, now_s)
                 if slot is None:
@@ -285,6 +294,41 @@ class Session:
             return self._say(defect_bytes(front, spec.name))
         self._queue(slot, spec.alone)
 
+    def _run(self, spec: Spec, execute: Run, args: Args, now_s: float) -> bool:
+        """Execute a command together with those behind it that are like it, as far as no command has to be made for
+        them. Returns whether it is executed itself."""
+        commands = self._alike(spec, args)
+        ran = execute(self.front, self.client, commands, now_s, OUTPUT_PER_TURN_BYTES - self._out_bytes)
+        count = 1 if ran is None else ran.count
+        if count < len(commands):
+            self._ahead += reversed(commands[count:])
+        if ran is None:
+            return False
+        self._took_time = False
+        self._calls += count - 1
+        self._left -= count - 1
+        if ran.joint:
+            self._join(ran.joint)
+        else:
+            self._say_pieces(ran.pieces)
+        return True
+
+    def _alike(self, spec: Spec, args: Args) -> list[Args]:
+        """A command, and those behind it with its name and as many arguments, as many as may be executed now."""
+        commands, ahead = [args], self._ahead
+        most = min(RUN_LIMIT, self._left + 1, PENDING_LIMIT - len(self._pending) - self._others)
+        while ahead and len(commands) < most:
+            commands.append(ahead.pop())
+        if not ahead and len(commands) < most:
+            commands += self._parser.more(args[0], most - len(commands))
+        topology = self.front.topology
+        if topology is not None:
+            for place in range(1, len(commands)):
+                if redirection(topology, self.client, spec, commands[place]):
+                    ahead += reversed(commands[place:])
+                    return commands[:place]
+        return commands
+
     def _ask(self, spec: Spec, args: Args, now_s: float) -> _Slot | None:
         """Ask the shards. Returns the place of a reply that is to come, None where it has come. Raises Refused."""
         front, client = self.front, self.client
@@ -294,10 +338,6 @@ class Session:
             if type(said) is list:
                 self._took_time = False
                 self._say_pieces(said)
-                return None
-            if type(said) is JointWrites:
-                self._took_time = False
-                self._join(said)
                 return None
             planned = said  # type: ignore[assignment]
         if planned is None:
@@ -325,18 +365,19 @@ class Session:
         assert late is not None, "nobody waits for a reply that is to come"
         return late
 
-    def _join(self, writes: JointWrites) -> None:
-        """Another write waits: with those that have the newest slot, or in a slot of its own."""
-        slot = self._newest_joint
-        if writes.tell is None or slot is None:
-            slot = _JointSlot(self, writes, self.client.resp3)
-            writes.tell = slot.told
-            self._queue(slot, False)
-            self._newest_joint, self.client.joint.newest = slot, writes
-        else:
-            slot.others += 1
-            self._others += 1
-            self._heed_limits()
+    def _join(self, joined: list[JointWrites]) -> None:
+        """More writes wait: each with those that have the newest slot, or in a slot of its own."""
+        for writes in joined:
+            slot = self._newest_joint
+            if writes.tell is None or slot is None:
+                slot = _JointSlot(self, writes, self.client.resp3)
+                writes.tell = slot.told
+                self._queue(slot, False)
+                self._newest_joint, self.client.joint.newest = slot, writes
+            else:
+                slot.others += 1
+                self._others += 1
+        self._heed_limits()
 
     def _queue(self, slot: _Slot, alone: bool) -> None:
         self.client.joint.newest = None  # What waits after this is answered after it.

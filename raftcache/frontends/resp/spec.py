@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, final
 
 from raftcache.commands.types import INT64_MAX, INT64_MIN, Command, Reply, Script
 from raftcache.frontends.resp.state import Client, Front
@@ -26,9 +26,28 @@ Shape = Callable[..., bytes]
 Planned = tuple[Command, Shape]
 Plan = Callable[[Args, Callable[[], int]], Planned]
 """`plan(args, wall_ms)`. Raises Refused."""
-Quick = Callable[[Front, Client, Args, float], "list[bytes] | JointWrites | Planned | None"]
-"""`quick(front, client, args, now_s)`: the reply in pieces, where no command has to be made for it; or the writes with
-which it is answered. Else what is left to be executed, or None where that is all of it. Raises Refused."""
+Quick = Callable[[Front, Client, Args, float], "list[bytes] | Planned | None"]
+"""`quick(front, client, args, now_s)`: the reply in pieces, where no command has to be made for it. Else what is left
+to be executed, or None where that is all of it. Raises Refused."""
+
+
+@final
+class Ran:
+    """The first so many commands of a run are executed. Their replies, in pieces; or, where `joint` has any, for each
+    the writes with which it is answered."""
+
+    __slots__ = ("count", "joint", "pieces")
+
+    def __init__(self, count: int, pieces: list[bytes], joint: list[JointWrites]) -> None:
+        self.count: int = count
+        self.pieces: list[bytes] = pieces
+        self.joint: list[JointWrites] = joint
+
+
+Run = Callable[[Front, Client, list[Args], float, int], Ran | None]
+"""`run(front, client, commands, now_s, until_bytes)`: executes commands of that name, which all have as many arguments,
+in order, up to the first for which a command has to be made; no more behind the one with which there are so many bytes
+of replies. None where that is the first one, or where there is none that it executes."""
 Local = Callable[[Front, Client, Args], bytes]
 """Raises Refused."""
 ScriptPlan = Callable[[Front, Args], Script]
@@ -50,8 +69,9 @@ class Spec:
     """A row of the table. `arity` counts the name, and is negative for "at least". `keys` are the first key's place,
     the last one's (negative: from the end) and the step between; 0, 0, 0 for none. `alone`: executed when all that the
     connection asked before is answered, and before anything after it. `at_once`: MULTI does not put it off. `count_at`:
-    where the number of keys stands, which follow it; 0 for nowhere. `quick`: tried before `plan`. `script`: what a
-    later command is inside MULTI, which puts off no other. Source: redis.io/docs/latest/commands/command."""
+    where the number of keys stands, which follow it; 0 for nowhere. `quick`: tried before `plan`; `run` likewise, for
+    several at once. `script`: what a later command is inside MULTI, which puts off no other. Source:
+    redis.io/docs/latest/commands/command."""
 
     name: str
     arity: int
@@ -62,6 +82,7 @@ class Spec:
     keys: tuple[int, int, int] = (0, 0, 0)
     plan: Plan | None = None
     quick: Quick | None = None
+    run: Run | None = None
     local: Local | None = None
     later: Later | None = None
     alone: bool = False

@@ -13,7 +13,6 @@ from raftcache.frontends.resp.parsing import Room
 from raftcache.frontends.resp.scripts.cache import ScriptCache
 from raftcache.frontends.resp.scripts.sandbox import Sandbox
 from raftcache.frontends.resp.topology import Topology
-from raftcache.routing.dispatcher import Dispatcher
 from raftcache.shard.joint import Joint
 
 REDIS_VERSION: Final = "7.4.0"
@@ -106,10 +105,6 @@ class Front:
     ) -> None:
         """`topology`: this is a cluster port. `beside`: another port of this process, which counts with this one."""
         self.backend = backend
-        dispatcher = getattr(backend, "dispatcher", None)
-        self.quick: Dispatcher | None = dispatcher if isinstance(dispatcher, Dispatcher) else None
-        """What the backend has `look` and `write` from, where it has them from a dispatcher: called as such it costs
-        compiled code less."""
         self.runtime = backend.runtime
         self.shedding = shedding
         self.topology, self.is_cluster = topology, topology is not None

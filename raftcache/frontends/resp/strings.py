@@ -32,16 +32,15 @@ from raftcache.frontends.resp.encoding import (
     OK,
     ONE,
     ZERO,
+    add_bulk,
     array_head,
     bulk,
-    bulk_pieces,
     integer,
 )
 from raftcache.frontends.resp.expiry import MILLISECOND, SECOND_MS, invalid_time, span_ms
-from raftcache.frontends.resp.spec import SYNTAX, Args, Plan, Planned, Refused, Shape, wrong_arity
+from raftcache.frontends.resp.spec import SYNTAX, Args, Plan, Planned, Ran, Refused, Shape, wrong_arity
 from raftcache.frontends.resp.spec import integer as number
 from raftcache.frontends.resp.state import Client, Front
-from raftcache.shard.joint import JointWrites
 
 WallMs = Callable[[], int]
 _TIMES: Final = {
@@ -69,13 +68,20 @@ def get(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
     return Get(args[1]), value
 
 
-def get_now(front: Front, client: Client, args: Args, now_s: float) -> list[bytes] | None:
-    """GET key, by a look. In pieces, for a turn's replies are put together in one copy anyway."""
-    quick = front.quick
-    found = front.backend.look(args[1], now_s) if quick is None else quick.look(args[1], now_s)
-    if found is None:
-        return None
-    return [NULL_3 if client.resp3 else NULL_2] if found is False else bulk_pieces(found.value)
+def get_run(front: Front, client: Client, run: list[Args], now_s: float, until_bytes: int) -> Ran | None:
+    """GET key, by looks. In pieces, for a turn's replies are put together in one copy anyway."""
+    found = front.backend.look_many([args[1] for args in run], now_s, until_bytes)
+    missing = NULL_3 if client.resp3 else NULL_2
+    pieces, count = list[bytes](), 0
+    for looked in found:
+        if looked is None:
+            break
+        if looked is False:
+            pieces.append(missing)
+        else:
+            add_bulk(pieces, looked.value)
+        count += 1
+    return Ran(count, pieces, []) if count else None
 
 
 def value(reply: Value, resp3: bool) -> bytes:
@@ -86,19 +92,16 @@ def value(reply: Value, resp3: bool) -> bytes:
     return bulk(found)
 
 
-def set_now(front: Front, client: Client, args: Args, now_s: float) -> list[bytes] | JointWrites | None:
+def set_run(front: Front, client: Client, run: list[Args], now_s: float, until_bytes: int) -> Ran | None:
     """SET key value, where it is acknowledged from memory, or waits for a quorum."""
-    if len(args) != 3:
+    if len(run[0]) != 3:
         return None
-    quick, joint = front.quick, client.joint
-    if quick is None:
-        wrote = front.backend.write(args[1], args[2], now_s, joint)
-    else:
-        wrote = quick.write(args[1], args[2], now_s, joint)
-    if wrote is None or type(wrote) is JointWrites:
-        return wrote
-    client.note_write(args[1], wrote)
-    return [OK]
+    wrote = front.backend.write_many([(args[1], args[2]) for args in run], now_s, client.joint)
+    if not wrote.count:
+        return None
+    for key, version in wrote.newest:
+        client.note_write(key, version)
+    return Ran(wrote.count, [] if wrote.joint else [OK * wrote.count], wrote.joint)
 
 
 def set_(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
@@ -231,10 +234,10 @@ def mget(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
 
 def mget_now(front: Front, client: Client, args: Args, now_s: float) -> list[bytes] | Planned | None:
     """MGET key [key ...], by looks. Those that need more are asked for, and put between the others."""
-    keys, backend = args[1:], front.backend
+    keys = args[1:]
     if len(keys) > MULTI_KEY_LIMIT:
         return None
-    found = [backend.look(key, now_s) for key in keys]
+    found = front.backend.look_many(keys, now_s)
     rest = [place for place, looked in enumerate(found) if looked is None]
     contents = [looked.value if looked else None for looked in found]
     if not rest:
@@ -262,7 +265,7 @@ def _array_of(contents: list[bytes | None], resp3: bool) -> list[bytes]:
         if each is None:
             pieces.append(missing)
         else:
-            pieces += bulk_pieces(each)
+            add_bulk(pieces, each)
     return pieces
 
 

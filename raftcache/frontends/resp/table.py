@@ -20,7 +20,7 @@ from raftcache.frontends.resp import (
     transactions,
 )
 from raftcache.frontends.resp.expiry import MILLISECOND, SECOND_MS
-from raftcache.frontends.resp.spec import Later, Local, Plan, Quick, Spec
+from raftcache.frontends.resp.spec import Later, Local, Plan, Quick, Run, Spec
 
 _READ, _FAST_READ = ("readonly",), ("readonly", "fast")
 _WRITE, _FAST_WRITE = ("write", "denyoom"), ("write", "denyoom", "fast")
@@ -40,8 +40,9 @@ def _string(
     summary: str,
     keys: Places = _ONE,
     quick: Quick | None = None,
+    run: Run | None = None,
 ) -> Spec:
-    return Spec(name, arity, flags, summary, "string", since, keys, plan=plan, quick=quick)
+    return Spec(name, arity, flags, summary, "string", since, keys, plan=plan, quick=quick, run=run)
 
 
 def _key(
@@ -69,8 +70,8 @@ def _container(name: str, since: str, summary: str, rows: tuple[Spec, ...], grou
 
 
 _STRINGS = (
-    _string("get", 2, _FAST_READ, "1.0.0", strings.get, "The value of a key.", quick=strings.get_now),
-    _string("set", -3, _WRITE, "1.0.0", strings.set_, "Write a key.", quick=strings.set_now),
+    _string("get", 2, _FAST_READ, "1.0.0", strings.get, "The value of a key.", run=strings.get_run),
+    _string("set", -3, _WRITE, "1.0.0", strings.set_, "Write a key.", run=strings.set_run),
     _string("setex", 4, _WRITE, "2.0.0", strings.setex("setex", SECOND_MS), "Write a key that lives some seconds."),
     _string("psetex", 4, _WRITE, "2.6.0", strings.setex("psetex", MILLISECOND), "The same in milliseconds."),
     _string("setnx", 3, _FAST_WRITE, "1.0.0", strings.setnx, "Write a key that is not there."),

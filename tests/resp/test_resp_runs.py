@@ -1,0 +1,149 @@
+"""Commands of one name that come in one piece are executed together, and that shows in nothing but the time taken."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from resp_bytes import packed
+from shard_backend import ShardBackend
+from talk import Talk
+
+from raftcache.frontends.resp import session as sessions
+from raftcache.frontends.resp.session import COMMANDS_PER_TURN, OUTPUT_PER_TURN_BYTES, RUN_LIMIT
+from raftcache.store.entry import Entry, Looked
+
+OK, NONE = b"+OK\r\n", b"$-1\r\n"
+KEYS = ("a", "b", "c", "safe:a", "strict:a", "brief:a", "shown:a", "none:a", "{t}:a", "x" * 1025, "")
+
+NAMES = ("GET", "GET", "SET", "SET", "set", "INCR", "DEL", "MULTI", "EXEC", "PING", "MGET", "TTL")
+
+
+class CountingBackend(ShardBackend):
+    """Notes how many keys came together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks, self.writes = list[int](), list[int]()
+
+    def look_many(self, keys: Sequence[bytes], now_s: float, until_bytes: int | None = None) -> list[Looked]:
+        self.looks.append(len(keys))
+        return super().look_many(keys, now_s, until_bytes)
+
+    def write_many(self, pairs: Sequence[tuple[bytes, bytes]], now_s: float, joint: Any = None) -> Any:
+        self.writes.append(len(pairs))
+        return super().write_many(pairs, now_s, joint)
+
+
+def _some(chance: random.Random) -> bytes:
+    """Runs of some commands, and others between them."""
+    commands, name = list[bytes](), "GET"
+    for number in range(chance.randint(1, 60)):
+        if chance.random() < 0.3:
+            name = chance.choice(NAMES)
+        key = chance.choice(KEYS)
+        words: dict[str, tuple[object, ...]] = {
+            "GET": (key,), "SET": (key, number), "set": (key, number), "INCR": (key,), "DEL": (key,), "MULTI": (),
+            "EXEC": (), "PING": (), "MGET": (key, "a"), "TTL": (key,),
+        }  # fmt: skip
+        more = ("PX", 50) if name == "SET" and chance.random() < 0.1 else ()
+        commands.append(packed(name, *words[name], *more))
+    return b"".join(commands)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_stream_has_the_same_replies_and_effects_in_one_piece_and_in_many(seed: int) -> None:
+    told = []
+    for whole in (True, False):
+        chance, talk = random.Random(seed), Talk(ShardBackend())
+        replies = b""
+        for _ in range(8):
+            stream = _some(chance)
+            step = len(stream) if whole else 1
+            for at in range(0, len(stream), step):
+                replies += talk.raw(stream[at : at + step])
+            for _ in range(100):  # What waits for a commit may hold up what comes behind it.
+                talk.backend.bench.settle()
+                replies += talk.rest()
+            talk.backend.bench.runtime.advance(0.02)
+        bench = talk.backend.bench
+        entries = {key: bench.replica.keyspace.get(key) for key in bench.replica.keyspace.all_keys()}
+        stats = bench.replica.stats
+        told.append((replies, entries, dict(stats.hits), dict(stats.misses), stats.sets, talk.front.metrics.calls))
+    assert told[0] == told[1]
+
+
+def test_those_of_one_piece_are_executed_together() -> None:
+    talk = Talk(CountingBackend())
+    backend = talk.backend
+    assert talk.raw(packed("SET", "a", 1) * 10 + packed("GET", "a") * 5 + packed("get", "b") * 3) == (
+        OK * 10 + b"$1\r\n1\r\n" * 5 + NONE * 3
+    )
+    assert (backend.writes, backend.looks) == ([10], [5, 3])
+    assert talk.front.metrics.calls == {"set": 10, "get": 8}
+    assert not backend.commands
+
+
+def test_a_run_is_bounded_and_so_is_a_turn() -> None:
+    talk = Talk(CountingBackend())
+    talk.session.receive(packed("GET", "a") * (COMMANDS_PER_TURN + 10))
+    assert talk.session.unfinished and talk.session.take() == NONE * COMMANDS_PER_TURN
+    assert talk.backend.looks == [RUN_LIMIT] * (COMMANDS_PER_TURN // RUN_LIMIT)
+    assert talk.rest() == NONE * 10
+    assert talk.backend.looks[-1] == 10
+
+
+def test_a_turn_stops_behind_the_value_with_which_there_is_enough() -> None:
+    talk = Talk(CountingBackend())
+    size_bytes = OUTPUT_PER_TURN_BYTES // 4
+    for key in "abcdef":
+        talk.say("SET", key, "x" * size_bytes)
+    one = b"$%d\r\n%s\r\n" % (size_bytes, b"x" * size_bytes)
+    talk.session.receive(b"".join(packed("GET", key) for key in "abcdef"))
+    assert talk.session.take() == one * 4
+    assert talk.session.unfinished and talk.session.has_more and not talk.session.hungry
+    assert talk.rest() == one * 2
+    assert not talk.session.has_more and talk.session.hungry
+
+
+def test_what_is_left_of_a_run_waits_while_the_connection_is_stalled() -> None:
+    talk = Talk(CountingBackend())
+    talk.backend.held = []
+    assert talk.raw(packed("GET", "a") + packed("GET", "strict:a") + packed("GET", "b") * 2) == NONE
+    talk.backend.release()
+    assert talk.rest() == NONE * 3
+
+
+def test_one_that_needs_a_command_ends_the_run_and_is_executed_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = Talk(CountingBackend())
+    known = {b"a": Entry(b"1", 0, 0, 1, 1, 1), b"c": Entry(b"3", 0, 0, 1, 1, 3)}
+    monkeypatch.setattr(talk.backend, "look", lambda key, now_s: known.get(key))
+    talk.say("MSET", "b", 2)
+    talk.backend.looks.clear()
+    assert talk.raw(b"".join(packed("GET", key) for key in "abca")) == b"".join(
+        b"$1\r\n%d\r\n" % each for each in (1, 2, 3, 1)
+    )
+    assert talk.backend.looks == [4, 3, 2], "and it is looked at once more, for the others were not executed"
+
+
+def test_a_connection_that_leaves_executes_nothing_of_what_it_had_ahead() -> None:
+    talk = Talk(CountingBackend())
+    size_bytes = OUTPUT_PER_TURN_BYTES
+    talk.say("SET", "a", "x" * (size_bytes // 2))
+    talk.session.receive(packed("GET", "a") * 6)
+    assert talk.session.unfinished and talk.session._ahead
+    talk.session.close()
+    talk.session.go_on()
+    assert talk.rest() == b""
+    assert not talk.session._ahead
+
+
+def test_no_more_wait_than_a_connection_may_have_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "PENDING_LIMIT", 20)
+    talk = Talk(CountingBackend())
+    talk.raw(packed("SET", "safe:a", 1) * 50)
+    assert talk.backend.writes == [20]
+    assert talk.session._others + len(talk.session._pending) == 20
+    assert not talk.session.hungry
