@@ -242,22 +242,24 @@ class Executor:
         tags: Collection[str] | None = None,
     ) -> Version:
         """Write a key: one effect, one undo record. Returns the write's version. `ack` is what its answer waits for."""
-        self.seq = seq = self.seq + 1
         if tags:
+            self.seq = seq = self.seq + 1
             entry = TaggedEntry(value, flag, expires_ms, namespace.id, self.term, seq, canonical(tags))
             return self._put_tagged(key, entry, namespace, ack)
-        self.put_plain(key, value, flag, expires_ms, namespace.id, seq)
+        seq = self.put_plain(key, value, flag, expires_ms, namespace.id)
         if ack == PRIMARY:
             size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
             self.pipeline.acknowledged(namespace.identity, key, seq, size_bytes)
         return Version(self.shard_id, self.term, seq)
 
-    def put_plain(self, key: bytes, value: bytes, flag: int, expires_ms: int, namespace_id: int, seq: int) -> None:
-        """The effect `seq`: an entry without tags, and its undo record."""
+    def put_plain(self, key: bytes, value: bytes, flag: int, expires_ms: int, namespace_id: int) -> int:
+        """Write a key without tags: one effect, one undo record. Returns the effect's `seq`."""
+        self.seq = seq = self.seq + 1
         old = self.keyspace.put(key, Entry(value, flag, expires_ms, namespace_id, self.term, seq))
         old_bytes = 0 if old is None else len(old.value) + ENTRY_OVERHEAD_BYTES
         size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
         self.pipeline.record((PUT, key, value, flag, expires_ms, namespace_id), (key, old), size_bytes, old_bytes)
+        return seq
 
     def _put_tagged(self, key: bytes, entry: TaggedEntry, namespace: Namespace, ack: AckLevel) -> Version:
         value, tags = entry.value, entry.tags

@@ -145,8 +145,7 @@ class ShardMoment:
         """Execute a write; returns its `seq`."""
         executor, namespace = self._executor, self._written
         assert namespace is not None
-        executor.seq = seq = executor.seq + 1
-        executor.put_plain(key, value, RAW, 0, namespace.id, seq)
+        seq = executor.put_plain(key, value, RAW, 0, namespace.id)
         self._sets += 1
         if next(self._hotkeys.skips, True):
             self._hotkeys.take(Set(key, value), None)

@@ -356,15 +356,14 @@ class Pipeline:
         if self.undivided is not None:
             self.undivided.append((namespace_id, key, seq, size_bytes))
             return
-        at_s = self._runtime.now()
-        self._open.note_acked(namespace_id, seq, at_s)
-        self.windows.count(self._open.portions, namespace_id, size_bytes, at_s)
+        usage = self.windows.account(namespace_id)
+        self.acknowledged_at(usage, namespace_id, seq, size_bytes, self._runtime.now())
 
     def acknowledged_at(self, usage: Usage, namespace_id: int, seq: int, size_bytes: int, at_s: float) -> None:
         """The same outside of transactions, for one who has found the namespace's account."""
         batch = self._open
         batch.note_acked(namespace_id, seq, at_s)
-        self.windows.count_in(usage, batch.portions, size_bytes, at_s)
+        self.windows.count(usage, batch.portions, size_bytes, at_s)
 
     def wait(self, reply_to: ReplyTo, answer: Reply, durable: bool = False) -> None:
         """Answer the command just executed when the open batch commits, or, `durable`, when a quorum has synced it."""

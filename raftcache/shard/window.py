@@ -131,21 +131,23 @@ class LossWindows:
         self._place, self._now = place, now
         self._usages: dict[int, Usage] = {}
 
+    def account(self, namespace_id: int) -> Usage:
+        """The account of a namespace, begun where there is none."""
+        return self._usages.get(namespace_id) or self._track(namespace_id)
+
     def usage_of(self, namespace: Namespace) -> Usage:
-        """The account of a namespace, kept to its policy and to this shard's share as they are now: good for as long as
+        """The same, kept to its policy and to this shard's share as they are now: good for as long as
         nobody lets go of the loop."""
-        id_ = namespace.identity
-        usage = self._usages.get(id_) or self._track(id_)
+        usage = self.account(namespace.identity)
         place = self._place()
         if usage.namespace is not namespace or usage.place != place:
             usage.follow(namespace, place)
         return usage
 
-    def check(self, namespace: Namespace, size_bytes: int, now_s: float | None = None) -> Exceeded | None:
-        """Whether one more write fits: None, or what it does not fit into. To be asked before it is executed; at
-        `now_s`, where somebody has just looked at the clock."""
+    def check(self, namespace: Namespace, size_bytes: int) -> Exceeded | None:
+        """Whether one more write fits: None, or what it does not fit into. To be asked before it is executed."""
         usage = self.usage_of(namespace)
-        if usage.fits(size_bytes, self._now() if now_s is None else now_s):
+        if usage.fits(size_bytes, 0.0 if usage.held_after_s == inf else self._now()):
             return None
         return self._why(usage, namespace.on_exceeded, size_bytes)
 
@@ -156,12 +158,9 @@ class LossWindows:
         usage = self._usages[namespace.identity]
         return usage.writes + writes <= usage.writes_limit
 
-    def count(self, batch: list[Portion], namespace_id: int, size_bytes: int, at_s: float) -> None:
-        """A write was executed at `at_s` and is answered before it commits; `batch` are the portions of its batch."""
-        self.count_in(self._usages.get(namespace_id) or self._track(namespace_id), batch, size_bytes, at_s)
-
-    def count_in(self, usage: Usage, batch: list[Portion], size_bytes: int, at_s: float) -> None:
-        """The same, in the account of its namespace."""
+    def count(self, usage: Usage, batch: list[Portion], size_bytes: int, at_s: float) -> None:
+        """A write was executed at `at_s` and is answered before it commits; `usage` is the account of its namespace,
+        `batch` are the portions of its batch."""
         if usage.batch is not batch:
             usage.batch = batch
             batch.append(Portion(usage, at_s))

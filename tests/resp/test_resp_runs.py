@@ -10,9 +10,12 @@ import pytest
 from resp_bytes import packed
 from shard_backend import ShardBackend
 from talk import Talk
+from test_resp_cluster import Halves
 
 from raftcache.frontends.resp import session as sessions
 from raftcache.frontends.resp.session import COMMANDS_PER_TURN, OUTPUT_PER_TURN_BYTES, RUN_LIMIT
+from raftcache.frontends.resp.state import Front, Standing
+from raftcache.routing.slots import slot_of
 from raftcache.store.entry import Entry, Looked
 
 OK, NONE = b"+OK\r\n", b"$-1\r\n"
@@ -126,6 +129,34 @@ def test_one_that_needs_a_command_ends_the_run_and_is_executed_in_its_turn(monke
         b"$1\r\n%d\r\n" % each for each in (1, 2, 3, 1)
     )
     assert talk.backend.looks == [4, 3, 2], "and it is looked at once more, for the others were not executed"
+
+
+def test_a_defect_is_the_answer_of_one_command_and_costs_no_other_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found in review: those behind it were taken from the parser, and were never answered."""
+    talk = Talk(CountingBackend())
+    look_many, calls = talk.backend.look_many, list[int]()
+
+    def fails_once(keys: Sequence[bytes], now_s: float, until_bytes: int | None = None) -> list[Looked]:
+        calls.append(len(keys))
+        if len(calls) == 1:
+            raise RuntimeError("a defect")
+        return look_many(keys, now_s, until_bytes)
+
+    monkeypatch.setattr(talk.backend, "look_many", fails_once)
+    said = talk.raw(packed("GET", "a") * 4)
+    assert said.startswith(b"-UNKNOWN ") and said.endswith(b"\r\n" + NONE * 3) and said.count(b"\r\n") == 4
+    assert calls == [4, 3]
+
+
+def test_of_a_run_on_a_cluster_port_those_for_other_nodes_are_sent_there() -> None:
+    backend = CountingBackend()
+    talk = Talk(backend, Front(backend, Standing("n0"), topology=Halves()))
+    here, elsewhere = b"bar", b"foo"
+    assert slot_of(here) < 8192 <= slot_of(elsewhere)
+    said = talk.raw(b"".join(packed("GET", key) for key in (here, here, elsewhere, here, elsewhere)))
+    moved = b"-MOVED %d 127.0.0.1:7014\r\n" % slot_of(elsewhere)
+    assert said == NONE * 2 + moved + NONE + moved
+    assert backend.looks == [2, 1]
 
 
 def test_a_connection_that_leaves_executes_nothing_of_what_it_had_ahead() -> None:

@@ -539,7 +539,7 @@ def test_forgotten_are_only_namespaces_with_nothing_at_stake(monkeypatch: pytest
     window = LossWindow(writes=1)
     named = [Namespace(f"n{i}", i, loss_window=window) for i in range(9)]
     assert windows.check(named[0], 1) is None
-    windows.count(batch, 0, 1, 0.0)
+    windows.count(windows.account(0), batch, 1, 0.0)
     assert all(windows.check(namespace, 1) is None for namespace in named[1:])
     assert len(list(windows.in_use())) <= 3
     assert windows.check(named[0], 1) is not None

@@ -123,17 +123,10 @@ class Parser:
         """Commands that come next and begin as the last one did, whose name that object is; at most so many. Where it
         is not seen in passing that one does, `next` has it."""
         found = list[list[bytes]]()
-        if word is not self._word:
-            return found
-        opening = self._opening
-        while len(found) < most and self._chunk:
-            if self._chunk[self._at : self._at + len(opening)] != opening:
-                break
-            words = self._split(self._chunk, self._at)
+        while len(found) < most and word is self._word and self._begins_alike():
+            words = self._rest(self._at + len(self._opening), [self._word], self._words - 1)
             if words is None:
                 break
-            if self._at == len(self._chunk):
-                self._chunk, self._at = b"", 0
             found.append(words)
         return found
 
@@ -164,37 +157,44 @@ class Parser:
 
     def _quick(self) -> list[bytes] | None:
         """The next command of the chunk; None where what comes next is none that is whole and plain."""
-        words = self._split(self._chunk, self._at)
+        words = self._split()
         if words is None:
             self._leave_quick_way()
-        elif self._at == len(self._chunk):
-            self._chunk, self._at = b"", 0
         return words
 
-    def _split(self, chunk: bytes, at: int) -> list[bytes] | None:
-        """The arguments of the command that begins at `at`, if all of it is there, plainly encoded and within the
-        limits; `_at` is behind it then. No argument of a chunk can be over its limit, nor all of them together."""
-        opening = self._opening
-        if opening and chunk[at : at + len(opening)] == opening:
-            at, left, words = at + len(opening), self._words - 1, [self._word]
-        else:
-            start = at
-            left, at = _header(chunk, at, _STAR)
-            if not 0 < left <= ARGUMENTS_LIMIT:
-                return None
-            words = list[bytes]()
-            at = _argument(chunk, at, words)
-            if not at:
-                return None
-            if at - start <= _OPENING_LIMIT_BYTES:
-                self._opening, self._word, self._words = chunk[start:at], words[0], left
-            left -= 1
+    def _begins_alike(self) -> bool:
+        """Whether the next command of the chunk begins as the one that is remembered."""
+        opening, at = self._opening, self._at
+        return opening != b"" and self._chunk[at : at + len(opening)] == opening
+
+    def _split(self) -> list[bytes] | None:
+        """The arguments of the chunk's next command, if all of it is there, plainly encoded and within the limits;
+        `_at` is behind it then. No argument of a chunk can be over its limit, nor all of them together."""
+        if self._begins_alike():
+            return self._rest(self._at + len(self._opening), [self._word], self._words - 1)
+        chunk, start = self._chunk, self._at
+        count, at = _header(chunk, start, _STAR)
+        if not 0 < count <= ARGUMENTS_LIMIT:
+            return None
+        words = list[bytes]()
+        at = _argument(chunk, at, words)
+        if not at:
+            return None
+        if at - start <= _OPENING_LIMIT_BYTES:
+            self._opening, self._word, self._words = chunk[start:at], words[0], count
+        return self._rest(at, words, count - 1)
+
+    def _rest(self, at: int, words: list[bytes], left: int) -> list[bytes] | None:
+        """`words` with the arguments that are left of a command, from `at` on. It is taken from the chunk then."""
+        chunk = self._chunk
         while left:
             at = _argument(chunk, at, words)
             if not at:
                 return None
             left -= 1
         self._at = at
+        if at == len(chunk):
+            self._chunk, self._at = b"", 0
         return words
 
     def _leave_quick_way(self) -> None:

@@ -297,13 +297,14 @@ class Session:
     def _run(self, spec: Spec, execute: Run, args: Args, now_s: float) -> bool:
         """Execute a command together with those behind it that are like it, as far as no command has to be made for
         them. Returns whether it is executed itself."""
-        commands = self._alike(spec, args)
-        ran = execute(self.front, self.client, commands, now_s, OUTPUT_PER_TURN_BYTES - self._out_bytes)
-        count = 1 if ran is None else ran.count
-        if count < len(commands):
+        commands, count = self._alike(spec, args), 1
+        try:
+            ran = execute(self.front, self.client, commands, now_s, OUTPUT_PER_TURN_BYTES - self._out_bytes)
+            if ran is None:
+                return False
+            count = ran.count
+        finally:  # Also where a defect raises: that is the first one's answer, and each of the others has its own.
             self._ahead += reversed(commands[count:])
-        if ran is None:
-            return False
         self._took_time = False
         self._calls += count - 1
         self._left -= count - 1
