@@ -14,7 +14,7 @@ from raftcache.clock import Runtime
 from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.types import Command, Failure, Receipt, Reply, Version
 from raftcache.errors import RaftcacheError
-from raftcache.routing.moments import Pair, Wrote
+from raftcache.routing.moments import Added, Pair, Wrote
 from raftcache.shard.joint import Joint
 from raftcache.store.entry import Looked
 
@@ -130,6 +130,10 @@ class Backend(Protocol):
         """Write keys as sets do that name nothing but key and value, in order, up to the first that has to be executed:
         either all that are written are acknowledged at `primary`, and at once, or all wait for a quorum, in `joint`.
         `now_s` as for `look_many`."""
+
+    def add_many(self, items: Sequence[tuple[bytes, int]], now_s: float) -> Added:
+        """Add to counters as `incr` does that names key and number only, in order, up to the first that has to be
+        executed: all are acknowledged at `primary`, and at once. `now_s` as for `look_many`."""
 
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone

@@ -52,7 +52,9 @@ class ViewBackend:
         self._refresh = NamespaceRefresh(runtime, view, metadata)
         # Nothing stands between the hot commands and the dispatcher.
         self.execute_now = dispatcher.execute_now
-        self.look_many, self.write_many = dispatcher.look_many, dispatcher.write_many
+        self.look_many, self.write_many, self.add_many = (
+            dispatcher.look_many, dispatcher.write_many, dispatcher.add_many
+        )  # fmt: skip
 
     @property
     def runtime(self) -> Runtime:

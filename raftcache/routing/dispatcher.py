@@ -44,7 +44,7 @@ from raftcache.metadata.view import MetadataView
 from raftcache.routing.current import shard_map_of
 from raftcache.routing.gather import Gather
 from raftcache.routing.joining import Joining
-from raftcache.routing.moments import Moments, Pair, Wrote
+from raftcache.routing.moments import Added, Moments, Pair, Wrote
 from raftcache.routing.receipts import ReceiptGather, ReceiptsDone
 from raftcache.routing.request import Request, SlotRequest
 from raftcache.routing.retry import ROUTING_CODES, RetrySettings, pause_seconds
@@ -240,6 +240,17 @@ class Dispatcher:
             if writes.answered is None:
                 self.joining.take_in(writes, now_s + joint.timeout_s)
         return Wrote(len(joined), [], joined)
+
+    def add_many(self, items: Sequence[tuple[bytes, int]], now_s: float) -> Added:
+        """Add to counters, each by its number, as `incr` does that names nothing else: like `write_many`, of those that
+        are acknowledged at once."""
+        if self.joining.is_asking:
+            return Added([], [])
+        moments = Moments(self.map, self.local, now_s)
+        try:
+            return Added(moments.add(items), moments.newest())
+        finally:
+            moments.close()
 
     def receipts(
         self, asked: Sequence[tuple[bytes, Version]], wait_ms: int, deadline: float, done: ReceiptsDone

@@ -38,6 +38,18 @@ class Wrote:
 
 
 @final
+class Added:
+    """What became of counters that were added to together: the new values of the first so many, and `newest` as of
+    `Wrote`."""
+
+    __slots__ = ("newest", "values")
+
+    def __init__(self, values: list[int], newest: list[tuple[bytes, Version]]) -> None:
+        self.values: list[int] = values
+        self.newest: list[tuple[bytes, Version]] = newest
+
+
+@final
 class Moments:
     """The moments of all shards at `now_s`, begun as they are needed. `close` them."""
 
@@ -108,6 +120,18 @@ class Moments:
                 break
             joined.append(writes)
         return joined
+
+    def add(self, items: Sequence[tuple[bytes, int]]) -> list[int]:
+        """Add to counters, in order, up to the first for which a command has to be made. Returns their new values."""
+        values: list[int] = []
+        for key, delta in items:
+            slot = slot_of(key)
+            moment = self.of(slot)
+            value = None if moment is None else moment.add(key, delta, slot)
+            if value is None:
+                break
+            values.append(value)
+        return values
 
     def newest(self) -> list[tuple[bytes, Version]]:
         """The newest writes that are acknowledged, one a shard, with their keys."""

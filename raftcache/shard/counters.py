@@ -27,7 +27,7 @@ def incr(ex: Executor, command: Incr) -> Answer:
     ex.in_turn(namespace, key)
     entry = ex.lookup(key, namespace)
     try:
-        value = _add(entry, command.delta)
+        value = added(entry, command.delta)
     except NotAnInteger as error:
         refusal = ex.stats.refusal(error)
         _, waits_for, _ = ex.showing(key, ack, namespace)
@@ -44,7 +44,8 @@ def incr(ex: Executor, command: Incr) -> Answer:
     return Counted(value, version, expires_ms or None, reached), reached
 
 
-def _add(entry: Entry | None, delta: int) -> int:
+def added(entry: Entry | None, delta: int) -> int:
+    """The counter's next value. Raises NotAnInteger."""
     if entry is None:
         return delta
     if not _INTEGER.fullmatch(entry.value):

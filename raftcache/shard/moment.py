@@ -5,30 +5,34 @@ which that was read: in one call, in which nothing else happens. Whether this re
 in force say of a namespace, is the same for all. What may differ from key to key, and from write to write, is looked at
 for each: who owns the slot, whether there is room in the pipeline, in memory, and in the loss window.
 
-These are the short ways of reads that name no level and of sets that name nothing but key and value. Whatever is out of
-the ordinary (another read level, a rate, a quota, something held, no room) is found out by a command, so a moment says
-nothing then: it is never a reason to refuse anything.
+These are the short ways of reads that name no level, of sets that name nothing but key and value, and of counters that
+are acknowledged at once. Whatever is out of the ordinary (another read level, a rate, a quota, something held, no room)
+is found out by a command, so a moment says nothing then: it is never a reason to refuse anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import final
+from typing import Final, final
 
 from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.policy import Namespace
 from raftcache.commands.table import is_key
-from raftcache.commands.types import RAW, Get, ReadLevel, Set, Value, Version
+from raftcache.commands.types import INT64_MIN, JSON, RAW, Get, Incr, ReadLevel, Set, Value, Version
+from raftcache.errors import NotAnInteger
+from raftcache.shard.counters import added
 from raftcache.shard.executor import Executor
 from raftcache.shard.hotkeys import HotKeys
 from raftcache.shard.joint import Joint, JointWrites
 from raftcache.shard.pipeline import Pipeline
 from raftcache.shard.window import Usage
 from raftcache.store.effects import EFFECT_OVERHEAD_BYTES
-from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Looked
+from raftcache.store.entry import ENTRY_OVERHEAD_BYTES, Looked, TaggedEntry
 
 LIMIT_NONE = -1
 """No value is within it: the namespace takes no plain write."""
+LONGEST_INTEGER: Final = b"%d" % INT64_MIN
+"""Stands for a counter's next value where that is not known yet."""
 
 
 @final
@@ -85,16 +89,34 @@ class ShardMoment:
         """Write a key, in this slot, as a plain set does, and acknowledge it at once. False: nothing was done, and it
         takes a command, or `join`."""
         self._heed(key)
-        if len(value) > self._limit_bytes or not self._has_room(key, value, slot):
+        if len(value) > self._limit_bytes or not self._has_room(key, value, slot) or not self._fits(key, value):
             return False
-        usage = self._usage
-        size_bytes = len(key) + len(value) + EFFECT_OVERHEAD_BYTES
-        if usage is None or not usage.fits(size_bytes, self._now_s) or not self._pipeline.admit_now():
-            return False
-        seq = self._put(key, value)
-        self._pipeline.acknowledged_at(usage, self._acks, seq, size_bytes, self._now_s)
-        self._newest_key, self._newest_seq = key, seq
+        self._acknowledge(key, value, self._set(key, value))
         return True
+
+    def add(self, key: bytes, delta: int, slot: int) -> int | None:
+        """Add to a counter, in this slot, as an incr does that names nothing else, and acknowledge it at once: its new
+        value. None: nothing was done, and it takes a command; also where the namespace's reads may not show it yet."""
+        self._heed(key)
+        namespace = self._written
+        if namespace is None or namespace.id not in self._namespaces.looks:
+            return None
+        if not self._has_room(key, LONGEST_INTEGER, slot) or not self._fits(key, LONGEST_INTEGER):
+            return None
+        entry = self._executor.lookup(key, namespace)
+        if type(entry) is TaggedEntry:
+            return None
+        try:
+            value = added(entry, delta)
+        except NotAnInteger:
+            return None
+        digits = b"%d" % value
+        flag, expires_ms = (JSON, 0) if entry is None else (entry.flag, entry.expires_ms)
+        seq = self._put(key, digits, flag, expires_ms)
+        if next(self._hotkeys.skips, True):
+            self._hotkeys.take(Incr(key, delta), None)
+        self._acknowledge(key, digits, seq)
+        return value
 
     def join(self, key: bytes, value: bytes, slot: int, joint: Joint) -> JointWrites | None:
         """The same of a write that waits for a quorum: the writes in `joint` among which it waits."""
@@ -104,7 +126,7 @@ class ShardMoment:
         if not self._pipeline.admit_now():
             return None
         executor = self._executor
-        version = Version(executor.shard_id, executor.term, self._put(key, value))
+        version = Version(executor.shard_id, executor.term, self._set(key, value))
         return self._pipeline.join(joint, key, value, version, self._now_s)
 
     @property
@@ -141,15 +163,32 @@ class ShardMoment:
         size_bytes = 2 * (len(key) + len(value) + EFFECT_OVERHEAD_BYTES) + ENTRY_OVERHEAD_BYTES
         return executor.budget.used_bytes + size_bytes <= executor.budget.mark_bytes
 
-    def _put(self, key: bytes, value: bytes) -> int:
-        """Execute a write; returns its `seq`."""
-        executor, namespace = self._executor, self._written
-        assert namespace is not None
-        seq = executor.put_plain(key, value, RAW, 0, namespace.id)
-        self._sets += 1
+    def _fits(self, key: bytes, value: bytes) -> bool:
+        """Whether the loss window and the pipeline take one more write that is acknowledged at once."""
+        usage = self._usage
+        if usage is None or not usage.fits(len(key) + len(value) + EFFECT_OVERHEAD_BYTES, self._now_s):
+            return False
+        return self._pipeline.admit_now()
+
+    def _set(self, key: bytes, value: bytes) -> int:
+        """Execute a plain set; returns its `seq`."""
+        seq = self._put(key, value, RAW, 0)
         if next(self._hotkeys.skips, True):
             self._hotkeys.take(Set(key, value), None)
         return seq
+
+    def _put(self, key: bytes, value: bytes, flag: int, expires_ms: int) -> int:
+        """Execute a write; returns its `seq`."""
+        namespace = self._written
+        assert namespace is not None
+        self._sets += 1
+        return self._executor.put_plain(key, value, flag, expires_ms, namespace.id)
+
+    def _acknowledge(self, key: bytes, value: bytes, seq: int) -> None:
+        usage, size_bytes = self._usage, len(key) + len(value) + EFFECT_OVERHEAD_BYTES
+        assert usage is not None
+        self._pipeline.acknowledged_at(usage, self._acks, seq, size_bytes, self._now_s)
+        self._newest_key, self._newest_seq = key, seq
 
     def _look_in(self, namespace: Namespace) -> None:
         self._count_reads()

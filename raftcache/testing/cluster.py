@@ -18,7 +18,9 @@ from raftcache.commands.types import (
     AckLevel,
     Asked,
     Command,
+    Counted,
     Get,
+    Incr,
     Minted,
     ReadLevel,
     Receipts,
@@ -200,6 +202,10 @@ class SimProcess:
                 return self._join(wrote.joint[0], reply)
             for _, version in wrote.newest:
                 return self._reply(command, Written(True, version, None, AckLevel.PRIMARY), reply)
+        elif type(command) is Incr and command == Incr(command.key, command.delta):
+            added = self.dispatcher.add_many([(command.key, command.delta)], self.runtime.now())
+            for value, (_, version) in zip(added.values, added.newest, strict=True):
+                return self._reply(command, Counted(value, version, None, AckLevel.PRIMARY), reply)
         answer = self.dispatcher.execute_now(command, deadline, lambda: reply)
         if answer is not None:
             reply(answer)

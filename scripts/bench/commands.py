@@ -67,6 +67,7 @@ class Backend:
         self.execute = dispatcher.execute
         self.execute_now = dispatcher.execute_now
         self.look_many, self.write_many = dispatcher.look_many, dispatcher.write_many
+        self.add_many = dispatcher.add_many
 
     def namespaces(self) -> Any:
         """The namespaces."""

@@ -73,7 +73,7 @@ from raftcache.frontends.backend import (
     ShardReplaced,
 )
 from raftcache.metadata.policy import LIMIT_FIELDS
-from raftcache.routing.moments import Wrote
+from raftcache.routing.moments import Added, Wrote
 from raftcache.shard.joint import Joint, JointWrites
 from raftcache.store.entry import Looked
 
@@ -170,6 +170,10 @@ class FakeBackend:
                 return Wrote(len(joined), [], joined) if wrote is None else Wrote(1, [(key, wrote)], [])
             joined.append(wrote)
         return Wrote(len(joined), [], joined)
+
+    def add_many(self, items: Sequence[tuple[bytes, int]], now_s: float) -> Added:
+        """All is to be executed here."""
+        return Added([], [])
 
     def execute(self, command: Command, deadline: float, reply: Callable[[Reply], None]) -> None:
         self.commands.append((command, deadline))

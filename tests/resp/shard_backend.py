@@ -24,7 +24,7 @@ from raftcache.commands.types import (
 )
 from raftcache.frontends.resp.scripts.calling import Scripts
 from raftcache.frontends.resp.scripts.sandbox import Sandbox
-from raftcache.routing.moments import Wrote
+from raftcache.routing.moments import Added, Wrote
 from raftcache.routing.slots import slot_of
 from raftcache.shard.joint import Joint, JointWrites
 from raftcache.store.entry import Looked
@@ -78,6 +78,18 @@ class ShardBackend(FakeBackend):
         for writes in joined:
             writes.answered = lambda writes, _reply: writes.finish(None)
         return Wrote(count or len(joined), [moment.newest] if moment.newest else [], joined)
+
+    def add_many(self, items: Sequence[tuple[bytes, int]], now_s: float) -> Added:
+        """As `Dispatcher.add_many`."""
+        moment, values = self.bench.replica.moment(self.bench.runtime.now()), list[int]()
+        if moment is None:
+            return Added([], [])
+        for key, delta in items:
+            if (value := moment.add(key, delta, slot_of(key))) is None:
+                break
+            values.append(value)
+        moment.close()
+        return Added(values, [moment.newest] if moment.newest else [])
 
     def _reply(self, command: Command) -> Reply:
         if isinstance(command, Transaction | Scan | Script):

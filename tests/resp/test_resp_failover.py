@@ -48,6 +48,7 @@ class Cluster(FakeBackend):
         dispatcher = self.dispatcher
         self.look_many = dispatcher.look_many  # type: ignore[method-assign]
         self.write_many = dispatcher.write_many  # type: ignore[method-assign]
+        self.add_many = dispatcher.add_many  # type: ignore[method-assign]
         self.execute, self.execute_now = dispatcher.execute, dispatcher.execute_now  # type: ignore[method-assign]
 
     def _remote(

@@ -12,6 +12,7 @@ from shard_backend import ShardBackend
 from talk import Talk
 from test_resp_cluster import Halves
 
+from raftcache.commands.types import Version
 from raftcache.frontends.resp import session as sessions
 from raftcache.frontends.resp.session import COMMANDS_PER_TURN, OUTPUT_PER_TURN_BYTES, RUN_LIMIT
 from raftcache.frontends.resp.state import Front, Standing
@@ -21,7 +22,7 @@ from raftcache.store.entry import Entry, Looked
 OK, NONE = b"+OK\r\n", b"$-1\r\n"
 KEYS = ("a", "b", "c", "safe:a", "strict:a", "brief:a", "shown:a", "none:a", "{t}:a", "x" * 1025, "")
 
-NAMES = ("GET", "GET", "SET", "SET", "set", "INCR", "DEL", "MULTI", "EXEC", "PING", "MGET", "TTL")
+NAMES = ("GET", "GET", "SET", "SET", "set", "INCR", "INCRBY", "DECRBY", "DEL", "MULTI", "EXEC", "PING", "MGET", "TTL")
 
 
 class CountingBackend(ShardBackend):
@@ -29,7 +30,7 @@ class CountingBackend(ShardBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.looks, self.writes = list[int](), list[int]()
+        self.looks, self.writes, self.adds = list[int](), list[int](), list[int]()
 
     def look_many(self, keys: Sequence[bytes], now_s: float, until_bytes: int | None = None) -> list[Looked]:
         self.looks.append(len(keys))
@@ -39,6 +40,10 @@ class CountingBackend(ShardBackend):
         self.writes.append(len(pairs))
         return super().write_many(pairs, now_s, joint)
 
+    def add_many(self, items: Sequence[tuple[bytes, int]], now_s: float) -> Any:
+        self.adds.append(len(items))
+        return super().add_many(items, now_s)
+
 
 def _some(chance: random.Random) -> bytes:
     """Runs of some commands, and others between them."""
@@ -46,10 +51,11 @@ def _some(chance: random.Random) -> bytes:
     for number in range(chance.randint(1, 60)):
         if chance.random() < 0.3:
             name = chance.choice(NAMES)
-        key = chance.choice(KEYS)
+        key, amount = chance.choice(KEYS), chance.choice((1, 5, "x", -(1 << 63), 1 << 63))
         words: dict[str, tuple[object, ...]] = {
-            "GET": (key,), "SET": (key, number), "set": (key, number), "INCR": (key,), "DEL": (key,), "MULTI": (),
-            "EXEC": (), "PING": (), "MGET": (key, "a"), "TTL": (key,),
+            "GET": (key,), "SET": (key, number), "set": (key, number), "INCR": (key,), "INCRBY": (key, amount),
+            "DECRBY": (key, amount), "DEL": (key,), "MULTI": (), "EXEC": (), "PING": (), "MGET": (key, "a"),
+            "TTL": (key,),
         }  # fmt: skip
         more = ("PX", 50) if name == "SET" and chance.random() < 0.1 else ()
         commands.append(packed(name, *words[name], *more))
@@ -87,6 +93,18 @@ def test_those_of_one_piece_are_executed_together() -> None:
     assert (backend.writes, backend.looks) == ([10], [5, 3])
     assert talk.front.metrics.calls == {"set": 10, "get": 8}
     assert not backend.commands
+    counters = packed("INCR", "a") * 3 + packed("DECR", "n") * 2
+    assert talk.raw(counters) == b":2\r\n:3\r\n:4\r\n:-1\r\n:-2\r\n"
+    assert backend.adds == [3, 2] and not backend.commands
+
+
+def test_a_counter_that_is_none_has_its_error_and_those_behind_it_their_values() -> None:
+    talk = Talk(CountingBackend())
+    talk.say("SET", "b", "x")
+    said = talk.raw(b"".join(packed("INCR", key) for key in ("a", "b", "a", "safe:a")))
+    first, refused, *rest = said.split(b"\r\n")
+    assert first == b":1" and refused.startswith(b"-ERR value is not an integer") and rest == [b":2", b":1", b""]
+    assert talk.backend.adds == [4, 3, 2, 1]
 
 
 def test_a_run_is_bounded_and_so_is_a_turn() -> None:
@@ -178,3 +196,25 @@ def test_no_more_wait_than_a_connection_may_have_waiting(monkeypatch: pytest.Mon
     assert talk.backend.writes == [20]
     assert talk.session._others + len(talk.session._pending) == 20
     assert not talk.session.hungry
+
+
+def test_an_amount_that_is_none_ends_the_run_and_has_its_error() -> None:
+    talk = Talk(CountingBackend())
+    amounts = (5, -2, "x", 1, -(1 << 63), 1)
+    said = talk.raw(b"".join(packed("DECRBY", "a", amount) for amount in amounts))
+    invalid = b"-ERR value is not an integer or out of range\r\n"
+    assert said == b":-5\r\n:-3\r\n" + invalid + b":-4\r\n-ERR decrement would overflow\r\n:-5\r\n"
+    assert talk.backend.adds == [2, 0, 1, 0, 1]
+    assert talk.raw(packed("INCRBY", "a", 7) * 2) == b":2\r\n:9\r\n" and not talk.backend.commands
+
+
+@pytest.mark.parametrize("command", [("SET", "a", 1), ("INCR", "a"), ("DECRBY", "a", 2)], ids=lambda each: each[0])
+def test_wait_asks_of_the_newest_write_of_a_run(command: tuple[object, ...]) -> None:
+    talk = Talk(CountingBackend())
+    talk.backend.cluster = lambda: {"shards": [{"replicas": [1, 2, 3]}]}  # type: ignore[method-assign, assignment]
+    talk.raw(packed(*command) * 3)
+    assert not talk.backend.commands
+    bench = talk.backend.bench
+    talk.say("WAIT", 1, 500)
+    ((asked, _, _),) = talk.backend.asked
+    assert asked == [(b"a", Version(bench.replica.shard_id, bench.group.term, bench.replica._executor.seq))]

@@ -52,6 +52,10 @@ class Node:
         wrote = self.dispatcher.write_many(pairs, self.benches[0].runtime.now(), joint)
         return wrote.count, wrote.newest, len(wrote.joint)
 
+    def add(self, items: list[tuple[bytes, int]]) -> tuple[list[int], list[tuple[bytes, str]]]:
+        added = self.dispatcher.add_many(items, self.benches[0].runtime.now())
+        return added.values, [(key, version.shard) for key, version in added.newest]
+
     def stats(self) -> list[tuple[int, int, int]]:
         stats = [bench.replica.stats for bench in self.benches]
         return [(sum(each.hits.values()), sum(each.misses.values()), each.sets) for each in stats]
@@ -100,4 +104,12 @@ def test_those_at_once_and_those_that_wait_are_never_told_of_together(node: Node
 def test_while_fates_are_asked_for_nothing_is_written(node: Node) -> None:
     node.dispatcher.joining.line_up("s", lambda: None, ready=False)
     assert node.write([node.keys[0][0]]) == (0, [], 0)
+    assert node.add([(node.keys[0][0], 1)]) == ([], [])
     assert node.look([node.keys[0][0]]) == [False]
+
+
+def test_counters_end_at_the_first_that_needs_a_command_and_the_newest_of_each_shard_is_told(node: Node) -> None:
+    a, (b, c), e = node.keys[0][0], node.keys[1][:2], node.keys[2][0]
+    added = node.add([(a, 1), (b, 5), (a, 2), (c, -1), (e, 1), (a, 1)])
+    assert added == ([1, 5, 3, -1], [(a, node.ids[0]), (c, node.ids[1])])
+    assert node.look([a]) == [b"3"] and node.stats()[0][2] == 2

@@ -293,6 +293,20 @@ class Bench:
         finally:
             moment.close()
 
+    def add(self, key: bytes, delta: int) -> tuple[int, Version] | None:
+        """A plain incr, by the short way: the new value and its version."""
+        moment = self.replica.moment(self.runtime.now())
+        if moment is None:
+            return None
+        try:
+            value = moment.add(key, delta, slot_of(key))
+            if value is None:
+                return None
+            assert moment.newest is not None and moment.newest[0] == key
+            return value, moment.newest[1]
+        finally:
+            moment.close()
+
     def ask(self, command: Command) -> Any:
         """Submit and drive until the reply is there."""
         replies = self.send(command)

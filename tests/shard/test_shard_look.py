@@ -1,5 +1,5 @@
 """A look says what a read would say, or nothing: it is refused wherever a read may have to wait, or to be refused.
-Likewise the short way of a write."""
+Likewise the short ways of a write and of a counter."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from shard_harness import POLICIES, Bench
 from raftcache.commands.namespaces import Namespaces
 from raftcache.commands.policy import Limits, LossWindow, Namespace
 from raftcache.commands.types import (
+    INT64_MAX,
     KEY_LIMIT_BYTES,
     VALUE_LIMIT_BYTES,
     AckLevel,
+    Counted,
     Delete,
     Get,
     Incr,
@@ -241,3 +243,85 @@ def test_a_refusal_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert write(bench, b"b", b"1") is None and look(bench, b"old") is None
     bench.send(Set(b"b", b"1"))
     assert bench.replica.stats.overloaded == {"speculative bytes": 1}
+
+
+def test_any_counters_agree_with_commands() -> None:
+    """As for plain writes. Between them are counters that live for a while, have tags, are no integers, or overflow."""
+    short_ways = 0
+    for seed in range(80):
+        told = []
+        for short in (True, False):
+            chance, bench = random.Random(seed), Bench().lead()
+            answers: list[object] = []
+            for _ in range(100):
+                key, delta = chance.choice(KEYS), chance.choice((1, 1, -1, 7, INT64_MAX))
+                added = bench.add(key, delta) if short else None
+                if added is not None:
+                    value, version = added
+                    entry = bench.replica.keyspace.get(key)
+                    assert entry is not None and entry.value == b"%d" % value
+                    answers.append([Counted(value, version, entry.expires_ms or None, AckLevel.PRIMARY)])
+                    short_ways += 1
+                else:
+                    answers.append(bench.send(Incr(key, delta)))
+                _happens(bench, chance)
+                if chance.random() < 0.05:
+                    bench.send(Set(chance.choice(KEYS), chance.choice((b"x", b"", b"007", b"%d" % INT64_MAX))))
+            bench.settle()
+            entries = {key: bench.replica.keyspace.get(key) for key in bench.replica.keyspace.all_keys()}
+            stats, used_bytes = bench.replica.stats, bench.budget.used_bytes
+            told.append((answers, bench.group.log, entries, used_bytes, stats.sets, stats.undone_writes))
+        assert told[0] == told[1], seed
+    assert short_ways > 1000
+
+
+def test_where_a_counter_needs_a_command() -> None:
+    bench = Bench()
+    assert bench.add(b"a", 1) is None, "it does not lead"
+    bench.lead()
+    for key in (b"safe:a", b"brief:a", b"", b"x" * (KEY_LIMIT_BYTES + 1)):
+        assert bench.add(key, 1) is None, key
+    assert bench.add(b"strict:a", 1) is None and bench.add(b"shown:a", 1) is None, "its value may not be shown yet"
+    for value in (b"x", b"", b"%d" % INT64_MAX):
+        bench.ask(Set(b"a", value))
+        assert bench.add(b"a", 1) is None, value
+    bench.ask(Set(b"a", b"5", tags=("t",)))
+    assert bench.add(b"a", 1) is None, "its tags have to be kept"
+    bench.foreign_keys.add(b"b")
+    assert bench.add(b"b", 1) is None, "the slot is another shard's"
+    bench.replica._executor.blocked = {1}
+    assert bench.add(b"c", 1) is None, "a write is held, and comes first"
+    bench.replica._executor.blocked = ()
+    bench.budget.limit_bytes = bench.budget.used_bytes
+    assert bench.add(b"c", 1) is None, "room has to be made"
+    bench.budget.limit_bytes = 1 << 30
+    assert bench.add(b"c", 1)
+    bench.group.confirmed = False
+    assert bench.add(b"c", 1) is None, "a quorum has been silent"
+
+
+def test_a_counter_that_the_loss_window_has_no_room_for_needs_a_command() -> None:
+    narrow = Namespaces(2, (*POLICIES.by_name.values(), Namespace("few", 9, loss_window=LossWindow(writes=3))))
+    bench = Bench(policies=narrow).lead()
+    assert [added and added[0] for added in (bench.add(b"few:n", 1) for _ in range(4))] == [1, 2, 3, None]
+    answer = bench.ask(Incr(b"few:n", 1))
+    assert isinstance(answer, Counted) and (answer.value, answer.ack) == (4, AckLevel.QUORUM)
+
+
+def test_a_counter_lives_as_long_as_it_did_and_is_a_new_one_afterwards() -> None:
+    bench = Bench().lead()
+    first = bench.ask(Incr(b"a", 5, ttl_ms=100))
+    assert bench.add(b"a", 1) is not None
+    entry = bench.replica.keyspace.get(b"a")
+    assert entry is not None and (entry.value, entry.expires_ms) == (b"6", first.expires_at_ms)
+    bench.runtime.advance(0.2)
+    added = bench.add(b"a", 1)
+    entry = bench.replica.keyspace.get(b"a")
+    assert added is not None and added[0] == 1 and entry is not None and entry.expires_ms == 0
+    assert bench.replica.stats.expired == 1
+
+
+def test_counters_of_the_short_way_are_seen_among_hot_keys() -> None:
+    bench = Bench().lead()
+    before = bench.replica.hotkeys.operations
+    assert bench.add(b"a", 1) and bench.replica.hotkeys.operations == before + 1

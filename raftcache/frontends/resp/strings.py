@@ -38,7 +38,7 @@ from raftcache.frontends.resp.encoding import (
     integer,
 )
 from raftcache.frontends.resp.expiry import MILLISECOND, SECOND_MS, invalid_time, span_ms
-from raftcache.frontends.resp.spec import SYNTAX, Args, Plan, Planned, Ran, Refused, Shape, wrong_arity
+from raftcache.frontends.resp.spec import SYNTAX, Args, Plan, Planned, Ran, Refused, Run, Shape, wrong_arity
 from raftcache.frontends.resp.spec import integer as number
 from raftcache.frontends.resp.state import Client, Front
 
@@ -305,19 +305,49 @@ def counted(reply: Counted, resp3: bool) -> bytes:
     return b":%d\r\n" % reply.value
 
 
-def incr(delta: int) -> Plan:
-    """INCR key, DECR key."""
-    return lambda args, wall_ms: (Incr(args[1], delta), counted)
+def incr_delta(args: Args) -> int:
+    """INCR key."""
+    return 1
 
 
-def incrby(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
-    """INCRBY key increment."""
-    return Incr(args[1], number(args[2])), counted
+def decr_delta(args: Args) -> int:
+    """DECR key."""
+    return -1
 
 
-def decrby(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:
-    """DECRBY key decrement."""
+def incrby_delta(args: Args) -> int:
+    """INCRBY key increment. Raises Refused."""
+    return number(args[2])
+
+
+def decrby_delta(args: Args) -> int:
+    """DECRBY key decrement. Raises Refused."""
     delta = number(args[2])
     if delta == INT64_MIN:
         raise Refused("ERR decrement would overflow")
-    return Incr(args[1], -delta), counted
+    return -delta
+
+
+def incr(delta_of: Callable[[Args], int]) -> Plan:
+    """Add to a counter what the arguments say."""
+    return lambda args, wall_ms: (Incr(args[1], delta_of(args)), counted)
+
+
+def incr_run(delta_of: Callable[[Args], int]) -> Run:
+    """The same, where it is acknowledged from memory."""
+
+    def execute(front: Front, client: Client, run: list[Args], now_s: float, until_bytes: int) -> Ran | None:
+        items = list[tuple[bytes, int]]()
+        for args in run:
+            try:
+                items.append((args[1], delta_of(args)))
+            except Refused:
+                break
+        added = front.backend.add_many(items, now_s)
+        if not added.values:
+            return None
+        for key, version in added.newest:
+            client.note_write(key, version)
+        return Ran(len(added.values), [b":%d\r\n" % value for value in added.values], [])
+
+    return execute

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from raftcache.frontends.resp import (
@@ -20,7 +21,7 @@ from raftcache.frontends.resp import (
     transactions,
 )
 from raftcache.frontends.resp.expiry import MILLISECOND, SECOND_MS
-from raftcache.frontends.resp.spec import Later, Local, Plan, Quick, Run, Spec
+from raftcache.frontends.resp.spec import Args, Later, Local, Plan, Quick, Run, Spec
 
 _READ, _FAST_READ = ("readonly",), ("readonly", "fast")
 _WRITE, _FAST_WRITE = ("write", "denyoom"), ("write", "denyoom", "fast")
@@ -43,6 +44,11 @@ def _string(
     run: Run | None = None,
 ) -> Spec:
     return Spec(name, arity, flags, summary, "string", since, keys, plan=plan, quick=quick, run=run)
+
+
+def _counter(name: str, arity: int, delta_of: Callable[[Args], int], summary: str) -> Spec:
+    plan, run = strings.incr(delta_of), strings.incr_run(delta_of)
+    return _string(name, arity, _FAST_WRITE, "1.0.0", plan, summary, run=run)
 
 
 def _key(
@@ -84,10 +90,10 @@ _STRINGS = (
     _string("msetnx", -3, _WRITE, "1.0.1", transactions.msetnx, "Write keys of one slot, if none is there.", _PAIRS),
     _string("strlen", 2, _FAST_READ, "2.2.0", strings.strlen, "The length of a value."),
     _string("getrange", 4, _READ, "2.4.0", strings.getrange, "A part of a value."),
-    _string("incr", 2, _FAST_WRITE, "1.0.0", strings.incr(1), "Add one to a counter."),
-    _string("decr", 2, _FAST_WRITE, "1.0.0", strings.incr(-1), "Take one from a counter."),
-    _string("incrby", 3, _FAST_WRITE, "1.0.0", strings.incrby, "Add to a counter."),
-    _string("decrby", 3, _FAST_WRITE, "1.0.0", strings.decrby, "Take from a counter."),
+    _counter("incr", 2, strings.incr_delta, "Add one to a counter."),
+    _counter("decr", 2, strings.decr_delta, "Take one from a counter."),
+    _counter("incrby", 3, strings.incrby_delta, "Add to a counter."),
+    _counter("decrby", 3, strings.decrby_delta, "Take from a counter."),
 )
 
 _KEYS = (
