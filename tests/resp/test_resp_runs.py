@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 import pytest
@@ -12,12 +13,13 @@ from shard_backend import ShardBackend
 from talk import Talk
 from test_resp_cluster import Halves
 
-from raftcache.commands.types import Version
+from raftcache.commands.types import Get, MultiGet, MultiSet, Set, Version
+from raftcache.errors import Overloaded
 from raftcache.frontends.resp import session as sessions
-from raftcache.frontends.resp.session import COMMANDS_PER_TURN, OUTPUT_PER_TURN_BYTES, RUN_LIMIT
+from raftcache.frontends.resp.session import COMMANDS_PER_TURN, OUTPUT_PER_TURN_BYTES, RUN_LIMIT, TOGETHER_LIMIT
 from raftcache.frontends.resp.state import Front, Standing
 from raftcache.routing.slots import slot_of
-from raftcache.store.entry import Entry, Looked
+from raftcache.store.entry import Looked
 
 OK, NONE = b"+OK\r\n", b"$-1\r\n"
 KEYS = ("a", "b", "c", "safe:a", "strict:a", "brief:a", "shown:a", "none:a", "{t}:a", "x" * 1025, "")
@@ -137,16 +139,83 @@ def test_what_is_left_of_a_run_waits_while_the_connection_is_stalled() -> None:
     assert talk.rest() == NONE * 3
 
 
-def test_one_that_needs_a_command_ends_the_run_and_is_executed_in_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    talk = Talk(CountingBackend())
-    known = {b"a": Entry(b"1", 0, 0, 1, 1, 1), b"c": Entry(b"3", 0, 0, 1, 1, 3)}
-    monkeypatch.setattr(talk.backend, "look", lambda key, now_s: known.get(key))
-    talk.say("MSET", "b", 2)
-    talk.backend.looks.clear()
-    assert talk.raw(b"".join(packed("GET", key) for key in "abca")) == b"".join(
-        b"$1\r\n%d\r\n" % each for each in (1, 2, 3, 1)
-    )
-    assert talk.backend.looks == [4, 3, 2], "and it is looked at once more, for the others were not executed"
+class Elsewhere(CountingBackend):
+    """Keys that begin with `far` are led by another node: all commands of theirs have to be sent there."""
+
+    def look_many(self, keys: Sequence[bytes], now_s: float, until_bytes: int | None = None) -> list[Looked]:
+        near = [*takewhile(lambda key: not key.startswith(b"far"), keys)]
+        self.looks.append(len(keys))
+        found = super(CountingBackend, self).look_many(near, now_s, until_bytes)
+        return [*found, None] if len(near) == len(found) < len(keys) else found
+
+    def write_many(self, pairs: Sequence[tuple[bytes, bytes]], now_s: float, joint: Any = None) -> Any:
+        near = [*takewhile(lambda pair: not pair[0].startswith(b"far"), pairs)]
+        return super().write_many(near, now_s, joint)
+
+    @property
+    def asked_for(self) -> list[tuple[type, int]]:
+        return [(type(command), len(getattr(command, "items", " "))) for command, _ in self.commands]
+
+
+def test_those_for_elsewhere_are_asked_for_together_with_those_behind_them() -> None:
+    talk = Talk(Elsewhere())
+    sets = [packed("SET", key, number) for number, key in enumerate(("a", "far:b", "c", "far:b"))]
+    gets = [packed("GET", key) for key in ("a", "far:b", "far:x", "c")]
+    assert talk.raw(b"".join(sets + gets)) == OK * 4 + b"$1\r\n0\r\n$1\r\n3\r\n" + NONE + b"$1\r\n2\r\n"
+    assert talk.backend.asked_for == [(MultiSet, 3), (MultiGet, 3)]
+    assert talk.front.metrics.calls == {"set": 4, "get": 4}
+    ((key, version),) = talk.client.unproved.values()
+    newest = talk.backend.bench.replica._executor.seq
+    assert (key, version.seq) == (b"far:b", newest), "what was acknowledged at once is what WAIT asks about"
+
+
+def test_one_alone_is_asked_for_alone_and_so_are_sets_with_options() -> None:
+    talk = Talk(Elsewhere())
+    talk.raw(packed("GET", "far:a"))
+    talk.raw(packed("SET", "far:a", 1, "EX", 9) * 2)
+    assert talk.backend.asked_for == [(Get, 1), (Set, 1), (Set, 1)]
+
+
+def test_so_many_are_asked_for_together_and_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = Talk(Elsewhere())
+    assert talk.raw(packed("GET", "far:a") * (TOGETHER_LIMIT + 5)) == NONE * (TOGETHER_LIMIT + 5)
+    assert talk.backend.asked_for == [(MultiGet, TOGETHER_LIMIT), (MultiGet, 5)]
+    talk.backend.commands.clear()
+    monkeypatch.setattr(sessions, "TOGETHER_LIMIT_BYTES", 20)
+    assert talk.raw(packed("SET", "far:a", "12345") * 5) == OK * 5
+    assert talk.backend.asked_for == [(MultiSet, 2), (MultiSet, 2), (Set, 1)]
+
+
+def test_each_of_those_that_are_asked_for_together_fails_alone_or_all_do() -> None:
+    talk = Talk(Elsewhere())
+    far, long = "far:a", "far:" + "x" * 1024
+    said = talk.raw(packed("SET", far, 1) + packed("SET", long, 1) + packed("SET", far, 2)).split(b"\r\n")
+    assert said[0] == said[2] == b"+OK" and said[1].startswith(b"-ERR key: 1028 bytes") and len(said) == 4
+    talk.backend.failing = Overloaded("busy")
+    assert talk.raw(packed("GET", far) * 3) == b"-BUSY busy\r\n" * 3
+    assert sum(talk.front.metrics.errors.values()) == 4
+
+
+def test_replies_of_those_that_are_asked_for_together_come_in_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "PENDING_LIMIT", 6)
+    talk = Talk(Elsewhere())
+    talk.backend.held = []
+    assert talk.raw(packed("GET", "far:a") * 4 + packed("PING") + packed("GET", "a") * 3) == b""
+    assert talk.session._others + len(talk.session._pending) == 6 and not talk.session.hungry
+    assert talk.front.metrics.stalls == {"pending_replies": 1}
+    talk.backend.release()
+    assert talk.rest() == NONE * 4 + b"+PONG\r\n" + NONE * 3
+    assert (talk.session._others, talk.session.hungry) == (0, True)
+    talk.backend.held = []
+    talk.raw(packed("GET", "far:a") * 6)
+    assert not talk.session.hungry, "though there is no command behind them"
+
+
+def test_who_reads_replicas_asks_for_each_alone() -> None:
+    talk = Talk(Elsewhere())
+    talk.client.readonly = True
+    talk.raw(packed("GET", "far:a") * 2)
+    assert talk.backend.asked_for == [(Get, 1)] * 2
 
 
 def test_a_defect_is_the_answer_of_one_command_and_costs_no_other_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,7 +69,7 @@ def test_replies_held_back_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     talk = Talk()
     talk.say("SET", "k", "v" * 600)
     talk.backend.held = held = []
-    talk.raw(packed("GET", "k") * 6)
+    talk.raw(packed("GETEX", "k") * 6)
     assert talk.session.hungry
     held[1]()
     held[2]()
@@ -153,6 +153,14 @@ def test_wait_asks_what_became_of_this_connections_writes() -> None:
     newest = Version(SHARD, TERM, 3)
     assert talk.backend.asked == [([(b"c", newest)], 500, 1000.6)], "what was acknowledged at quorum is committed"
     assert talk.say("WAIT", 1, 0) == b":1\r\n" and len(talk.backend.asked) == 1
+
+
+def test_wait_asks_about_the_newest_write_whichever_was_answered_last() -> None:
+    talk = Talk()
+    newer, older = Version(SHARD, TERM, 9), Version(SHARD, TERM, 8)
+    talk.client.note_write(b"newer", newer)
+    talk.client.note_write(b"older", older)
+    assert talk.client.unproved == {(SHARD, TERM): (b"newer", newer)}
 
 
 @pytest.mark.parametrize(("fate", "asked_again"), [(Fate.LOST, False), (Fate.PENDING, True)])

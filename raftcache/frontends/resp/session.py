@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from raftcache.commands.types import Command, Reply, Set, Version
+from raftcache.commands.types import Command, Many, Reply, Set, Version
 from raftcache.frontends.resp.describing import find
 from raftcache.frontends.resp.encoding import OK
 from raftcache.frontends.resp.parsing import Parser, ProtocolError
@@ -43,6 +43,10 @@ COMMANDS_PER_TURN: Final = 256
 OUTPUT_PER_TURN_BYTES = 1 << 20
 RUN_LIMIT: Final = 64
 """Commands of one name that are executed together."""
+TOGETHER_LIMIT: Final = 16
+"""Commands that are asked for together: their replies fit into one message, whatever the values."""
+TOGETHER_LIMIT_BYTES = 1 << 20
+"""Of the arguments of such, after which no more are taken along."""
 NOTHING: Final = Spec("", 0, (), "", "", "")
 CROSS_PROTOCOL: Final = frozenset({b"POST", b"HOST:"})
 """What a browser's request begins with, or has in its second line. A page from anywhere can make it send one to a port
@@ -71,6 +75,19 @@ class _Slot:
             self.data = data
             if self.queued:
                 self._session.answered(self)
+
+
+class _ManySlot(_Slot):
+    """The place of the replies of commands that are asked for together."""
+
+    __slots__ = ()
+
+    def __call__(self, reply: Reply) -> None:
+        session, asked = self._session, self._command.items
+        items = reply.items if type(reply) is Many else (reply,) * len(asked)
+        front, client, shape, resp3 = session.front, session.client, self._shape, self._resp3
+        pairs = zip(items, asked, strict=True)
+        self.done(b"".join([reply_bytes(front, client, item, each, shape, resp3) for item, each in pairs]))
 
 
 class _JointSlot(_Slot):
@@ -301,18 +318,45 @@ class Session:
         try:
             ran = execute(self.front, self.client, commands, now_s, OUTPUT_PER_TURN_BYTES - self._out_bytes)
             if ran is None:
-                return False
+                taken = self._ask_together(spec, commands, now_s)
+                count = max(1, taken)
+                return taken > 0
             count = ran.count
         finally:  # Also where a defect raises: that is the first one's answer, and each of the others has its own.
             self._ahead += reversed(commands[count:])
         self._took_time = False
-        self._calls += count - 1
-        self._left -= count - 1
+        self._count_others(count - 1)
         if ran.joint:
             self._join(ran.joint)
         else:
             self._say_pieces(ran.pieces)
         return True
+
+    def _ask_together(self, spec: Spec, commands: list[Args], now_s: float) -> int:
+        """Ask the shards for the first few of a run by one command. Returns how many; 0 for none.
+
+        Of commands for a shard elsewhere nearly all that they cost is being sent and answered, not executed. One that
+        had an answer at once gets it with the others here: it had to come behind the first one's anyway."""
+        client, together = self.client, spec.together
+        count = _few_of(commands)
+        asked = None if together is None or client.readonly or count < 2 else together(commands[:count])
+        if asked is None:
+            return 0
+        command, shape = asked
+        slot = _ManySlot(self, command, shape, client.resp3)
+        self.front.backend.execute(command, now_s + REQUEST_TIMEOUT_S, slot)
+        self._queue(slot, False)
+        self._count_others(count - 1)
+        if slot.queued:
+            slot.others = count - 1
+            self._others += count - 1
+            self._heed_limits()
+        return count
+
+    def _count_others(self, others: int) -> None:
+        """So many more commands are executed than the one that the turn has counted."""
+        self._calls += others
+        self._left -= others
 
     def _alike(self, spec: Spec, args: Args) -> list[Args]:
         """A command, and those behind it with its name and as many arguments, as many as may be executed now."""
@@ -457,3 +501,14 @@ class Session:
         elif self._held_bytes >= HELD_LIMIT_BYTES:
             self._full = True
             self.front.metrics.stalls["held_bytes"] += 1
+
+
+def _few_of(commands: list[Args]) -> int:
+    """How many of a run may be asked for together."""
+    count = size_bytes = 0
+    for args in commands[:TOGETHER_LIMIT]:
+        size_bytes += len(args[1]) + len(args[-1])
+        if size_bytes > TOGETHER_LIMIT_BYTES:
+            break
+        count += 1
+    return count

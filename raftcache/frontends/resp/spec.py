@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from raftcache.commands.types import INT64_MAX, INT64_MIN, Command, Reply, Script
+from raftcache.commands.types import INT64_MAX, INT64_MIN, Command, Multi, Reply, Script
 from raftcache.frontends.resp.state import Client, Front
 from raftcache.shard.joint import JointWrites
 
@@ -48,6 +48,9 @@ Run = Callable[[Front, Client, list[Args], float, int], Ran | None]
 """`run(front, client, commands, now_s, until_bytes)`: executes commands of that name, which all have as many arguments,
 in order, up to the first for which a command has to be made; no more behind the one with which there are so many bytes
 of replies. None where that is the first one, or where there is none that it executes."""
+Together = Callable[[list[Args]], tuple[Multi, Shape] | None]
+"""`together(commands)`: the commands, which all have as many arguments, as items of one, and what makes bytes of an
+item's reply. None where they are not to be had so."""
 Local = Callable[[Front, Client, Args], bytes]
 """Raises Refused."""
 ScriptPlan = Callable[[Front, Args], Script]
@@ -70,8 +73,8 @@ class Spec:
     the last one's (negative: from the end) and the step between; 0, 0, 0 for none. `alone`: executed when all that the
     connection asked before is answered, and before anything after it. `at_once`: MULTI does not put it off. `count_at`:
     where the number of keys stands, which follow it; 0 for nowhere. `quick`: tried before `plan`; `run` likewise, for
-    several at once. `script`: what a later command is inside MULTI, which puts off no other. Source:
-    redis.io/docs/latest/commands/command."""
+    several at once, and `together` where that executes none of them. `script`: what a later command is inside MULTI,
+    which puts off no other. Source: redis.io/docs/latest/commands/command."""
 
     name: str
     arity: int
@@ -83,6 +86,7 @@ class Spec:
     plan: Plan | None = None
     quick: Quick | None = None
     run: Run | None = None
+    together: Together | None = None
     local: Local | None = None
     later: Later | None = None
     alone: bool = False

@@ -81,7 +81,10 @@ class Client:
     def note_write(self, key: bytes, version: Version) -> None:
         """A write was acknowledged and is not committed yet, as far as is known here."""
         place = version.shard, version.term
-        if len(self.unproved) < UNPROVED_LIMIT or place in self.unproved:
+        known = self.unproved.get(place)
+        if known is not None and known[1].seq > version.seq:
+            return  # One that was sent again may be answered after one that is newer.
+        if len(self.unproved) < UNPROVED_LIMIT or known is not None:
             self.unproved[place] = key, version
         else:
             self.forgot_writes = True

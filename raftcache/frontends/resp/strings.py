@@ -17,6 +17,7 @@ from raftcache.commands.types import (
     Get,
     Incr,
     Many,
+    Multi,
     MultiGet,
     MultiSet,
     Persist,
@@ -84,6 +85,11 @@ def get_run(front: Front, client: Client, run: list[Args], now_s: float, until_b
     return Ran(count, pieces, []) if count else None
 
 
+def gets_together(run: list[Args]) -> tuple[Multi, Shape]:
+    """GET key, several of them."""
+    return MultiGet(tuple([Get(args[1]) for args in run])), value
+
+
 def value(reply: Value, resp3: bool) -> bytes:
     """What a key holds."""
     found = reply.value
@@ -102,6 +108,13 @@ def set_run(front: Front, client: Client, run: list[Args], now_s: float, until_b
     for key, version in wrote.newest:
         client.note_write(key, version)
     return Ran(wrote.count, [] if wrote.joint else [OK * wrote.count], wrote.joint)
+
+
+def sets_together(run: list[Args]) -> tuple[Multi, Shape] | None:
+    """SET key value, several of them."""
+    if len(run[0]) != 3:
+        return None
+    return MultiSet(tuple([Set(args[1], args[2]) for args in run])), stored
 
 
 def set_(args: Args, wall_ms: WallMs) -> tuple[Command, Shape]:

@@ -21,7 +21,7 @@ from raftcache.frontends.resp import (
     transactions,
 )
 from raftcache.frontends.resp.expiry import MILLISECOND, SECOND_MS
-from raftcache.frontends.resp.spec import Args, Later, Local, Plan, Quick, Run, Spec
+from raftcache.frontends.resp.spec import Args, Later, Local, Plan, Quick, Run, Spec, Together
 
 _READ, _FAST_READ = ("readonly",), ("readonly", "fast")
 _WRITE, _FAST_WRITE = ("write", "denyoom"), ("write", "denyoom", "fast")
@@ -42,8 +42,11 @@ def _string(
     keys: Places = _ONE,
     quick: Quick | None = None,
     run: Run | None = None,
+    together: Together | None = None,
 ) -> Spec:
-    return Spec(name, arity, flags, summary, "string", since, keys, plan=plan, quick=quick, run=run)
+    return Spec(
+        name, arity, flags, summary, "string", since, keys, plan=plan, quick=quick, run=run, together=together
+    )
 
 
 def _counter(name: str, arity: int, delta_of: Callable[[Args], int], summary: str) -> Spec:
@@ -76,8 +79,13 @@ def _container(name: str, since: str, summary: str, rows: tuple[Spec, ...], grou
 
 
 _STRINGS = (
-    _string("get", 2, _FAST_READ, "1.0.0", strings.get, "The value of a key.", run=strings.get_run),
-    _string("set", -3, _WRITE, "1.0.0", strings.set_, "Write a key.", run=strings.set_run),
+    _string(
+        "get", 2, _FAST_READ, "1.0.0", strings.get, "The value of a key.",
+        run=strings.get_run, together=strings.gets_together,
+    ),
+    _string(
+        "set", -3, _WRITE, "1.0.0", strings.set_, "Write a key.", run=strings.set_run, together=strings.sets_together
+    ),
     _string("setex", 4, _WRITE, "2.0.0", strings.setex("setex", SECOND_MS), "Write a key that lives some seconds."),
     _string("psetex", 4, _WRITE, "2.6.0", strings.setex("psetex", MILLISECOND), "The same in milliseconds."),
     _string("setnx", 3, _FAST_WRITE, "1.0.0", strings.setnx, "Write a key that is not there."),
