@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from beside import plot, report
+from beside import markdown, plot, report
 from beside.rows import DEPTHS, ETCD, SIZES_BYTES, Measurement, Row, measurements, rows
 from beside.systems import PACKAGES, SYSTEMS, System, missing
 from beside.tools import Effort, measure
@@ -27,10 +27,12 @@ from writes.measure import cpu_of
 from writes.rounds import folder_in
 from writes.spec import Outcome
 
+from jepsen_like.marks import marks
 from raftcache.compiled import is_compiled
 from raftcache.supervisor.progress import COUNT, StepBar
 
 IDLE_S = 2.0
+MARKS = marks("rivals")
 VERSIONS = {
     "redis": ["redis-server", "--version"],
     "memcached": ["memcached", "--version"],
@@ -50,6 +52,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--only", default="", help="only rows with this text in their title, such as `SET` or `etcd`")
     made.add_argument("--dir", type=Path, default=Path(), help="where the systems keep their files (default: here)")
     made.add_argument("--to", type=Path, help="a folder for rivals.json and rivals.svg")
+    made.add_argument("--write", type=Path, metavar="FILE", help=f"put the tables behind {MARKS.begin!r} in there")
+    made.add_argument("--shown", type=Path, metavar="JSON", help="show this rivals.json again, and measure nothing")
     return made
 
 
@@ -143,6 +147,19 @@ def save(shown: Mapping[str, Any], folder: Path) -> None:
 
 def compare(args: argparse.Namespace) -> int:
     """Measure, show, and say whether it is enough."""
+    if args.write is not None and not MARKS.stand_in(args.write):
+        raise SystemExit(f"--write: {args.write} has no lines {MARKS.begin!r} and {MARKS.end!r}")
+    shown = measured(args) if args.shown is None else msgspec.json.decode(args.shown.read_bytes())
+    report.show(shown)
+    if args.to is not None:
+        save(shown, args.to)
+    if args.write is not None:
+        MARKS.put(args.write, markdown.tables(shown))
+    return 0 if shown["passed"] else 1
+
+
+def measured(args: argparse.Namespace) -> dict[str, Any]:
+    """Run all that is asked for; the document."""
     if args.install:
         install()
     wanted = [row for row in possible(rows(args.sizes, args.depths)) if args.only.lower() in report.title(row).lower()]
@@ -150,11 +167,7 @@ def compare(args: argparse.Namespace) -> int:
     with folder_in(args.dir) as folder, up(names, folder.resolve()) as systems:
         noted = notes(systems, args)
         outcomes = interleaved(systems, measurements(wanted), args)
-    shown = report.document(wanted, outcomes, noted)
-    report.show(shown)
-    if args.to is not None:
-        save(shown, args.to)
-    return 0 if shown["passed"] else 1
+    return report.document(wanted, outcomes, noted)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from beside import plot, report
+from beside import markdown, plot, report
 from beside.fit import Point, fit
 from beside.load import MemcachedReplies, RespReplies
 from beside.requests import KEYS, Request, batches, key, memcached, redis, value
@@ -115,3 +115,36 @@ def test_a_rows_ratio_is_the_median_of_its_rounds_and_the_plot_is_a_picture() ->
     assert shown["rows"][0]["ratio"] == 0.8 and shown["passed"]
     picture = ElementTree.fromstring(plot.draw(shown))
     assert picture.tag.endswith("svg") and len(list(picture.iter())) > 20
+
+
+NOTES = {
+    "date": "2026-01-02", "processors": 2, "connections": 50, "rounds": 3, "seconds": 5.0, "python": "3.11.7",
+    "compiled": True, "versions": {"redis": "Redis server v=7.0.15 sha=0", "etcd": ""},
+}  # fmt: skip
+
+
+def _shown(sizes: tuple[int, ...]) -> str:
+    wanted = [row for row in rows(sizes, (1, 16)) if row.theirs.system == REDIS and row.ours.at == LEADER]
+    outcomes = {side: [_outcome(2_000 if side.system == RAFTCACHE else 4_000)] for row in wanted for side in row[:2]}
+    return markdown.tables(report.document(wanted, outcomes, NOTES))
+
+
+def test_the_tables_say_what_was_measured_with_what() -> None:
+    said = _shown((1024,))
+    assert said.startswith(
+        "Of 2026-01-02: medians of 3 rounds of 5 s, 50 connections, 2 processors; redis 7.0.15; Python 3.11.7, "
+        "compiled. Values of 1 KiB:\n\n| raftcache / rival | ratio |"
+    )
+    assert "\n| *depth 1* | | | | |\n| GET / redis | **0.50** (asked: 0.75) | 2,000 / 4,000 | 250.0 / 125.0 |" in said
+    assert "\n| *depth 16* | | | | |\n" in said and "over the sizes" not in said
+
+
+def test_what_was_measured_at_several_sizes_has_a_table_of_its_own() -> None:
+    whole, by_size = _shown((64, 1024, 10240)).split("The ratios over the sizes of values:\n\n")
+    assert whole.count("| GET / redis |") == 2, "one a depth, at the size at which floors are asked for"
+    lines = by_size.splitlines()
+    columns = [f" depth {depth}, {size} " for depth in (1, 16) for size in ("64 B", "1 KiB", "10 KiB")]
+    assert lines[0].split("|")[1:-1] == [" raftcache / rival ", *columns]
+    assert "| GET / redis | 0.50 | 0.50 | 0.50 | 0.50 | 0.50 | 0.50 |" in lines
+    assert not any("INCR" in line for line in lines), "that is measured at one size"
+    assert {line.count("|") for line in lines} == {8}
