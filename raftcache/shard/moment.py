@@ -103,9 +103,9 @@ class ShardMoment:
             return None
         if not self._has_room(key, LONGEST_INTEGER, slot) or not self._fits(key, LONGEST_INTEGER):
             return None
-        entry = self._executor.lookup(key, namespace)
-        if type(entry) is TaggedEntry:
+        if type(self._executor.keyspace.get(key)) is TaggedEntry:
             return None
+        entry = self._executor.lookup(key, namespace)
         try:
             value = added(entry, delta)
         except NotAnInteger:

@@ -16,7 +16,14 @@ from test_resp_cluster import Halves
 from raftcache.commands.types import Get, MultiGet, MultiSet, Set, Version
 from raftcache.errors import Overloaded
 from raftcache.frontends.resp import session as sessions
-from raftcache.frontends.resp.session import COMMANDS_PER_TURN, OUTPUT_PER_TURN_BYTES, RUN_LIMIT, TOGETHER_LIMIT
+from raftcache.frontends.resp.session import (
+    ALONE_FIRST,
+    COMMANDS_PER_TURN,
+    OUTPUT_PER_TURN_BYTES,
+    RUN_LIMIT,
+    TOGETHER_FIRST,
+    TOGETHER_LIMIT,
+)
 from raftcache.frontends.resp.state import Front, Standing
 from raftcache.routing.slots import slot_of
 from raftcache.store.entry import Looked
@@ -106,7 +113,7 @@ def test_a_counter_that_is_none_has_its_error_and_those_behind_it_their_values()
     said = talk.raw(b"".join(packed("INCR", key) for key in ("a", "b", "a", "safe:a")))
     first, refused, *rest = said.split(b"\r\n")
     assert first == b":1" and refused.startswith(b"-ERR value is not an integer") and rest == [b":2", b":1", b""]
-    assert talk.backend.adds == [4, 3, 2, 1]
+    assert talk.backend.adds == [4, 3, 1, 1]
 
 
 def test_a_run_is_bounded_and_so_is_a_turn() -> None:
@@ -140,17 +147,22 @@ def test_what_is_left_of_a_run_waits_while_the_connection_is_stalled() -> None:
 
 
 class Elsewhere(CountingBackend):
-    """Keys that begin with `far` are led by another node: all commands of theirs have to be sent there."""
+    """Keys with `far` in them are led by another node: all commands of theirs have to be sent there."""
 
     def look_many(self, keys: Sequence[bytes], now_s: float, until_bytes: int | None = None) -> list[Looked]:
-        near = [*takewhile(lambda key: not key.startswith(b"far"), keys)]
+        near = [*takewhile(lambda key: b"far" not in key, keys)]
         self.looks.append(len(keys))
         found = super(CountingBackend, self).look_many(near, now_s, until_bytes)
         return [*found, None] if len(near) == len(found) < len(keys) else found
 
     def write_many(self, pairs: Sequence[tuple[bytes, bytes]], now_s: float, joint: Any = None) -> Any:
-        near = [*takewhile(lambda pair: not pair[0].startswith(b"far"), pairs)]
+        near = [*takewhile(lambda pair: b"far" not in pair[0], pairs)]
         return super().write_many(near, now_s, joint)
+
+    def add_many(self, items: Sequence[tuple[bytes, int]], now_s: float) -> Any:
+        self.adds.append(len(items))
+        near = [*takewhile(lambda item: b"far" not in item[0], items)]
+        return super(CountingBackend, self).add_many(near, now_s)
 
     @property
     def asked_for(self) -> list[tuple[type, int]]:
@@ -178,12 +190,42 @@ def test_one_alone_is_asked_for_alone_and_so_are_sets_with_options() -> None:
 
 def test_so_many_are_asked_for_together_and_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     talk = Talk(Elsewhere())
-    assert talk.raw(packed("GET", "far:a") * (TOGETHER_LIMIT + 5)) == NONE * (TOGETHER_LIMIT + 5)
-    assert talk.backend.asked_for == [(MultiGet, TOGETHER_LIMIT), (MultiGet, 5)]
+    few, most = TOGETHER_FIRST, TOGETHER_LIMIT
+    assert talk.raw(packed("GET", "far:a") * (3 * few + 2 * most)) == NONE * (3 * few + 2 * most)
+    assert talk.backend.asked_for == [(MultiGet, each) for each in (few, 2 * few, most, most)]
     talk.backend.commands.clear()
     monkeypatch.setattr(sessions, "TOGETHER_LIMIT_BYTES", 20)
     assert talk.raw(packed("SET", "far:a", "12345") * 5) == OK * 5
     assert talk.backend.asked_for == [(MultiSet, 2), (MultiSet, 2), (Set, 1)]
+
+
+def test_after_large_replies_few_are_asked_for_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found in review: reads that have to be executed here put 16 values of 1 MiB out in one turn, and at once."""
+    monkeypatch.setattr(sessions, "OUTPUT_PER_TURN_BYTES", 60)
+    talk = Talk(Elsewhere())
+    talk.say("SET", "far:a", "12345")
+    talk.raw(packed("GET", "far:a") * 20)
+    few = [(MultiGet, TOGETHER_FIRST), (MultiGet, 2 * TOGETHER_FIRST), (MultiGet, 2), (MultiGet, 4), (MultiGet, 2)]
+    assert talk.backend.asked_for == [(Set, 1), *few], "8 values are more than 60 bytes, and 4 are less"
+
+
+def test_those_of_other_namespaces_wait_for_other_things_and_are_not_asked_for_together() -> None:
+    """Found in review: a write that was acknowledged from memory waited for one that was to be synced on disks."""
+    talk = Talk(Elsewhere())
+    keys = ("far:a", "far:b", "safe:far:a", "safe:far:b", "far:c")
+    assert talk.raw(b"".join(packed("SET", key, 1) for key in keys)) == OK * 5
+    assert talk.backend.asked_for == [(MultiSet, 2), (MultiSet, 2), (Set, 1)]
+
+
+def test_after_a_run_of_which_nothing_came_so_many_are_executed_one_by_one() -> None:
+    """Found in review: of counters that are led elsewhere all were collected and put back for each one of them."""
+    talk = Talk(Elsewhere())
+    talk.raw(packed("INCR", "far:n") * 60)
+    assert ALONE_FIRST == 16 and talk.backend.adds == [60, *[1] * 16, 43, *[1] * 32, 10, *[1] * 9]
+    talk.backend.adds.clear()
+    talk.raw(packed("PING") + packed("DECR", "n") * 5 + packed("DECR", "far:n") * 2 + packed("INCR", "n") * 3)
+    assert talk.backend.adds == [7, 2, 1, 3], "another command's run is tried, and one that was executed is forgiven"
+    assert talk.session._alone_next == ALONE_FIRST
 
 
 def test_each_of_those_that_are_asked_for_together_fails_alone_or_all_do() -> None:

@@ -29,6 +29,7 @@ from raftcache.shard import pipeline
 from raftcache.shard.joint import JointWrites
 from raftcache.shard.moment import ShardMoment
 from raftcache.store.entry import Looked
+from raftcache.store.tenants import Tenant
 
 KEYS = [b"a", b"b", b"c", b"safe:a", b"strict:a", b"brief:a", b"brief:b", b"shown:a", b"later:a"]
 LATER = Namespaces(2, (*POLICIES.by_name.values(), Namespace("later", 9)))
@@ -325,3 +326,23 @@ def test_counters_of_the_short_way_are_seen_among_hot_keys() -> None:
     bench = Bench().lead()
     before = bench.replica.hotkeys.operations
     assert bench.add(b"a", 1) and bench.replica.hotkeys.operations == before + 1
+
+
+@pytest.mark.replaces_methods
+def test_one_incr_is_one_use_of_a_counter_whichever_way_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found in review: the short way had looked, and counted that, before it gave up on a counter with tags."""
+    uses: list[bytes] = []
+    monkeypatch.setattr(Tenant, "read", lambda self, key, now_ms: uses.append(key))
+    bench = Bench(limit_bytes=40_000).lead()
+    for number in range(120):
+        bench.ask(Set(b"f%d" % number, b"x"))
+    bench.ask(Set(b"tagged", b"1", tags=("t",)))
+    bench.ask(Set(b"plain", b"1"))
+    bench.runtime.advance(2)
+    assert any(tenant.kind is not None for tenant in bench.replica.keyspace.tenants.by_id.values())
+    uses.clear()
+    for key in (b"plain", b"tagged"):
+        assert (bench.add(key, 1) is None) == (key == b"tagged")
+        if key == b"tagged":
+            bench.ask(Incr(key, 1))
+    assert uses == [b"plain", b"tagged"]

@@ -43,8 +43,16 @@ COMMANDS_PER_TURN: Final = 256
 OUTPUT_PER_TURN_BYTES = 1 << 20
 RUN_LIMIT: Final = 64
 """Commands of one name that are executed together."""
+ALONE_FIRST: Final = 16
+"""Commands of one name that are executed one by one after a run of which nothing came."""
+ALONE_LIMIT: Final = 1024
+"""To so many it is doubled while nothing comes of the runs after them either."""
 TOGETHER_LIMIT: Final = 16
 """Commands that are asked for together: their replies fit into one message, whatever the values."""
+TOGETHER_FIRST: Final = 4
+"""As many at first. It is doubled while their replies are small."""
+TOGETHER_LEAST: Final = 2
+"""As many after replies of more than `OUTPUT_PER_TURN_BYTES`: what is asked for together comes at once."""
 TOGETHER_LIMIT_BYTES = 1 << 20
 """Of the arguments of such, after which no more are taken along."""
 NOTHING: Final = Spec("", 0, (), "", "", "")
@@ -87,7 +95,9 @@ class _ManySlot(_Slot):
         items = reply.items if type(reply) is Many else (reply,) * len(asked)
         front, client, shape, resp3 = session.front, session.client, self._shape, self._resp3
         pairs = zip(items, asked, strict=True)
-        self.done(b"".join([reply_bytes(front, client, item, each, shape, resp3) for item, each in pairs]))
+        data = b"".join([reply_bytes(front, client, item, each, shape, resp3) for item, each in pairs])
+        session.together_came(len(data))
+        self.done(data)
 
 
 class _JointSlot(_Slot):
@@ -137,6 +147,10 @@ class Session:
         self._counted, self._calls = NOTHING, 0
         self._took_time = False
         self._left = 0  # Commands that the turn may execute yet.
+        self._ran = NOTHING  # The newest command that a run was tried for,
+        self._alone_left = 0  # how many of it are not to be tried, and how many next time.
+        self._alone_next: int = ALONE_FIRST
+        self._together_limit: int = TOGETHER_FIRST
         self._ahead: list[Args] = []  # Taken from the parser, and not executed yet: the next one is the last.
 
     # -- the socket's side -----------------------------------------------------------------------
@@ -319,12 +333,14 @@ class Session:
             ran = execute(self.front, self.client, commands, now_s, OUTPUT_PER_TURN_BYTES - self._out_bytes)
             if ran is None:
                 taken = self._ask_together(spec, commands, now_s)
+                self._note_run(len(commands), taken)
                 count = max(1, taken)
                 return taken > 0
             count = ran.count
         finally:  # Also where a defect raises: that is the first one's answer, and each of the others has its own.
             self._ahead += reversed(commands[count:])
         self._took_time = False
+        self._note_run(len(commands), count)
         self._count_others(count - 1)
         if ran.joint:
             self._join(ran.joint)
@@ -332,14 +348,25 @@ class Session:
             self._say_pieces(ran.pieces)
         return True
 
+    def _note_run(self, length: int, executed: int) -> None:
+        """So many of a run were executed or asked for. Of some commands nothing comes for long: counters of a shard
+        elsewhere, of a namespace with times to live. To collect those behind each would cost more than they do."""
+        if executed:
+            self._alone_next = ALONE_FIRST
+        elif length > 1:
+            self._alone_left, self._alone_next = self._alone_next, min(2 * self._alone_next, ALONE_LIMIT)
+
     def _ask_together(self, spec: Spec, commands: list[Args], now_s: float) -> int:
         """Ask the shards for the first few of a run by one command. Returns how many; 0 for none.
 
         Of commands for a shard elsewhere nearly all that they cost is being sent and answered, not executed. One that
-        had an answer at once gets it with the others here: it had to come behind the first one's anyway."""
+        had an answer at once gets it with the others here: it had to come behind the first one's anyway. They are of
+        one namespace, so that as a rule all wait for the same."""
         client, together = self.client, spec.together
-        count = _few_of(commands)
-        asked = None if together is None or client.readonly or count < 2 else together(commands[:count])
+        if together is None or client.readonly:
+            return 0
+        count = self._few_of(commands)
+        asked = together(commands[:count]) if count > 1 else None
         if asked is None:
             return 0
         command, shape = asked
@@ -353,6 +380,22 @@ class Session:
             self._heed_limits()
         return count
 
+    def _few_of(self, commands: list[Args]) -> int:
+        """How many of a run may be asked for together."""
+        resolve = self.front.backend.namespaces().resolve
+        namespace, count, size_bytes = resolve(commands[0][1]), 0, 0
+        for args in commands[: self._together_limit]:
+            size_bytes += len(args[1]) + len(args[-1])
+            if size_bytes > TOGETHER_LIMIT_BYTES or resolve(args[1]) is not namespace:
+                break
+            count += 1
+        return count
+
+    def together_came(self, size_bytes: int) -> None:
+        """So many bytes of replies came together. Nobody knows before how many it will be."""
+        few = size_bytes > OUTPUT_PER_TURN_BYTES
+        self._together_limit = TOGETHER_LEAST if few else min(TOGETHER_LIMIT, 2 * self._together_limit)
+
     def _count_others(self, others: int) -> None:
         """So many more commands are executed than the one that the turn has counted."""
         self._calls += others
@@ -360,6 +403,11 @@ class Session:
 
     def _alike(self, spec: Spec, args: Args) -> list[Args]:
         """A command, and those behind it with its name and as many arguments, as many as may be executed now."""
+        if spec is not self._ran:
+            self._ran, self._alone_left = spec, 0
+        if self._alone_left:
+            self._alone_left -= 1
+            return [args]
         commands, ahead = [args], self._ahead
         most = min(RUN_LIMIT, self._left + 1, PENDING_LIMIT - len(self._pending) - self._others)
         while ahead and len(commands) < most:
@@ -501,14 +549,3 @@ class Session:
         elif self._held_bytes >= HELD_LIMIT_BYTES:
             self._full = True
             self.front.metrics.stalls["held_bytes"] += 1
-
-
-def _few_of(commands: list[Args]) -> int:
-    """How many of a run may be asked for together."""
-    count = size_bytes = 0
-    for args in commands[:TOGETHER_LIMIT]:
-        size_bytes += len(args[1]) + len(args[-1])
-        if size_bytes > TOGETHER_LIMIT_BYTES:
-            break
-        count += 1
-    return count
