@@ -19,7 +19,7 @@ from typing import NamedTuple
 import redis
 from writes.etcd_cluster import STOP_PATIENCE_S, EtcdCluster
 
-from beside.requests import KEYS, TWITTER_CLUSTER, Request, key, memcached, value
+from beside.requests import KEYS, PREFIXES, TWITTER_CLUSTER, Request, key, memcached, value
 from beside.rows import ETCD, FORWARDED, LEADER, MEMCACHED, RAFTCACHE, RAFTCACHE_LOG, REDIS, REDIS_AOF
 from jepsen_like.cluster import DriverError, RealCluster, wait_until
 from jepsen_like.ports import Ports
@@ -274,7 +274,10 @@ def twitter_keys() -> list[bytes]:
 
 
 def fill_redis(place: Place, value_bytes: int) -> None:
-    """Write every key over the Redis protocol; again where leaders have changed meanwhile. Raises DriverError."""
+    """Write every key over the Redis protocol; again where leaders have changed meanwhile. Raises DriverError.
+
+    Also those that are only written to: what of another size is left there makes raftcache's snapshots larger, and so
+    the rows of one size would depend on which was measured before."""
     for _ in range(FILL_ATTEMPTS):
         try:
             return _fill_redis(place, value_bytes)
@@ -288,8 +291,9 @@ def _fill_redis(place: Place, value_bytes: int) -> None:
     content, like = value(value_bytes), value(TWITTER_CLUSTER.value_bytes)
     with redis.Redis(place.host, place.port) as client:
         pipeline = client.pipeline(transaction=False)
-        for number in range(KEYS):
-            pipeline.set(key(number), content)
+        for prefix in sorted(set(PREFIXES.values())):
+            for number in range(KEYS):
+                pipeline.set(prefix + key(number), content)
         for name in twitter_keys():
             pipeline.set(name, like)
         pipeline.execute()
