@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 from beside.report import group
 
-WIDTH, LEFT, RIGHT, TOP, LINE = 920, 330, 170, 76, 22
+WIDTH, LEFT, RIGHT, TOP, LINE = 950, 330, 200, 76, 22
 TICKS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 AHEAD, BEHIND, FLOOR = "#2e8b57", "#1f6fb2", "#d1495b"
 
