@@ -19,7 +19,6 @@ from raftcache.commands.types import (
     Script,
     Transaction,
     Value,
-    Version,
     Written,
 )
 from raftcache.frontends.resp.scripts.calling import Scripts
@@ -53,14 +52,6 @@ class ShardBackend(FakeBackend):
 
     def look(self, key: bytes, now_s: float) -> Looked:
         return self.bench.look(key)
-
-    def write(
-        self, key: bytes, value: bytes, now_s: float, joint: Joint | None = None
-    ) -> Version | JointWrites | None:
-        wrote = self.bench.write(key, value, joint)
-        if isinstance(wrote, JointWrites) and wrote.answered is None:
-            wrote.answered = lambda writes, _reply: writes.finish(None)
-        return wrote
 
     def write_many(self, pairs: Sequence[tuple[bytes, bytes]], now_s: float, joint: Joint | None = None) -> Wrote:
         """As `Dispatcher.write_many`: those acknowledged at once, or else those that wait."""

@@ -211,6 +211,14 @@ def test_while_a_namespace_is_being_deleted_its_stricter_policy_holds() -> None:
     assert write(bench, b"safe:a", b"1") and look(bench, b"strict:a") is False
 
 
+def _settled(bench: Bench) -> tuple[object, ...]:
+    """All by which it can be told which way a write went, if it can: the log, the entries and the account."""
+    bench.settle()
+    entries = {key: bench.replica.keyspace.get(key) for key in bench.replica.keyspace.all_keys()}
+    stats, used_bytes = bench.replica.stats, bench.budget.used_bytes
+    return bench.group.log, entries, used_bytes, stats.sets, stats.undone_writes
+
+
 def test_any_writes_agree_with_commands() -> None:
     """Whatever happens between them, it makes no difference which way a plain write goes: with and without the short
     one a seed has the same answers, the same log, the same entries and the same account."""
@@ -228,10 +236,7 @@ def test_any_writes_agree_with_commands() -> None:
                 else:
                     answers.append(bench.send(Set(key, value)))
                 _happens(bench, chance)
-            bench.settle()
-            entries = {key: bench.replica.keyspace.get(key) for key in bench.replica.keyspace.all_keys()}
-            stats, used_bytes = bench.replica.stats, bench.budget.used_bytes
-            told.append((answers, bench.group.log, entries, used_bytes, stats.sets, stats.undone_writes))
+            told.append((answers, *_settled(bench)))
         assert told[0] == told[1], seed
 
 
@@ -268,10 +273,7 @@ def test_any_counters_agree_with_commands() -> None:
                 _happens(bench, chance)
                 if chance.random() < 0.05:
                     bench.send(Set(chance.choice(KEYS), chance.choice((b"x", b"", b"007", b"%d" % INT64_MAX))))
-            bench.settle()
-            entries = {key: bench.replica.keyspace.get(key) for key in bench.replica.keyspace.all_keys()}
-            stats, used_bytes = bench.replica.stats, bench.budget.used_bytes
-            told.append((answers, bench.group.log, entries, used_bytes, stats.sets, stats.undone_writes))
+            told.append((answers, *_settled(bench)))
         assert told[0] == told[1], seed
     assert short_ways > 1000
 
